@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the derived bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_ronas.bundle.configs import LOGGING_CONF, evaluate_config, inference_config, metadata
+from monai_ronas.bundle.readme import bundle_readme
+from monai_ronas.data import Study
+from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
+from monai_ronas.utils import SearchResult
+
+LICENSE = Path(__file__).parent / "LICENSE.txt"
+
+
+class BundleExporter:
+    """Write a standard MONAI bundle of the network that a search found.
+
+    The bundle is made in a temporary folder beside its place and moved there when it is whole and its network,
+    loaded back from the files, has given the supernet's own output bit for bit.
+
+    Args:
+        export_dir: the bundle's folder; its name is the bundle's name.
+        study: the data of the search.
+        network: the supernet.
+
+    Raises:
+        ValueError: when ``export_dir`` is a folder that is not a bundle.
+    """
+
+    def __init__(self, export_dir: str | Path, study: Study, network: RonasSuperNet) -> None:
+        self.export_dir = Path(export_dir)
+        self.study = study
+        self.network = network
+        if self.export_dir.exists() and not (self.export_dir / "configs" / "metadata.json").exists():
+            raise ValueError(f"export_dir '{self.export_dir}' exists and is no bundle: give another folder.")
+
+    def run(self, result: SearchResult, *, seconds: float) -> Path:
+        """Write the bundle.
+
+        Args:
+            result: what the search found; the supernet holds its weights.
+            seconds: what the search cost so far.
+
+        Returns:
+            the bundle's folder.
+
+        Raises:
+            RuntimeError: when the network loaded back does not give the supernet's output; nothing is left behind.
+        """
+        self.export_dir.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{self.export_dir.name}.", dir=self.export_dir.parent))
+        try:
+            self._write(work, result, seconds)
+            self._check(work, result)
+            if self.export_dir.exists():
+                shutil.rmtree(self.export_dir)
+            work.chmod(0o755)
+            work.rename(self.export_dir)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return self.export_dir
+
+    def _write(self, root: Path, result: SearchResult, seconds: float) -> None:
+        fingerprint, architecture = self.study.fingerprint, result.architecture
+        for folder in ("configs", "models", "docs"):
+            (root / folder).mkdir()
+        derived = self.network.derive(architecture).cpu().eval()
+        kwargs = {**self.network.network_kwargs(architecture), "deep_supervision": False}
+        trained = derived.state_dict()
+        single = RonasUNet(**kwargs)
+        single.load_state_dict({k: trained[k].contiguous() for k in single.state_dict()})
+        torch.save(single.state_dict(), root / "models" / "model.pt")
+        torch.jit.script(single.eval()).save(str(root / "models" / "model.ts"))
+
+        configs = {
+            "inference": inference_config(kwargs, derived.divisor, fingerprint),
+            "evaluate": evaluate_config(kwargs, derived.divisor, fingerprint),
+            "metadata": metadata(
+                fingerprint,
+                self.network.space.patch(architecture),
+                derived.divisor,
+                name=self.export_dir.name,
+                dice=result.score.reward,
+                reference=f"{len(result.case_names)} reward cases",
+            ),
+        }
+        for name, content in configs.items():
+            (root / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+        (root / "configs" / "logging.conf").write_text(LOGGING_CONF, encoding="utf-8")
+        split = self.study.split.to_dict()
+        (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
+        readme = bundle_readme(self.export_dir.name, self.study, self.network, result, seconds)
+        (root / "docs" / "README.md").write_text(readme, encoding="utf-8")
+        shutil.copyfile(LICENSE, root / "LICENSE")
+
+    def _check(self, root: Path, result: SearchResult) -> None:
+        """The network of ``inference.json`` with the weights of ``model.pt`` computes what the supernet computes."""
+        config = json.loads((root / "configs" / "inference.json").read_text(encoding="utf-8"))
+        kwargs: dict[str, Any] = {k: v for k, v in config["network_def"].items() if k != "_target_"}
+        network = RonasUNet(**kwargs).eval()
+        network.load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True), strict=True)
+        network = network.to(memory_format=torch.channels_last_3d)
+        reference = self.network.derive(result.architecture).cpu().eval().to(memory_format=torch.channels_last_3d)
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(1, kwargs["in_channels"], *(2 * d for d in network.divisor), generator=generator)
+        with torch.no_grad():
+            same = torch.equal(network(image), reference(image))
+        if not same:
+            raise RuntimeError("the exported network does not give the output of the search's own network.")

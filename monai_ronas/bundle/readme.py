@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words about a derived bundle, from the search's own results."""
+
+from __future__ import annotations
+
+from monai_ronas.bundle.configs import plain
+from monai_ronas.data import Study
+from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.space import Architecture, RonasSpace
+from monai_ronas.utils import SearchResult
+
+
+def architecture_in_words(space: RonasSpace, architecture: Architecture) -> list[str]:
+    """An architecture as a few short lines."""
+    chosen = space.network_kwargs(architecture)
+    skips = ", ".join(f"{j}->{i}" for i, j in chosen["skips"]) or "none"
+    return [
+        f"training patch {_times(space.patch(architecture))}",
+        f"strides {', '.join(_times(s) for s in chosen['strides'])}",
+        f"dilations {', '.join(str(d) for d in chosen['dilations'])}",
+        f"activation {chosen['act']}",
+        f"skips (encoder stage -> decoder level) {skips}",
+    ]
+
+
+def parameter_count(network: RonasSuperNet, architecture: Architecture) -> int:
+    """Number of parameters of the derived network."""
+    return sum(p.numel() for p in network.derive(architecture).parameters())
+
+
+def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: float, where: dict[str, str]) -> str:
+    """The table that ends a search."""
+    words = architecture_in_words(network.space, result.architecture)
+    dice = f"{result.score.reward:.4f} +- {result.standard_error:.4f} (standard error, {len(result.case_names)} cases)"
+    origin = next(c["origin"] for c in result.candidates if c["id"] == result.architecture.id)
+    rows = [("architecture", f"{result.architecture.id} ({origin})"), *(("", word) for word in words)]
+    rows += [
+        ("reward Dice", dice),
+        ("parameters", f"{parameter_count(network, result.architecture):,}"),
+        ("training", f"{result.steps} steps"),
+        ("time", f"{seconds / 60:.1f} min"),
+        *where.items(),
+    ]
+    width = max(len(name) for name, _ in rows)
+    body = [f"{name:>{width}}  {text}" for name, text in rows]
+    rule = "-" * max(len(line) for line in body)
+    return "\n".join([rule, *body, rule])
+
+
+def bundle_readme(
+    name: str, study: Study, network: RonasSuperNet, result: SearchResult, seconds: float
+) -> str:
+    """``docs/README.md`` of a derived bundle."""
+    fingerprint, split = study.fingerprint, study.split
+    words = "\n".join(f"- {word}" for word in architecture_in_words(network.space, result.architecture))
+    table = "\n".join(
+        f"| {c['origin']} | {c['id']} | {c['reward']:.4f} | "
+        f"{'-' if c['trial_reward'] is None else format(c['trial_reward'], '.4f')} |"
+        for c in result.candidates
+    )
+    labels = ", ".join(f"{v} {plain(t)}" for v, t in sorted(fingerprint.labels.items()) if v)
+    test = (
+        "`configs/evaluate.json` measures it on the test cases of the search, which neither training nor reward saw."
+        if split.test
+        else "The search kept no test cases."
+    )
+    return f"""# {name}
+
+A segmentation network found by RONASMIS architecture search (Bae et al., MICCAI 2019) with `monai_ronas`.
+It was trained by the search itself, on weights shared with all candidates, and needs no retraining.
+
+## Data
+
+{plain(fingerprint.name)}: {fingerprint.num_cases} cases, {plain(", ".join(fingerprint.modality))}; labels {labels}.
+{len(split.train)} cases for training, {len(split.reward)} for the reward, {len(split.test)} for the test
+(`docs/data_split.json`). Licence of the data: {plain(study.dataset.licence) or "not stated"}.
+
+## Network
+
+{words}
+- {parameter_count(network, result.architecture):,} parameters
+
+## Figures
+
+Mean foreground Dice on the {len(result.case_names)} reward cases, on which the architecture was chosen:
+{result.score.reward:.4f}, standard error {result.standard_error:.4f}. {test}
+The search took {seconds / 60:.1f} minutes and {result.steps} training steps.
+
+Candidates at the end, scored on all reward cases with the shared weights and, for the finalists, after a trial of
+further training:
+
+| origin | id | shared weights | after trial |
+|---|---|---|---|
+{table}
+
+## Use
+
+    python -m monai.bundle run --config_file configs/inference.json --bundle_root . --dataset_dir VOLUMES --output_dir OUT
+    python -m monai.bundle run --config_file configs/evaluate.json --bundle_root . --dataset_dir MSD_FOLDER
+"""
+
+
+def _times(values: tuple[int, ...]) -> str:
+    return "x".join(str(v) for v in values)

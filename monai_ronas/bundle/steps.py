@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the configurations of the bundles call."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from monai_ronas.data import DatasetError, read_msd
+
+T = TypeVar("T")
+
+
+def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call ``function``; where the input is at fault, end the program with the sentence that says so.
+
+    Raises:
+        SystemExit: in place of a ``ValueError`` (``DatasetError`` included): the message, exit status 1, no traceback.
+    """
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        raise SystemExit(f"monai_ronas: {error}") from None
+
+
+def list_volumes(folder: str | os.PathLike[str]) -> list[str]:
+    """The NIfTI volumes of a folder, sorted.
+
+    Raises:
+        DatasetError: when the folder is missing or holds none.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DatasetError(f"dataset_dir '{root}' is no folder: give the folder that holds the volumes.")
+    found = sorted(p for p in root.iterdir() if p.name.endswith((".nii", ".nii.gz")) and not p.name.startswith("."))
+    if not found:
+        raise DatasetError(f"dataset_dir '{root}' holds no .nii or .nii.gz file: give the folder of the volumes.")
+    return [str(p) for p in found]
+
+
+def evaluation_cases(
+    dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str], use: str = "unseen"
+) -> list[dict[str, str]]:
+    """Labelled cases of a data set that a bundle may be judged on.
+
+    Args:
+        dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
+        split_file: the bundle's ``data_split.json``, with the names of the cases by use.
+        use: ``"unseen"`` for all cases that neither training nor reward saw (the search's test fold, or any case of
+            another data set), ``"all"``, or a use of the split file.
+
+    Returns:
+        dictionaries with the paths ``image`` and ``label``.
+
+    Raises:
+        DatasetError: when no case is left.
+        ValueError: when ``use`` is unknown.
+    """
+    split = json.loads(Path(split_file).read_text(encoding="utf-8"))
+    allowed = ("unseen", "all", *split)
+    if use not in allowed:
+        raise ValueError(f"evaluation_use must be one of {allowed}, got {use!r}.")
+    seen = set(split["train"]) | set(split["reward"])
+    cases = [
+        c
+        for c in read_msd(dataset_dir).cases
+        if use == "all" or (c.name not in seen if use == "unseen" else c.name in split[use])
+    ]
+    if not cases:
+        raise DatasetError(
+            f"'{dataset_dir}' holds no case for evaluation_use={use}: training or reward saw all of them, "
+            "so search with a fold, or give other data."
+        )
+    return [{"image": str(c.image), "label": str(c.label)} for c in cases]

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+from monai_ronas.controllers.base import Controller
+from monai_ronas.controllers.lstm import LSTMController
+from monai_ronas.controllers.random import RandomController
+from monai_ronas.space import SearchSpace
+
+STRATEGIES = ("reinforce", "random")
+
+
+def make_controller(strategy: str, space: SearchSpace, *, seed: int = 0, hidden_size: int = 100) -> Controller:
+    """The controller of a ``strategy``: ``"reinforce"`` or ``"random"``.
+
+    Raises:
+        ValueError: when the strategy is unknown.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
+    if strategy == "random":
+        return RandomController(space)
+    return LSTMController(space, hidden_size=hidden_size, seed=seed)
+
+
+__all__ = ["STRATEGIES", "Controller", "LSTMController", "RandomController", "make_controller"]

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets: reading, verification, fingerprint, splits, preprocessing, caching and the phantom."""
+
+from __future__ import annotations
+
+from monai_ronas.data.caching import build_dataset
+from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
+from monai_ronas.data.folds import Split, split_cases
+from monai_ronas.data.msd import Case, MSDDataset, read_msd
+from monai_ronas.data.phantom import make_phantom_dataset
+from monai_ronas.data.preprocessing import build_preprocessing, preprocessing_config
+from monai_ronas.data.stats import CaseStats, case_stats
+from monai_ronas.data.study import Study, open_study
+from monai_ronas.data.verify import raise_for_faults, verify_dataset, write_report
+
+__all__ = [
+    "Case",
+    "CaseStats",
+    "DatasetError",
+    "Fingerprint",
+    "MSDDataset",
+    "Split",
+    "Study",
+    "build_dataset",
+    "build_preprocessing",
+    "case_stats",
+    "fingerprint_dataset",
+    "make_phantom_dataset",
+    "open_study",
+    "preprocessing_config",
+    "raise_for_faults",
+    "read_msd",
+    "split_cases",
+    "verify_dataset",
+    "write_report",
+]

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reader of data sets laid out like those of the Medical Segmentation Decathlon (MSD)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_ronas.data.errors import DatasetError
+
+_SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled volume.
+
+    Attributes:
+        name: file name of the image without ``.nii`` or ``.nii.gz``.
+        image: path of the image file.
+        label: path of the label file.
+    """
+
+    name: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class MSDDataset:
+    """What ``dataset.json`` says about a data set, with its training cases.
+
+    Attributes:
+        root: folder that holds ``dataset.json``.
+        name: name of the data set.
+        description: one line about it, possibly empty.
+        licence: licence of the data, possibly empty.
+        modality: channel index to name of the imaging modality, indices 0..n-1.
+        labels: label value to name, values 0..n, background (0) included.
+        cases: the training cases, sorted by name.
+    """
+
+    root: Path
+    name: str
+    description: str
+    licence: str
+    modality: dict[int, str]
+    labels: dict[int, str]
+    cases: tuple[Case, ...]
+
+    @property
+    def in_channels(self) -> int:
+        """Number of image channels."""
+        return len(self.modality)
+
+    @property
+    def out_channels(self) -> int:
+        """Number of classes, background included."""
+        return max(self.labels) + 1
+
+    @property
+    def foreground(self) -> tuple[str, ...]:
+        """Names of the labels other than background, by label value."""
+        return tuple(self.labels[value] for value in sorted(self.labels) if value != 0)
+
+
+def read_msd(dataset_dir: str | os.PathLike[str]) -> MSDDataset:
+    """Read the ``dataset.json`` of an MSD-style folder and check that the listed files are there.
+
+    No volume is opened: see :func:`monai_ronas.data.verify_dataset` for that. ``modality`` may also be called
+    ``channel_names``, and ``labels`` may be ``{"0": "background"}`` (MSD) or ``{"background": 0}`` (nnU-Net).
+
+    Args:
+        dataset_dir: folder with ``dataset.json`` and the files it lists, ``.nii`` or ``.nii.gz``.
+
+    Returns:
+        The data set with its cases sorted by name.
+
+    Raises:
+        DatasetError: when the folder, its ``dataset.json`` or a listed file is missing or contradictory.
+    """
+    root = Path(dataset_dir)
+    content = _read_json(root)
+    modality = _modality(content, root)
+    labels = _labels(content, root)
+    return MSDDataset(
+        root=root,
+        name=str(content.get("name") or root.resolve().name),
+        description=str(content.get("description", "")),
+        licence=str(content.get("licence", content.get("license", ""))),
+        modality=modality,
+        labels=labels,
+        cases=_cases(content, root),
+    )
+
+
+def _read_json(root: Path) -> dict[str, Any]:
+    if not root.is_dir():
+        raise DatasetError(f"dataset_dir '{root}' is not a folder: give the folder that holds dataset.json.")
+    if not any(not item.name.startswith(".") for item in root.iterdir()):
+        raise DatasetError(f"dataset_dir '{root}' is empty: give the folder that holds dataset.json and its volumes.")
+    file = root / "dataset.json"
+    if not file.is_file():
+        raise DatasetError(f"dataset_dir '{root}' has no dataset.json: give the folder of an MSD-style data set.")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise DatasetError(f"'{file}' is not valid JSON ({error}): correct it.") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"'{file}' must hold a JSON object, not a {type(content).__name__}.")
+    return content
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool) and str(value).strip().isdigit()
+
+
+def _labels(content: Mapping[str, Any], root: Path) -> dict[int, str]:
+    given = content.get("labels")
+    if not isinstance(given, dict) or not given:
+        raise DatasetError(f"dataset.json in '{root}' has no labels: add, for example, " + '{"0": "background", ...}.')
+    if all(_is_int(key) for key in given):
+        pairs = [(int(key), str(name)) for key, name in given.items()]
+    elif all(_is_int(value) for value in given.values()):
+        pairs = [(int(value), str(key)) for key, value in given.items()]
+    else:
+        raise DatasetError(f"labels in dataset.json of '{root}' must map whole numbers to names, received {given}.")
+    if [value for value, _ in sorted(pairs)] == [0]:
+        raise DatasetError(f"labels in dataset.json of '{root}' hold the background alone: add a label to segment.")
+    values = sorted(value for value, _ in pairs)
+    if values != list(range(len(values))):
+        raise DatasetError(
+            f"labels in dataset.json of '{root}' must be the consecutive numbers 0..n with 0 the background,"
+            f" received {values}: renumber them, in the label files too."
+        )
+    return dict(sorted(pairs))
+
+
+def _modality(content: Mapping[str, Any], root: Path) -> dict[int, str]:
+    given = content.get("modality") or content.get("channel_names")
+    if not isinstance(given, dict) or not given:
+        raise DatasetError(f"dataset.json in '{root}' has no modality: add, for example, " + '{"0": "MRI"}.')
+    keys = sorted(int(key) if _is_int(key) else -1 for key in given)
+    if keys != list(range(len(keys))):
+        raise DatasetError(
+            f"modality in dataset.json of '{root}' must number its channels 0..n, received {list(given)}."
+        )
+    return {int(key): str(name) for key, name in sorted(given.items(), key=lambda item: int(item[0]))}
+
+
+def _cases(content: Mapping[str, Any], root: Path) -> tuple[Case, ...]:
+    training = content.get("training")
+    if not isinstance(training, list):
+        raise DatasetError(
+            f"dataset.json in '{root}' has no training list: add one" + ' of {"image": ..., "label": ...} entries.'
+        )
+    cases, missing = [], []
+    for entry in training:
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
+            raise DatasetError(f"training in dataset.json of '{root}' needs image and label paths, received {entry!r}.")
+        if Path(entry["image"]).name.startswith("._"):  # resource forks of macOS archives, not volumes
+            continue
+        image, label = (_inside(entry[key], root) for key in ("image", "label"))
+        missing += [path for path in (image, label) if not path.is_file()]
+        cases.append(Case(name=_stem(image), image=image, label=label))
+    if not cases:
+        raise DatasetError(f"the training list in dataset.json of '{root}' is empty: list at least one labelled case.")
+    if missing:
+        more = f" and {len(missing) - 1} more listed file(s) are" if len(missing) > 1 else " is"
+        raise DatasetError(f"'{missing[0]}'{more} missing: restore or remove from training in dataset.json.")
+    repeated = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
+    if repeated:
+        raise DatasetError(f"training in dataset.json of '{root}' lists case '{repeated[0]}' more than once.")
+    return tuple(sorted(cases, key=lambda case: case.name))
+
+
+def _inside(listed: str, root: Path) -> Path:
+    """Path of a listed file below ``root``; links are not followed, so linked volumes are fine."""
+    base = Path(os.path.abspath(root))
+    path = Path(os.path.abspath(base / listed))
+    if base not in path.parents:
+        raise DatasetError(f"training in dataset.json of '{root}' lists '{listed}', outside of the data set's folder.")
+    if not path.name.endswith(_SUFFIXES):
+        raise DatasetError(f"training in dataset.json of '{root}' lists '{listed}', neither .nii nor .nii.gz.")
+    if not path.is_file():  # listed compressed and unpacked on disk, or the reverse
+        other = path.with_name(_stem(path) + (".nii" if path.name.endswith(".gz") else ".nii.gz"))
+        if other.is_file():
+            return other
+    return path
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")

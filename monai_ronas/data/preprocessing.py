@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The deterministic preprocessing of a data set, as components of a MONAI bundle configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+
+from monai_ronas.data.fingerprint import Fingerprint
+
+
+def preprocessing_config(
+    fingerprint: Fingerprint, *, keys: Sequence[str] = ("image", "label"), track_meta: bool = False
+) -> list[dict[str, Any]]:
+    """Return the transforms, from loading to tensors, in the words of a MONAI bundle configuration.
+
+    Args:
+        fingerprint: of the data set.
+        keys: the image key, followed by the label key unless only images are processed.
+        track_meta: ``True`` keeps the meta data that ``Invertd`` needs (inference); ``False`` gives plain tensors
+            (caches for training and scoring).
+
+    Returns:
+        JSON-able components with ``_target_``, for the ``transforms`` of a ``Compose``. The result of running them is
+        channel-first, RAS-oriented and float32.
+
+    Raises:
+        ValueError: when ``keys`` has neither one nor two entries.
+    """
+    names = list(keys)
+    if len(names) not in (1, 2):
+        raise ValueError(f"keys must be (image,) or (image, label), received {keys}.")
+    image = names[0]
+    spacing = {
+        "_target_": "Spacingd",
+        "keys": names,
+        "pixdim": [float(size) for size in fingerprint.target_spacing],
+        "mode": ["bilinear", "nearest"][: len(names)],
+    }
+    components: list[dict[str, Any]] = [
+        {"_target_": "LoadImaged", "keys": names, "image_only": True, "ensure_channel_first": True},
+        {"_target_": "Orientationd", "keys": names, "axcodes": "RAS", "labels": None},
+        *(_guarded(spacing, image) if len(names) == 1 else [spacing]),
+    ]
+    if fingerprint.crop_foreground:
+        components.append(
+            {
+                "_target_": "CropForegroundd",
+                "keys": names,
+                "source_key": image,
+                "allow_smaller": True,
+                "start_coord_key": None,
+                "end_coord_key": None,
+            }
+        )
+    components += _normalization(fingerprint, image)
+    components.append({"_target_": "EnsureTyped", "keys": names, "dtype": "$torch.float32", "track_meta": track_meta})
+    return components
+
+
+def build_preprocessing(
+    fingerprint: Fingerprint, *, keys: Sequence[str] = ("image", "label"), track_meta: bool = False
+) -> Compose:
+    """Instantiate :func:`preprocessing_config`.
+
+    Args:
+        fingerprint: of the data set.
+        keys: the image key, followed by the label key unless only images are processed.
+        track_meta: whether the tensors keep their meta data.
+
+    Returns:
+        The transforms as one ``Compose``.
+    """
+    transforms = preprocessing_config(fingerprint, keys=keys, track_meta=track_meta)
+    parser = ConfigParser({"imports": ["$import torch"], "all": {"_target_": "Compose", "transforms": transforms}})
+    compose: Compose = parser.get_parsed_content("all")
+    return compose
+
+
+def _guarded(spacing: dict[str, Any], image: str) -> list[dict[str, Any]]:
+    """``Spacingd`` with the string that MONAI Label adds as ``image_path`` put aside.
+
+    ``Spacingd`` of MONAI 1.6.0 and 1.6.1 calls ``.update`` on every item whose key begins with ``image_``.
+    """
+    path, aside = f"{image}_path", f"_{image}_path"
+    return [
+        {"_target_": "CopyItemsd", "keys": path, "names": aside, "allow_missing_keys": True},
+        {"_target_": "DeleteItemsd", "keys": path},
+        spacing,
+        {"_target_": "CopyItemsd", "keys": aside, "names": path, "allow_missing_keys": True},
+        {"_target_": "DeleteItemsd", "keys": aside},
+    ]
+
+
+def _normalization(fingerprint: Fingerprint, image: str) -> list[dict[str, Any]]:
+    """Window and fixed scale if every channel is CT, otherwise z-score per case and channel."""
+    channels = fingerprint.normalization
+    if any(channel["mode"] != "ct" for channel in channels):
+        nonzero = fingerprint.crop_foreground
+        return [{"_target_": "NormalizeIntensityd", "keys": image, "nonzero": nonzero, "channel_wise": True}]
+    lower = float(min(channel["lower"] for channel in channels))
+    upper = float(max(channel["upper"] for channel in channels))
+    return [
+        {"_target_": "ThresholdIntensityd", "keys": image, "threshold": upper, "above": False, "cval": upper},
+        {"_target_": "ThresholdIntensityd", "keys": image, "threshold": lower, "above": True, "cval": lower},
+        {
+            "_target_": "NormalizeIntensityd",
+            "keys": image,
+            "subtrahend": [float(channel["mean"]) for channel in channels],
+            "divisor": [float(channel["std"]) for channel in channels],
+            "channel_wise": True,
+        },
+    ]

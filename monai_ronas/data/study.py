@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A data set made ready for a search: verified, fingerprinted and split."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
+from monai_ronas.data.folds import Split, split_cases
+from monai_ronas.data.msd import Case, MSDDataset, read_msd
+from monai_ronas.data.verify import raise_for_faults, verify_dataset, write_report
+
+_LARGEST_TO_MEDIAN = 1.25
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a search knows of its data.
+
+    Args:
+        dataset: the data set as declared.
+        fingerprint: its facts.
+        split: the use of each case.
+    """
+
+    dataset: MSDDataset
+    fingerprint: Fingerprint
+    split: Split
+
+    def cases(self, use: str) -> list[Case]:
+        """Cases of a use: ``"train"``, ``"reward"`` or ``"test"``."""
+        names = set(getattr(self.split, use))
+        return [c for c in self.dataset.cases if c.name in names]
+
+    @property
+    def search_shape(self) -> tuple[int, ...]:
+        """Shape that bounds the patches: the largest volume's, but at most 1.25 times the median on each axis."""
+        fingerprint = self.fingerprint
+        return tuple(
+            min(largest, math.floor(_LARGEST_TO_MEDIAN * median))
+            for largest, median in zip(fingerprint.max_shape, fingerprint.median_shape, strict=True)
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this study from another, as plain types."""
+        return {"data set": self.dataset.name, "split": self.split.to_dict()}
+
+    def summary(self) -> str:
+        """The study in a few lines of text."""
+        f, s = self.fingerprint, self.split
+        labels = ", ".join(f"{value} {name}" for value, name in sorted(f.labels.items()) if value)
+        rows: Sequence[tuple[str, str]] = (
+            ("data set", f"{f.name}: {f.num_cases} cases, {', '.join(f.modality)}; {labels}"),
+            ("shape", f"median {_times(f.median_shape)}, largest {_times(f.max_shape)} voxels"),
+            ("spacing", f"{_times(f'{v:g}' for v in f.target_spacing)} mm"),
+            ("split", f"{len(s.train)} train, {len(s.reward)} reward, {len(s.test)} test"),
+        )
+        return "\n".join(f"{name:>10}  {text}" for name, text in rows)
+
+
+def open_study(
+    dataset_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    fold: int | None,
+    num_folds: int,
+    reward_fraction: float,
+    seed: int,
+) -> Study:
+    """Read, split, verify and fingerprint a data set; writes ``dataset_report.json``.
+
+    Args:
+        dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
+        output_dir: where the report is written.
+        fold: the test fold, or None for no test cases.
+        num_folds: number of folds.
+        reward_fraction: part of the other cases that is scored for the reward.
+        seed: seed of the split.
+
+    Returns:
+        the study.
+
+    Raises:
+        DatasetError: one sentence, when the data set cannot be searched.
+    """
+    dataset = read_msd(dataset_dir)
+    split = split_cases(
+        [c.name for c in dataset.cases], fold=fold, num_folds=num_folds, reward_fraction=reward_fraction, seed=seed
+    )
+    report, stats = verify_dataset(dataset)
+    path = Path(output_dir) / "dataset_report.json"
+    if report["faults"]:
+        write_report(report, path)
+    raise_for_faults(report, report_path=path)
+    fingerprint = fingerprint_dataset(dataset, stats)
+    write_report({**report, "fingerprint": fingerprint.to_dict(), "split": split.to_dict()}, path)
+    return Study(dataset=dataset, fingerprint=fingerprint, split=split)
+
+
+def _times(values: Any) -> str:
+    return " x ".join(str(v) for v in values)

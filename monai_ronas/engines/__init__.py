@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents
+from monai_ronas.engines.exploitation import Exploitation
+from monai_ronas.engines.patch_batch import PatchBatch
+from monai_ronas.engines.phase import Phase
+from monai_ronas.engines.scorer import ChildScorer, EpisodeSampler
+from monai_ronas.engines.slice_trainer import SliceTrainer
+
+__all__ = [
+    "ChildScorer",
+    "ControllerTrainer",
+    "EpisodeEvents",
+    "EpisodeSampler",
+    "Exploitation",
+    "PatchBatch",
+    "Phase",
+    "SliceTrainer",
+]

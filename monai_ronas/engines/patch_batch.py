@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training crops, made on the device for the patch of the selected architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+from torch.nn import functional as F  # noqa: N812
+
+from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.resources import forward_macs
+from monai_ronas.space import Architecture
+
+
+class PatchBatch(PrepareBatch):
+    """Crop, flip and stack whole volumes to a batch of the patch that the network's architecture trains with.
+
+    Every batch takes about the same number of operations: an architecture with a smaller patch gets more crops, one
+    that keeps a higher resolution fewer, but at least one. Crops are cut, never
+    resized; a volume smaller than the patch is padded with zeros on both sides.
+
+    Args:
+        network: the supernet; ``network.architecture`` tells the patch.
+        batch_size: crops in a batch of the base architecture's patch.
+        foreground: share of the crops that are centred on a foreground voxel.
+        flip_axes: spatial axes that are flipped with probability one half.
+        seed: seed of the crops and flips.
+        channels_last: put the images in the channels-last memory format.
+    """
+
+    def __init__(
+        self,
+        network: RonasSuperNet,
+        *,
+        batch_size: int,
+        foreground: float = 0.33,
+        flip_axes: Sequence[int] = (0, 1, 2),
+        seed: int = 0,
+        channels_last: bool = True,
+    ) -> None:
+        self.network = network
+        self.batch_size = batch_size
+        self.foreground = foreground
+        self.flip_axes = tuple(flip_axes)
+        self.channels_last = channels_last
+        self._known: dict[Architecture, int] = {}
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def crops(self, architecture: Architecture) -> int:
+        """Crops in a batch of an architecture, so that it takes the operations of a batch of the base network."""
+        return max(1, round(self.batch_size * self._macs(self.network.space.base) / self._macs(architecture)))
+
+    def _macs(self, architecture: Architecture) -> int:
+        if architecture not in self._known:
+            widths = {k: self.network.kwargs[k] for k in ("channels", "in_channels", "out_channels")}
+            self._known[architecture] = forward_macs(self.network.space, architecture, **widths)
+        return self._known[architecture]
+
+    def __call__(
+        self,
+        batchdata: Sequence[Mapping[str, Any]],  # type: ignore[override]
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make a batch.
+
+        Args:
+            batchdata: volumes as dictionaries of ``image`` ``(C, H, W[, D])``, ``label`` ``(1, H, W[, D])`` and,
+                where crops may be centred on foreground, ``label_fg_indices`` (flat indices of foreground voxels).
+            device: where to put the batch.
+            non_blocking: passed to ``Tensor.to``.
+            kwargs: passed to ``Tensor.to``.
+
+        Returns:
+            images ``(N, C, *patch)`` and labels ``(N, 1, *patch)``.
+        """
+        architecture = self.network.architecture
+        patch = self.network.space.patch(architecture)
+        images, labels = [], []
+        for n in range(self.crops(architecture)):
+            case = batchdata[n % len(batchdata)]
+            window = self._window(case, patch)
+            flips = [a + 1 for a in self.flip_axes if self._uniform() < 0.5]
+            for key, crops in (("image", images), ("label", labels)):
+                volume = case[key].to(device=device, non_blocking=non_blocking, **kwargs)
+                crops.append(_fit(volume[(slice(None), *window)], patch).flip(flips))
+        image, label = torch.stack(images), torch.stack(labels)
+        if self.channels_last:
+            image = image.to(
+                memory_format=torch.channels_last_3d if image.dim() == 5 else torch.channels_last
+            )
+        return image, label
+
+    def _uniform(self) -> float:
+        return float(torch.rand((), generator=self.generator))
+
+    def _window(self, case: Mapping[str, Any], patch: Sequence[int]) -> tuple[slice, ...]:
+        """A random window of at most ``patch`` inside the volume, now and then around a foreground voxel."""
+        shape = case["label"].shape[1:]
+        centre = None
+        indices = case.get("label_fg_indices")
+        if indices is not None and len(indices) and self._uniform() < self.foreground:
+            flat = int(indices[int(self._uniform() * len(indices))])
+            centre = torch.unravel_index(torch.tensor(flat), shape)
+        window = []
+        for axis, (size, length) in enumerate(zip(shape, patch, strict=True)):
+            free = max(size - length, 0)
+            if centre is None:
+                start = int(self._uniform() * (free + 1))
+            else:
+                start = min(max(int(centre[axis]) - length // 2, 0), free)
+            window.append(slice(start, start + length))
+        return tuple(window)
+
+
+def _fit(volume: torch.Tensor, patch: Sequence[int]) -> torch.Tensor:
+    """Pad with zeros on both sides up to the patch."""
+    missing = [max(p - s, 0) for s, p in zip(volume.shape[1:], patch, strict=True)]
+    if not any(missing):
+        return volume
+    return F.pad(volume, [p for m in reversed(missing) for p in (m // 2, m - m // 2)])

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a part of the search has come, in steps or in time."""
+
+from __future__ import annotations
+
+import math
+
+from monai_ronas.engines.slice_trainer import SliceTrainer
+from monai_ronas.utils import TimeBudget
+
+
+class Phase:
+    """A stretch of training that ends after a number of steps or, under a time budget, at a share of the budget.
+
+    Args:
+        slices: the trainer whose steps count.
+        budget: the time budget; without a limit, ``steps`` rules.
+        steps: length in steps.
+        until: share of the budget at which the phase ends.
+    """
+
+    def __init__(self, slices: SliceTrainer, budget: TimeBudget, *, steps: int, until: float) -> None:
+        self._slices = slices
+        self._budget = budget
+        self._steps = max(steps, 1)
+        self._first_step = slices.steps
+        self._begin = budget.elapsed()
+        self._end = budget.until(until)
+
+    @property
+    def progress(self) -> float:
+        """0 at the start, 1 at the end or later."""
+        if self._end is None:
+            return min(1.0, (self._slices.steps - self._first_step) / self._steps)
+        return min(1.0, (self._budget.elapsed() - self._begin) / max(self._end - self._begin, 1e-6))
+
+    def done(self) -> bool:
+        """Whether the phase is over."""
+        return self.progress >= 1.0
+
+    def cosine(self) -> float:
+        """Factor of the learning rate that falls from 1 to 0 over the phase."""
+        return 0.5 * (1.0 + math.cos(math.pi * self.progress))

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The score of a child: a stock evaluator on cases that all children of an episode share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from monai.engines import SupervisedEvaluator
+from torch.utils.data import Sampler
+
+from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.space import Architecture
+from monai_ronas.utils import ChildScore, memory_mb
+
+
+class EpisodeSampler(Sampler[int]):
+    """The reward cases that the next scores are made on; the same until :meth:`choose` is called again.
+
+    Args:
+        num_cases: number of reward cases.
+        per_episode: cases in an episode.
+        seed: seed of the choice, which depends on nothing else but the episode.
+    """
+
+    def __init__(self, num_cases: int, *, per_episode: int, seed: int = 0) -> None:
+        self.num_cases = num_cases
+        self.per_episode = min(per_episode, num_cases)
+        self.seed = seed
+        self.indices: list[int] = list(range(num_cases))
+
+    def choose(self, episode: int) -> None:
+        """Choose the cases of an episode: a rotation through a fixed random order, so that all get their turn."""
+        order = torch.randperm(self.num_cases, generator=torch.Generator().manual_seed(self.seed)).tolist()
+        first = (episode - 1) * self.per_episode
+        self.indices = sorted(order[(first + k) % self.num_cases] for k in range(self.per_episode))
+
+    def choose_all(self) -> None:
+        """Choose every reward case."""
+        self.indices = list(range(self.num_cases))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class ChildScorer:
+    """Select an architecture, run the evaluator on the episode's cases, read its key metric.
+
+    Args:
+        network: the supernet.
+        evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``.
+        sampler: the sampler of the evaluator's data loader.
+        case_names: names of all reward cases, in the order of the data set.
+    """
+
+    def __init__(
+        self,
+        network: RonasSuperNet,
+        evaluator: SupervisedEvaluator,
+        sampler: EpisodeSampler,
+        case_names: Sequence[str],
+    ) -> None:
+        self.network = network
+        self.evaluator = evaluator
+        self.sampler = sampler
+        self.case_names = tuple(case_names)
+
+    @property
+    def cases(self) -> list[str]:
+        """Names of the cases that scores are made on now."""
+        return [self.case_names[i] for i in self.sampler.indices]
+
+    def score(self, architecture: Architecture) -> ChildScore:
+        """Score ``architecture`` with the supernet's present weights."""
+        self.network.select(architecture)
+        device = self.evaluator.state.device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        start = time.perf_counter()
+        self.evaluator.state.epoch_length = len(self.sampler)
+        self.evaluator.run()
+        name = self.evaluator.state.key_metric_name
+        details = torch.as_tensor(self.evaluator.state.metric_details[name]).float()
+        per_case = tuple(details.nanmean(dim=1).nan_to_num(0.0).tolist())
+        reward = math.fsum(per_case) / len(per_case)
+        return ChildScore(
+            reward=reward,
+            per_case=per_case,
+            seconds=time.perf_counter() - start,
+            peak_memory_mb=memory_mb(device),
+            status="ok" if math.isfinite(reward) else "failed",
+        )

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+from monai_ronas.handlers.checkpoint import SearchCheckpoint
+from monai_ronas.handlers.child_training import ChildTraining
+from monai_ronas.handlers.history import HistoryWriter, read_history
+from monai_ronas.handlers.progress import SearchProgress
+from monai_ronas.handlers.search_budget import SearchBudget
+from monai_ronas.handlers.warm_up import WarmUp
+
+__all__ = [
+    "ChildTraining",
+    "HistoryWriter",
+    "SearchBudget",
+    "SearchCheckpoint",
+    "SearchProgress",
+    "WarmUp",
+    "read_history",
+]

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of the whole search."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from monai_ronas.engines import SliceTrainer
+from monai_ronas.utils import TimeBudget, write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class SearchCheckpoint:
+    """Write the state of a search after each episode, keep the two newest, and continue from the newest that is whole.
+
+    Args:
+        directory: where the checkpoints are.
+        slices: the shared weights and their optimiser.
+        budget: the time spent so far is part of the state.
+        identity: what must be the same for a search to be continued (space, data, seed), as plain types.
+        resume: continue from a checkpoint where there is one.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        slices: SliceTrainer,
+        budget: TimeBudget,
+        *,
+        identity: dict[str, Any],
+        resume: bool = True,
+    ) -> None:
+        self.directory = Path(directory)
+        self.slices = slices
+        self.budget = budget
+        self.identity = identity
+        self.resume = resume
+
+    def attach(self, engine: Engine) -> None:
+        """Save after each episode of ``engine``."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def files(self) -> list[Path]:
+        """Checkpoints, newest first."""
+        found = [p for p in self.directory.glob("episode_*.pt") if re.fullmatch(r"episode_\d+\.pt", p.name)]
+        return sorted(found, key=lambda p: int(p.stem.split("_")[1]), reverse=True)
+
+    def save(self, engine: Engine) -> None:
+        """Write the checkpoint of the episode just completed."""
+        state = {
+            "identity": self.identity,
+            "engine": engine.state_dict(),
+            "training": self.slices.state_dict(),
+            "elapsed": self.budget.elapsed(),
+            "torch_rng": torch.get_rng_state(),
+            "numpy_rng": _numpy_state(),
+            "python_rng": list(random.getstate()[1]),
+        }
+        path = self.directory / f"episode_{engine.state.epoch:05d}.pt"
+        write_atomically(path, lambda file: torch.save(state, file))
+        for old in self.files()[2:]:
+            old.unlink(missing_ok=True)
+
+    def load(self, engine: Engine) -> bool:
+        """Continue from the newest checkpoint that can be read.
+
+        Returns:
+            whether there was one.
+
+        Raises:
+            ValueError: when the checkpoint is of another search.
+        """
+        if not self.resume:
+            for path in self.files():
+                path.unlink()
+            return False
+        for path in self.files():
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # any damage to the file
+                logger.warning("checkpoint %s cannot be read (%s): trying the one before.", path.name, error)
+                continue
+            changed = sorted(k for k, v in self.identity.items() if state["identity"].get(k) != v)
+            if changed:
+                raise ValueError(
+                    f"{self.directory.parent} holds a search with another {', '.join(changed)}: give another "
+                    "output_dir, or resume=false to start over there."
+                )
+            engine.load_state_dict(state["engine"])
+            self.slices.load_state_dict(state["training"])
+            self.budget.spent_before = state["elapsed"]
+            torch.set_rng_state(state["torch_rng"])
+            name, keys, *rest = state["numpy_rng"]
+            np.random.set_state((name, np.asarray(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - MONAI draws from it
+            random.setstate((3, tuple(state["python_rng"]), None))
+            logger.info("resuming behind episode %d from %s", engine.state.epoch, path.name)
+            return True
+        return False
+
+
+def _numpy_state() -> list[Any]:
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - MONAI draws from it
+    return [name, [int(k) for k in keys], *rest]

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of an episode's children on the shared weights."""
+
+from __future__ import annotations
+
+import math
+
+from ignite.engine import Engine
+
+from monai_ronas.engines import EpisodeEvents, SliceTrainer
+from monai_ronas.space import RonasSpace
+
+
+class ChildTraining:
+    """Give each child of an episode a slice of training of its own, and measure what it brought.
+
+    A score on whole volumes says nothing of the patch. Where the space leaves training decisions open, each child is
+    therefore scored right before and right after its slice, and the difference, its training gain, is what those
+    decisions are credited with. Slices cost the same whatever the patch
+    (see :class:`~monai_ronas.engines.PatchBatch`).
+
+    Args:
+        slices: trains the shared weights.
+        space: the architectures.
+    """
+
+    def __init__(self, slices: SliceTrainer, space: RonasSpace) -> None:
+        self.slices = slices
+        self.measure = any(d.kind == "training" and len(d) > 1 for d in space)
+
+    def attach(self, engine: Engine) -> None:
+        """Run when the children of an episode are sampled."""
+        engine.add_event_handler(EpisodeEvents.CHILDREN_SAMPLED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Train the children in turn; sets ``engine.state.training_gain``."""
+        gains = []
+        for child in engine.state.children:
+            before = engine.scorer.score(child).reward if self.measure else math.nan
+            self.slices.run(lambda c=child: c, slices=1)  # type: ignore[misc]
+            after = engine.scorer.score(child).reward if self.measure else math.nan
+            gains.append(after - before)
+        engine.state.training_gain = gains if self.measure else None

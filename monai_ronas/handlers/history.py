@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of every scored child."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+
+class HistoryWriter:
+    """Append one line of JSON to ``history.jsonl`` for each scored child.
+
+    Keys: ``episode`` and ``child`` (from 1), ``architecture``, ``id``, ``reward`` (null without one), ``training_gain``
+    (null where not measured), ``cases``, ``seconds``, ``peak_memory_mb``, ``status``.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def attach(self, engine: Engine) -> None:
+        """Write after each iteration; on start, cut the file back to what the engine has done."""
+        engine.add_event_handler(Events.STARTED, self.cut_back)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def cut_back(self, engine: Engine) -> None:
+        """Keep the lines of completed episodes only: a resumed search writes the others again."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = read_history(self.path) if self.path.exists() else []
+        kept = [line for line in lines if line["episode"] <= engine.state.epoch]
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def __call__(self, engine: Engine) -> None:
+        """Append the line of the child just scored."""
+        state: Any = engine.state
+        child = len(state.rewards)
+        gain = None if state.training_gain is None else state.training_gain[child - 1]
+        line = {
+            "episode": state.epoch,
+            "child": child,
+            "architecture": state.architecture.to_dict(),
+            "id": state.architecture.id,
+            "reward": _finite(state.score.reward),
+            "training_gain": _finite(gain),
+            "cases": engine.scorer.cases,
+            "seconds": round(state.score.seconds, 4),
+            "peak_memory_mb": round(state.score.peak_memory_mb, 1),
+            "status": state.score.status,
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_history(path: str | Path) -> list[dict[str, Any]]:
+    """All complete lines of a ``history.jsonl``; a last line cut short by a crash is left out."""
+    lines = []
+    for text in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees while a search runs."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+from tqdm.auto import tqdm
+
+from monai_ronas.engines import EpisodeEvents
+
+
+class SearchProgress:
+    """A bar over the episodes and one over the children of the episode, with reward and entropy.
+
+    Args:
+        disable: None shows the bars on a terminal only, True never, False always.
+    """
+
+    def __init__(self, disable: bool | None = None) -> None:
+        self.disable = disable
+        self._episodes: tqdm | None = None
+        self._children: tqdm | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Show the progress of ``engine``."""
+        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(EpisodeEvents.CHILDREN_SAMPLED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._scored)
+        engine.add_event_handler(EpisodeEvents.POLICY_UPDATED, self._updated)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
+
+    def _open(self, engine: Engine) -> None:
+        total, done = engine.state.max_epochs, engine.state.epoch
+        self._episodes = tqdm(total=total, initial=done, desc="episodes", disable=self.disable, position=0)
+        self._children = tqdm(total=engine.state.epoch_length, desc="children", disable=self.disable, position=1)
+
+    def _begin(self, engine: Engine) -> None:
+        if self._children is not None:
+            self._children.reset()
+
+    def _scored(self, engine: Engine) -> None:
+        if self._children is not None:
+            self._children.update()
+            self._children.set_postfix(reward=f"{engine.state.score.reward:.3f}", refresh=False)
+
+    def _updated(self, engine: Engine) -> None:
+        if self._episodes is not None:
+            metrics = engine.state.metrics
+            self._episodes.update()
+            self._episodes.set_postfix(reward=f"{metrics['reward']:.3f}", entropy=f"{metrics['entropy']:.2f}")
+
+    def _close(self, engine: Engine) -> None:
+        for bar in (self._children, self._episodes):
+            if bar is not None:
+                bar.close()
+
+    def _failed(self, engine: Engine, error: BaseException) -> None:
+        self._close(engine)
+        raise error

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of the time budget that episodes may take."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+
+from monai_ronas.utils import TimeBudget
+
+
+class SearchBudget:
+    """End the search after the episode behind which another one would not fit.
+
+    Args:
+        budget: the time budget.
+        until: share of it at which the episodes end.
+    """
+
+    def __init__(self, budget: TimeBudget, *, until: float = 0.4) -> None:
+        self.budget = budget
+        self.until = until
+        self._begin = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Watch the episodes of ``engine``."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def _start(self, engine: Engine) -> None:
+        self._begin = self.budget.elapsed()
+
+    def __call__(self, engine: Engine) -> None:
+        """Terminate where the next episode, taking as long as this one, would end too late."""
+        end = self.budget.until(self.until)
+        now = self.budget.elapsed()
+        if end is not None and now + 0.5 * (now - self._begin) > end:
+            engine.terminate()

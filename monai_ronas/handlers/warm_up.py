@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of the shared weights before the controller speaks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from ignite.engine import Engine, Events
+
+from monai_ronas.engines import Phase, SliceTrainer
+from monai_ronas.space import Architecture, RonasSpace
+from monai_ronas.utils import TimeBudget
+
+
+class WarmUp:
+    """Train the shared weights once, when the search starts.
+
+    The very first step is the architecture that needs most memory, so that the need is known at once. Then the base
+    network and random architectures take turns.
+
+    Args:
+        slices: trains the shared weights.
+        space: the architectures.
+        budget: the time budget.
+        steps: length in steps where there is no time budget.
+        until: share of the time budget at which the warm-up ends.
+        base_share: share of the steps that the base network gets.
+        seed: seed of the random architectures.
+    """
+
+    def __init__(
+        self,
+        slices: SliceTrainer,
+        space: RonasSpace,
+        budget: TimeBudget,
+        *,
+        steps: int,
+        until: float = 0.2,
+        base_share: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        self.slices = slices
+        self.space = space
+        self.budget = budget
+        self.steps = steps
+        self.until = until
+        self.base_share = base_share
+        self.generator = random.Random(seed)
+
+    def attach(self, engine: Engine) -> None:
+        """Run at the start of ``engine`` unless it resumes."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Warm up."""
+        if engine.state.epoch > 0:
+            return
+        order = self.order()
+        phase = Phase(self.slices, self.budget, steps=self.steps, until=self.until)
+        self.slices.run(lambda: next(order), stop=phase.done)
+
+    def order(self) -> Iterator[Architecture]:
+        """The architectures to train, one a step, without end."""
+        yield self.space.largest
+        while True:
+            if self.generator.random() < self.base_share:
+                yield self.space.base
+            else:
+                yield self.space.sample(self.generator)

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+from monai_ronas.losses.baseline import ExponentialBaseline, LeaveOneOutBaseline
+from monai_ronas.losses.reinforce import ReinforceLoss
+
+__all__ = ["ExponentialBaseline", "LeaveOneOutBaseline", "ReinforceLoss"]

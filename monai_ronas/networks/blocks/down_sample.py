@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Max pooling with a stride that can be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.layers.factories import Pool
+from torch import nn
+
+
+class SearchableDownSample(nn.Module):
+    """Max pooling whose kernel is its stride; a stride of 1 on every axis passes the input through.
+
+    Args:
+        spatial_dims: number of spatial dimensions, 2 or 3.
+        stride: stride along each axis.
+
+    Example:
+        >>> SearchableDownSample(3, (2, 2, 1))(torch.zeros(1, 4, 8, 8, 8)).shape
+        torch.Size([1, 4, 4, 4, 8])
+    """
+
+    def __init__(self, spatial_dims: int, stride: Sequence[int]) -> None:
+        super().__init__()
+        self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=tuple(stride), stride=tuple(stride))
+        self.identity = max(stride) == 1
+
+    def select(self, stride: Sequence[int]) -> None:
+        """Choose the stride in place."""
+        self.pool.kernel_size = self.pool.stride = tuple(stride)
+        self.identity = max(stride) == 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(B, C, H, W[, D])`` to the same with each axis divided by its stride."""
+        if self.identity:
+            return x
+        return self.pool(x)

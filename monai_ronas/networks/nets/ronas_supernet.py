@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network that holds the weights shared by all architectures of a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from monai_ronas.networks.blocks.conv_block import SearchableConvBlock
+from monai_ronas.networks.nets.ronas_unet import RonasUNet, product
+from monai_ronas.space import Architecture, RonasSpace
+
+
+class RonasSuperNet(RonasUNet):
+    """A :class:`RonasUNet` with every weight that any architecture of a space uses, and :meth:`select` to choose one.
+
+    Dilations, strides and the usual activations share all weights; a skip point has a projection of its own. Selecting
+    sets attributes only. A child's unused weights are not run, so that their gradients stay ``None`` and an optimiser
+    that is told to set gradients to ``None`` does not move them.
+
+    Args:
+        space: the architectures.
+        in_channels: channels of the image.
+        out_channels: channels of the prediction.
+        kwargs: further arguments of :class:`RonasUNet` that the space does not decide
+            (``channels``, ``norm``, ``deep_supervision``, ``drop_path``, ``dropout``).
+
+    Example:
+        >>> space = RonasSpace((32, 32, 32))
+        >>> net = RonasSuperNet(space, 1, 3, channels=(4, 8, 16, 32))
+        >>> child = net.derive(space.base)
+        >>> sorted(set(child.state_dict()) - set(net.state_dict()))
+        []
+    """
+
+    def __init__(self, space: RonasSpace, in_channels: int, out_channels: int, **kwargs: Any) -> None:
+        own = {"in_channels": in_channels, "out_channels": out_channels, "channels": (16, 32, 64, 128), **kwargs}
+        super().__init__(len(space.shape), **{**own, **space.network_kwargs(space.largest)})
+        for module in self.modules():
+            if isinstance(module, SearchableConvBlock):
+                module.offer(space["activation"].options)
+        self.space = space
+        self.kwargs = own
+        self.select(space.base)
+
+    def select(self, architecture: Mapping[str, Any]) -> None:
+        """Make the supernet compute the function of ``architecture``; nothing is allocated or rebuilt."""
+        chosen = self.space.network_kwargs(architecture)
+        strides, act, joined = chosen["strides"], chosen["act"], set(chosen["skips"])
+        dims = self.spatial_dims
+        for i, stage in enumerate(self.encoder):
+            stage.select(stride=strides[i], dilation=chosen["dilations"][i], act=act)
+        for level, decoder in zip(range(len(strides) - 1, 0, -1), self.decoder, strict=True):
+            decoder.select(scale=strides[level], act=act)
+            for skip in decoder.skips.values():
+                skip.active = (level, skip.source) in joined
+                skip.down.select(product(strides[skip.source : level], dims))
+        self.divisor = list(product(strides, dims))
+        self.architecture = Architecture(architecture)
+
+    def network_kwargs(self, architecture: Mapping[str, Any]) -> dict[str, Any]:
+        """All arguments that make the :class:`RonasUNet` of an architecture, as plain types."""
+        return {
+            "spatial_dims": self.spatial_dims,
+            **self.kwargs,
+            **self.space.network_kwargs(architecture),
+        }
+
+    def derive(self, architecture: Mapping[str, Any]) -> RonasUNet:
+        """The static network of an architecture, with a copy of its weights and of nothing else."""
+        with torch.random.fork_rng(devices=[]):
+            network = RonasUNet(**self.network_kwargs(architecture))
+        shared = self.state_dict()
+        network.load_state_dict({k: shared[k] for k in network.state_dict()}, strict=True)
+        return network.train(self.training)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network of RONASMIS with its choices made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from monai.networks.layers.factories import Conv
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from monai_ronas.networks.blocks.conv_block import ActSpec
+from monai_ronas.networks.blocks.stages import DecoderStage, EncoderStage
+from monai_ronas.networks.blocks.sum_skip import SumSkip
+
+
+class RonasUNet(nn.Module):
+    """A U-Net whose skips are summed, with a stride, a dilation and skip points of its own for every stage.
+
+    After Bae et al., "Resource Optimized Neural Architecture Search for 3D Medical Image Segmentation", MICCAI 2019.
+    Stage 1 is the finest; decoder level ``i`` has the resolution of stage ``i``. Every axis of the input must be a
+    multiple of :attr:`divisor`; :class:`~monai_ronas.networks.PadToStrideInferer` sees to that.
+
+    Args:
+        spatial_dims: number of spatial dimensions, 2 or 3.
+        in_channels: channels of the image.
+        out_channels: channels of the prediction (classes, background included).
+        channels: channels of the stages, finest first.
+        strides: stride of each stage along each axis, or one number for all axes. The first stage's is usually 1;
+            where it is not, the prediction is interpolated to the input's resolution.
+        dilations: dilation rate of each stage's convolutions.
+        act: activation, in the notation of MONAI's ``Act`` factory.
+        norm: normalisation, in the notation of MONAI's ``Norm`` factory.
+        skips: pairs (decoder level, encoder stage) with stage <= level. Default: each level its own stage.
+        deep_supervision: in training, return the predictions of all decoder levels, finest first.
+        drop_path: probability of dropping a skip for a sample in training.
+        dropout: probability of channel dropout behind each activation.
+
+    Raises:
+        ValueError: when the lengths of ``channels``, ``strides`` and ``dilations`` differ or a skip is impossible.
+
+    Example:
+        >>> net = RonasUNet(3, 1, 2, channels=(8, 16, 32), strides=(1, 2, 2), dilations=(1, 1, 1)).eval()
+        >>> net(torch.zeros(1, 1, 16, 16, 16)).shape
+        torch.Size([1, 2, 16, 16, 16])
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        channels: Sequence[int] = (16, 32, 64, 128),
+        strides: Sequence[Sequence[int] | int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        act: ActSpec = "LEAKYRELU",
+        norm: str | tuple[str, dict[str, Any]] = ("INSTANCE", {"affine": True}),
+        skips: Sequence[Sequence[int]] | None = None,
+        deep_supervision: bool = True,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
+        if not len(channels) == len(strides) == len(dilations) >= 2:
+            raise ValueError(
+                "channels, strides and dilations need one entry per stage, at least two, got "
+                f"{len(channels)}, {len(strides)} and {len(dilations)}."
+            )
+        stages = len(channels)
+        skips = [(i, i) for i in range(1, stages)] if skips is None else [(int(i), int(j)) for i, j in skips]
+        wrong = [(i, j) for i, j in skips if not 1 <= j <= i < stages]
+        if wrong:
+            raise ValueError(f"skips must be (level, stage) with 1 <= stage <= level < {stages}, got {wrong}.")
+        self.spatial_dims = spatial_dims
+        self.deep_supervision = deep_supervision
+        stride = [(s,) * spatial_dims if isinstance(s, int) else tuple(s) for s in strides]
+        block = {"act": act, "norm": norm, "dropout": dropout}
+
+        self.encoder = nn.ModuleList()
+        for i in range(stages):
+            before = in_channels if i == 0 else channels[i - 1]
+            self.encoder.append(
+                EncoderStage(spatial_dims, before, channels[i], stride=stride[i], dilation=dilations[i], block=block)
+            )
+        self.decoder = nn.ModuleList()
+        for level in range(stages - 1, 0, -1):
+            joined = {
+                str(j): SumSkip(
+                    spatial_dims,
+                    j,
+                    channels[j - 1],
+                    channels[level - 1],
+                    stride=product(stride[j:level], spatial_dims),
+                    drop_path=drop_path,
+                )
+                for i, j in skips
+                if i == level
+            }
+            self.decoder.append(
+                DecoderStage(
+                    spatial_dims,
+                    channels[level],
+                    channels[level - 1],
+                    scale=stride[level],
+                    skips=joined,
+                    block=block,
+                )
+            )
+        heads = range(1, stages) if deep_supervision else range(1, 2)
+        self.heads = nn.ModuleList(
+            Conv[Conv.CONV, spatial_dims](channels[level - 1], out_channels, kernel_size=1) for level in heads
+        )
+        self.stem_scale = [float(s) for s in stride[0]]
+        self.divisor = list(product(stride, spatial_dims))
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+                nn.init.kaiming_normal_(module.weight, a=1e-2)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def _full_resolution(self, x: torch.Tensor) -> torch.Tensor:
+        if max(self.stem_scale) > 1.0:
+            mode = "trilinear" if self.spatial_dims == 3 else "bilinear"
+            x = F.interpolate(x, scale_factor=self.stem_scale, mode=mode, align_corners=False)
+        return x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Predict logits.
+
+        Args:
+            x: image, ``(B, in_channels, H, W[, D])``, every axis a multiple of :attr:`divisor`.
+
+        Returns:
+            ``(B, out_channels, H, W[, D])``; in training with deep supervision a list of the logits of all decoder
+            levels, finest first, each at its own resolution.
+        """
+        features: list[torch.Tensor] = []
+        for stage in self.encoder:
+            x = stage(x)
+            features.append(x)
+        levels: list[torch.Tensor] = []
+        for decoder in self.decoder:
+            x = decoder(x, features)
+            levels.append(x)
+        outputs: list[torch.Tensor] = []
+        for i, head in enumerate(self.heads):
+            if i == 0 or (self.training and self.deep_supervision):
+                outputs.append(head(levels[len(levels) - 1 - i]))
+        outputs[0] = self._full_resolution(outputs[0])
+        if not torch.jit.is_scripting() and self.training and self.deep_supervision:
+            return cast(torch.Tensor, outputs)
+        return outputs[0]
+
+
+def product(strides: Sequence[Sequence[int]], spatial_dims: int) -> tuple[int, ...]:
+    """Product of strides along each axis; 1 where there are none."""
+    total = [1] * spatial_dims
+    for stride in strides:
+        total = [t * s for t, s in zip(total, stride, strict=True)]
+    return tuple(total)

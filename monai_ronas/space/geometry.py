@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strides and patch sizes that a volume's shape and spacing permit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def base_strides(
+    shape: Sequence[int], spacing: Sequence[float], *, stages: int, min_size: int = 4, max_anisotropy: float = 2.0
+) -> list[tuple[int, ...]]:
+    """Strides of the base network, one tuple per stage; the first stage keeps the resolution.
+
+    An axis is halved at a stage while at least ``min_size`` voxels remain on it and while its voxels are not already
+    ``max_anisotropy`` times coarser than those of the finest axis (the rule that nnU-Net's planner made standard).
+    A thin axis is thus not pooled away.
+
+    Args:
+        shape: voxels per axis.
+        spacing: voxel size per axis, in mm.
+        stages: number of resolution stages, at least 1.
+        min_size: smallest feature map size along an axis that a halving may lead to.
+        max_anisotropy: an axis coarser than the finest one by more than this factor waits.
+
+    Returns:
+        ``stages`` tuples of 1 and 2.
+    """
+    size, voxel = [int(s) for s in shape], [float(s) for s in spacing]
+    strides: list[tuple[int, ...]] = [(1,) * len(size)]
+    for _ in range(stages - 1):
+        finest = min(voxel)
+        stride = tuple(
+            2 if size[a] // 2 >= min_size and voxel[a] <= max_anisotropy * finest else 1 for a in range(len(size))
+        )
+        size = [s // k for s, k in zip(size, stride, strict=True)]
+        voxel = [v * k for v, k in zip(voxel, stride, strict=True)]
+        strides.append(stride)
+    return strides
+
+
+def total_stride(strides: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Product of the stages' strides along each axis."""
+    total = [1] * len(strides[0])
+    for stride in strides:
+        total = [t * s for t, s in zip(total, stride, strict=True)]
+    return tuple(total)
+
+
+def patch_sizes(size: int, unit: int, *, count: int = 5, min_cells: int = 4) -> list[int]:
+    """Candidate patch sizes along one axis, largest first.
+
+    The paper's formula is ``floor(size / S^4) * S^4 - S^4 * k`` for ``k = 0..4`` with ``S`` the stride of a stage (Bae
+    et al., MICCAI 2019). ``unit`` stands for ``S^4``: the total stride of the network along this axis. On small
+    volumes the formula yields sizes that no network can take (20 voxels give 16, 0, -16, ...); those are clamped to
+    ``min_cells`` cells of the deepest feature map, or to all that the data has, and equal candidates are kept once.
+
+    Args:
+        size: voxels that the data has along the axis.
+        unit: total stride along the axis.
+        count: how many candidates the formula makes.
+        min_cells: fewest voxels along the axis of the deepest feature map.
+
+    Returns:
+        Between one and ``count`` multiples of ``unit``, decreasing.
+
+    Raises:
+        ValueError: when ``size``, ``unit`` or ``count`` is not positive.
+
+    Example:
+        >>> patch_sizes(320, 16)
+        [320, 304, 288, 272, 256]
+        >>> patch_sizes(50, 8)
+        [48, 40, 32]
+        >>> patch_sizes(20, 16)
+        [16]
+    """
+    if min(size, unit, count) < 1:
+        raise ValueError(f"size, unit and count must be positive, got {size}, {unit} and {count}.")
+    largest = max(size // unit, 1) * unit
+    smallest = min(min_cells * unit, largest)
+    return list(dict.fromkeys(max(largest - unit * k, smallest) for k in range(count)))

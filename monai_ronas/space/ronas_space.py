@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The paper's space, built from the shape and spacing of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai_ronas.space.architecture import Architecture
+from monai_ronas.space.decision import Decision, freeze
+from monai_ronas.space.geometry import base_strides, patch_sizes, total_stride
+from monai_ronas.space.search_space import SearchSpace
+
+SKIP_OPTIONS = (False, True)
+
+
+class RonasSpace(SearchSpace):
+    """Patch size, strides of the deeper stages, dilation, activation and skip points (Bae et al., MICCAI 2019).
+
+    Stage 1 is the finest. Decisions, in order, for four stages in three dimensions: ``patch_hw`` (both in-plane axes
+    together), ``patch_d``, ``stride_3``, ``stride_4``, ``dilation_2`` .. ``dilation_4``, ``activation`` and
+    ``skip_i_j`` (decoder level ``i`` adds the features of encoder stage ``j <= i``; six of them). In two dimensions
+    there is no ``patch_d``. The first option of a decision is the base network's, but for skips: its own are ``i == j``.
+
+    Args:
+        shape: voxels per axis of the volumes, in-plane axes first, after preprocessing. Patches do not exceed it.
+        spacing: voxel size per axis, in mm. Default: isotropic.
+        stages: number of resolution stages.
+        strides: strides of the base network, one tuple per stage. Default: :func:`base_strides`.
+        searched_strides: stages whose stride is searched: the base network's, or 1 on every axis.
+        dilations: options of the dilation rate.
+        dilated_stages: stages whose dilation is searched; the others have dilation 1.
+        activations: options of the activation, names of MONAI's ``Act`` factory.
+        patch_count: how many candidates the patch formula makes per axis.
+        min_cells: fewest voxels along an axis of the deepest feature map in training.
+        overrides: decision names to options of your own, for what the arguments above do not cover, such as
+            ``{"patch_d": [32, 16]}``. An empty list is refused; one option fixes the decision.
+
+    Raises:
+        ValueError: when an override names no decision, or an own patch is no multiple of the strides.
+
+    Example:
+        >>> space = RonasSpace((35, 50, 36))
+        >>> [d.name for d in space][:4], space["patch_hw"].options
+        (['patch_hw', 'patch_d', 'stride_3', 'stride_4'], ((32, 48), (32, 40), (32, 32)))
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        spacing: Sequence[float] | None = None,
+        *,
+        stages: int = 4,
+        strides: Sequence[Sequence[int]] | None = None,
+        searched_strides: Sequence[int] = (3, 4),
+        dilations: Sequence[int] = (1, 2, 3),
+        dilated_stages: Sequence[int] = (2, 3, 4),
+        activations: Sequence[str] = ("LEAKYRELU", "RELU", "ELU"),
+        patch_count: int = 5,
+        min_cells: int = 4,
+        overrides: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        self.shape = tuple(int(s) for s in shape)
+        self.spacing = tuple(float(s) for s in spacing) if spacing is not None else (1.0,) * len(self.shape)
+        if len(self.shape) not in (2, 3) or len(self.spacing) != len(self.shape):
+            raise ValueError(f"shape and spacing must both have 2 or 3 axes, got {self.shape} and {self.spacing}.")
+        self.stages = stages
+        self.base_strides: tuple[tuple[int, ...], ...] = (
+            tuple(base_strides(self.shape, self.spacing, stages=stages)) if strides is None else freeze(strides)
+        )
+        if len(self.base_strides) != stages or any(len(s) != len(self.shape) for s in self.base_strides):
+            raise ValueError(f"strides must be {stages} tuples of {len(self.shape)}, got {self.base_strides}.")
+        self.unit = total_stride(self.base_strides)
+
+        sizes = [
+            patch_sizes(s, u, count=patch_count, min_cells=min_cells)
+            for s, u in zip(self.shape, self.unit, strict=True)
+        ]
+        options: dict[str, tuple[Sequence[Any], str]] = {}
+        options["patch_hw"] = (
+            [tuple(axis[min(k, len(axis) - 1)] for axis in sizes[:2]) for k in range(patch_count)],
+            "training",
+        )
+        if len(self.shape) == 3:
+            options["patch_d"] = (sizes[2], "training")
+        keep = (1,) * len(self.shape)
+        options.update({f"stride_{s}": ([self.base_strides[s - 1], keep], "network") for s in searched_strides})
+        options.update({f"dilation_{s}": (dilations, "network") for s in dilated_stages})
+        options["activation"] = (activations, "network")
+        options.update({f"skip_{i}_{j}": (SKIP_OPTIONS, "network") for i, j in skip_points(stages)})
+
+        overrides = dict(overrides or {})
+        unknown = sorted(set(overrides) - set(options))
+        if unknown:
+            raise ValueError(f"overrides name no decision of the space: {unknown}; it has {list(options)}.")
+        super().__init__([Decision(n, overrides.get(n, o), kind=k) for n, (o, k) in options.items()])
+        for decision in self.decisions:
+            if decision.name in ("patch_hw", "patch_d"):
+                unit = self.unit[:2] if decision.name == "patch_hw" else self.unit[2:]
+                bad = [o for o in decision.options if any(s % u for s, u in zip(_axes(o), unit, strict=True))]
+                if bad:
+                    raise ValueError(f"options {bad} of {decision.name!r} must be multiples of the strides {unit}.")
+
+    def allows(self, partial: Mapping[str, Any]) -> bool:
+        """A dilation is feasible where its outer taps can fall inside the stage's feature map on some axis.
+
+        A decoder level may drop every skip; nothing else is forbidden.
+        """
+        name = next(reversed(partial))
+        if not name.startswith("dilation_") or partial[name] == 1:
+            return True
+        stage = int(name.rsplit("_", 1)[1])
+        stride = total_stride(self.strides(partial)[:stage])
+        size = max(p // s for p, s in zip(self.patch(partial), stride, strict=True))
+        return int(partial[name]) < size
+
+    def patch(self, architecture: Mapping[str, Any]) -> tuple[int, ...]:
+        """Training patch of an architecture, voxels per axis."""
+        in_plane = tuple(architecture["patch_hw"])
+        return (*in_plane, int(architecture["patch_d"])) if "patch_d" in architecture else in_plane
+
+    def strides(self, architecture: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
+        """Stride of every stage of an architecture."""
+        return tuple(
+            tuple(architecture.get(f"stride_{s}", self.base_strides[s - 1])) for s in range(1, self.stages + 1)
+        )
+
+    def network_kwargs(self, architecture: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of :class:`~monai_ronas.networks.nets.RonasUNet` that an architecture decides."""
+        return {
+            "strides": self.strides(architecture),
+            "dilations": tuple(int(architecture.get(f"dilation_{s}", 1)) for s in range(1, self.stages + 1)),
+            "act": architecture["activation"],
+            "skips": tuple((i, j) for i, j in skip_points(self.stages) if architecture[f"skip_{i}_{j}"]),
+        }
+
+    @property
+    def base(self) -> Architecture:
+        """The network without any search: largest patch, base strides, no dilation, each level its own skip."""
+        values = {d.name: d.options[0] for d in self.decisions}
+        for i, j in skip_points(self.stages):
+            options = self[f"skip_{i}_{j}"].options
+            values[f"skip_{i}_{j}"] = (i == j) if (i == j) in options else options[0]
+        return Architecture(values)
+
+    @property
+    def largest(self) -> Architecture:
+        """The architecture that needs most memory: largest patch, fewest strides, all skips; else as the base."""
+        values = self.base.to_dict()
+        for decision in self.decisions:
+            if decision.name.startswith("patch_"):
+                values[decision.name] = max(decision.options, key=lambda o: _product(_axes(o)))
+            elif decision.name.startswith("stride_"):
+                values[decision.name] = min(decision.options, key=_product)
+            elif decision.name.startswith("skip_"):
+                values[decision.name] = True in decision.options
+        return Architecture(values)
+
+
+def skip_points(stages: int) -> list[tuple[int, int]]:
+    """Pairs (decoder level, encoder stage) that a skip may join: six for four stages."""
+    return [(i, j) for i in range(1, stages) for j in range(1, i + 1)]
+
+
+def _axes(option: Any) -> tuple[int, ...]:
+    return option if isinstance(option, tuple) else (option,)
+
+
+def _product(values: Sequence[int]) -> int:
+    product = 1
+    for value in values:
+        product *= int(value)
+    return product

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+from monai_ronas.utils.allocator import keep_freed_memory
+from monai_ronas.utils.clock import TimeBudget
+from monai_ronas.utils.files import write_atomically
+from monai_ronas.utils.memory import memory_mb
+from monai_ronas.utils.precision import has_fast_bfloat16
+from monai_ronas.utils.records import ChildScore, SearchResult
+
+__all__ = ["ChildScore", "SearchResult", "TimeBudget", "has_fast_bfloat16", "keep_freed_memory", "memory_mb", "write_atomically"]

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The time that a search may take."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+
+
+class TimeBudget:
+    """Seconds since the process started, held against a budget.
+
+    Counting starts with the process, so that imports are paid for. What an interrupted run of the same search spent
+    before is added with :attr:`spent_before`.
+
+    Args:
+        minutes: the budget, or None for no limit.
+        reserve: seconds kept for what follows the last training: the final score and the export.
+
+    Raises:
+        ValueError: when ``minutes`` is not positive.
+    """
+
+    def __init__(self, minutes: float | None = None, *, reserve: float = 10.0) -> None:
+        if minutes is not None and minutes <= 0:
+            raise ValueError(f"time_budget_minutes must be positive or null, got {minutes}.")
+        self.seconds = None if minutes is None else 60.0 * minutes
+        self.reserve = reserve
+        self.spent_before = 0.0
+        self._start = psutil.Process().create_time()
+
+    def elapsed(self) -> float:
+        """Seconds spent, those of earlier, interrupted runs included."""
+        return self.spent_before + time.time() - self._start
+
+    def until(self, share: float) -> float | None:
+        """The time, on :meth:`elapsed`'s scale, at which ``share`` of the usable budget is spent; None: no limit."""
+        return None if self.seconds is None else share * max(self.seconds - self.reserve, 0.0)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scoring a child and a whole search give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from monai_ronas.space import Architecture
+
+
+@dataclass(frozen=True)
+class ChildScore:
+    """What scoring a child gave.
+
+    Args:
+        reward: mean over cases of the mean foreground Dice; NaN when the status is not ``"ok"``.
+        per_case: that Dice for each case.
+        seconds: time the scoring took.
+        peak_memory_mb: peak memory in MB.
+        status: ``"ok"``, or ``"failed"`` for a score that is not finite.
+    """
+
+    reward: float
+    per_case: tuple[float, ...]
+    seconds: float
+    peak_memory_mb: float
+    status: str = "ok"
+
+
+@dataclass
+class SearchResult:
+    """What a search found.
+
+    Args:
+        architecture: the chosen architecture; the supernet holds its trained weights and has it selected.
+        score: its score on all reward cases at the end.
+        candidates: one dictionary for each candidate: ``origin``, ``architecture``, ``id``, ``reward`` (on all reward
+            cases, shared weights), ``trial_reward`` (after its trial; None if it had none).
+        steps: training steps of the whole search.
+        case_names: names of the reward cases, in the order of ``score.per_case``.
+    """
+
+    architecture: Architecture
+    score: ChildScore
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    steps: int = 0
+    case_names: tuple[str, ...] = ()
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean Dice over the reward cases."""
+        values = np.asarray(self.score.per_case)
+        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_ronas.data import DatasetError, read_msd
+
+
+def test_reads_what_dataset_json_says(maker):
+    maker.add("b")
+    maker.add("a", suffix=".nii")
+    maker.content |= {"labels": {"0": "background", "2": "cyst", "1": "organ"}, "modality": {"1": "T2", "0": "T1"}}
+    dataset = read_msd(maker.write())
+    assert [case.name for case in dataset.cases] == ["a", "b"]
+    assert [case.image.name for case in dataset.cases] == ["a.nii", "b.nii.gz"]
+    assert all(case.image.is_file() and case.label.is_file() for case in dataset.cases)
+    assert (dataset.name, dataset.licence) == ("Toy", "none")
+    assert dataset.modality == {0: "T1", 1: "T2"}
+    assert dataset.labels == {0: "background", 1: "organ", 2: "cyst"}
+    assert (dataset.in_channels, dataset.out_channels, dataset.foreground) == (2, 3, ("organ", "cyst"))
+
+
+def test_reads_the_words_of_nnunet(maker):
+    maker.add("a")
+    del maker.content["modality"]
+    maker.content |= {"labels": {"background": 0, "organ": 1}, "channel_names": {"0": "CT"}}
+    dataset = read_msd(maker.write())
+    assert dataset.labels == {0: "background", 1: "organ"}
+    assert dataset.modality == {0: "CT"}
+
+
+def test_ignores_resource_forks_and_finds_unpacked_files(maker):
+    maker.add("a", suffix=".nii")
+    maker.content["training"][0]["image"] = "./imagesTr/a.nii.gz"
+    maker.content["training"].append({"image": "./imagesTr/._a.nii.gz", "label": "./labelsTr/._a.nii.gz"})
+    (case,) = read_msd(maker.write()).cases
+    assert (case.name, case.image.name) == ("a", "a.nii")
+
+
+def test_linked_files_are_inside(maker, tmp_path: Path):
+    maker.add("a")
+    image = maker.write() / "imagesTr" / "a.nii.gz"
+    image.rename(tmp_path / "elsewhere.nii.gz")
+    image.symlink_to(tmp_path / "elsewhere.nii.gz")
+    assert len(read_msd(maker.root).cases) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": None}, "has no labels"),
+        ({"labels": {"0": "background"}}, "background alone"),
+        ({"labels": {"0": "background", "2": "organ"}}, r"consecutive numbers 0..n .* received \[0, 2\]"),
+        ({"labels": {"1": "organ", "2": "cyst"}}, r"received \[1, 2\]"),
+        ({"labels": {"whole": [1, 2], "background": 0}}, "whole numbers"),
+        ({"modality": {}}, "no modality"),
+        ({"modality": {"1": "MRI"}}, "channels 0..n"),
+        ({"training": None}, "no training list"),
+        ({"training": []}, "is empty"),
+        ({"training": [{"image": "a.nii"}]}, "image and label paths"),
+        (
+            {"training": [{"image": "./x/a.nii", "label": "./x/b.nii"}]},
+            r"a\.nii' and 1 more listed file\(s\) are missing",
+        ),
+        ({"training": [{"image": "../a.nii", "label": "b.nii"}]}, "lists '../a.nii', outside"),
+        ({"training": [{"image": "/a.nii", "label": "b.nii"}]}, "lists '/a.nii', outside"),
+        ({"training": [{"image": "a.mha", "label": "b.nii"}]}, "neither .nii nor .nii.gz"),
+    ],
+)
+def test_contradictions_are_one_sentence(maker, change, message):
+    maker.add("a")
+    maker.content |= change
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_msd(maker.write())
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith((".", "}."))
+
+
+def test_duplicate_cases(maker):
+    maker.add("a")
+    maker.content["training"] *= 2
+    with pytest.raises(DatasetError, match="lists case 'a' more than once"):
+        read_msd(maker.write())
+
+
+def test_folder_and_file_errors(tmp_path: Path):
+    with pytest.raises(DatasetError, match="nowhere' is not a folder"):
+        read_msd(tmp_path / "nowhere")
+    (tmp_path / "._dataset.json").touch()
+    with pytest.raises(DatasetError, match="is empty"):
+        read_msd(tmp_path)
+    (tmp_path / "imagesTr").mkdir()
+    with pytest.raises(DatasetError, match=r"has no dataset\.json"):
+        read_msd(tmp_path)
+    (tmp_path / "dataset.json").write_text('{"labels": ')
+    with pytest.raises(DatasetError, match="not valid JSON"):
+        read_msd(tmp_path)
+    (tmp_path / "dataset.json").write_text("[]")
+    with pytest.raises(DatasetError, match="JSON object, not a list"):
+        read_msd(tmp_path)
+
+
+def test_real_data(real_data: Path):
+    dataset = read_msd(real_data)
+    assert len(dataset.cases) == 208
+    assert dataset.foreground == ("Anterior", "Posterior")
