@@ -107,8 +107,9 @@ class BundleExporter:
         kwargs: dict[str, Any] = {k: v for k, v in config["network_def"].items() if k != "_target_"}
         network = RonasUNet(**kwargs).eval()
         network.load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True), strict=True)
-        network = network.to(memory_format=torch.channels_last_3d)
-        reference = self.network.derive(result.architecture).cpu().eval().to(memory_format=torch.channels_last_3d)
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        reference = self.network.derive(result.architecture).cpu().eval()
+        reference = reference.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         generator = torch.Generator().manual_seed(0)
         image = torch.randn(1, kwargs["in_channels"], *(2 * d for d in network.divisor), generator=generator)
         with torch.no_grad():

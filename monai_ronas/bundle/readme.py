@@ -47,9 +47,7 @@ def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: floa
     return "\n".join([rule, *body, rule])
 
 
-def bundle_readme(
-    name: str, study: Study, network: RonasSuperNet, result: SearchResult, seconds: float
-) -> str:
+def bundle_readme(name: str, study: Study, network: RonasSuperNet, result: SearchResult, seconds: float) -> str:
     """``docs/README.md`` of a derived bundle."""
     fingerprint, split = study.fingerprint, study.split
     words = "\n".join(f"- {word}" for word in architecture_in_words(network.space, result.architecture))
@@ -95,8 +93,10 @@ further training:
 
 ## Use
 
-    python -m monai.bundle run --config_file configs/inference.json --bundle_root . --dataset_dir VOLUMES --output_dir OUT
-    python -m monai.bundle run --config_file configs/evaluate.json --bundle_root . --dataset_dir MSD_FOLDER
+    python -m monai.bundle run --config_file configs/inference.json --bundle_root . \\
+        --dataset_dir VOLUMES --output_dir OUT
+    python -m monai.bundle run --config_file configs/evaluate.json --bundle_root . \\
+        --dataset_dir MSD_FOLDER
 """
 
 

@@ -81,7 +81,7 @@ class Controller(nn.Module, ABC):
         return torch.stack(chosen, dim=1), torch.stack(entropy, dim=1)
 
     @torch.no_grad()
-    def _unroll(self, count: int, choose) -> torch.Tensor:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def _unroll(self, count: int, choose) -> torch.Tensor:  # type: ignore[no-untyped-def]
         indices = torch.zeros(count, 0, dtype=torch.long)
         for t in range(len(self.space)):
             logits = self.step_logits(indices)[t]

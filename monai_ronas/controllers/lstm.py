@@ -36,10 +36,11 @@ class LSTMController(Controller):
             self.start = nn.Parameter(torch.zeros(1, hidden_size))
             self.embeddings = nn.ModuleList(nn.Embedding(n, hidden_size) for n in counts[:-1])
             self.lstm = nn.LSTM(hidden_size, hidden_size, batch_first=True)
-            self.heads = nn.ModuleList(nn.Linear(hidden_size, n) for n in counts)
-        for head in self.heads:
+            heads = [nn.Linear(hidden_size, n) for n in counts]
+        for head in heads:
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+        self.heads = nn.ModuleList(heads)
 
     def step_logits(self, indices: torch.Tensor) -> list[torch.Tensor]:
         """See :meth:`Controller.step_logits`; one pass of the LSTM over the whole batch."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 LABELS = ("background", "organ", "lesion", "vessel")
 """Names of the label values 0..3."""
 
-_BODY, _ORGAN, _LESION, _VESSEL = 0.42, 0.66, 0.53, 0.80  # mean intensities, 1 = 1000 in the file
+_BODY, _ORGAN, _LESION, _VESSEL = 0.46, 0.64, 0.55, 0.74  # mean intensities, 1 = 1000 in the file
 
 
 def make_phantom_case(rng: np.random.Generator, *, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -36,11 +36,11 @@ def make_phantom_case(rng: np.random.Generator, *, size: Sequence[int]) -> tuple
 
     image = np.where(inside, _BODY, 0.03)
     for _ in range(3):  # round bodies
-        ball = _ellipsoid(p, _place(rng), rng.uniform(0.16, 0.26, 3)) < 1
+        ball = _ellipsoid(p, _place(rng), rng.uniform(0.2, 0.32, 3)) < 1
         image[ball & inside] = _ORGAN
-    for _ in range(4):  # spots
+    for _ in range(5):  # spots
         spot = _ellipsoid(p, _place(rng), rng.uniform(0.14, 0.22, 3)) < 1
-        image[spot & (image == _BODY)] = _LESION
+        image[spot & inside] = _LESION
     for _ in range(3):  # tubes across the body
         tube = _tube(rng, p, along=int(rng.integers(0, 2)), centre=rng.uniform(-0.6, 0.6, 2)) < 1
         image[tube & inside] = _VESSEL
@@ -48,7 +48,7 @@ def make_phantom_case(rng: np.random.Generator, *, size: Sequence[int]) -> tuple
     centre = np.array([0.15, 0.1, 0.0]) + rng.uniform(-0.12, 0.12, 3)
     bent = p.copy()
     bent[1] += rng.uniform(0.6, 1.1) * (p[0] - centre[0]) ** 2 - 0.08
-    radii = np.array([0.62, 0.34, 0.66]) * rng.uniform(0.88, 1.12, 3)
+    radii = np.array([0.58, 0.3, 0.62]) * rng.uniform(0.85, 1.12, 3)
     distance = _ellipsoid(bent, centre, radii)
     organ = inside & (distance < 1)
     image[inside & (distance < 1.5)] = _BODY  # a rim, so that its border can be seen
@@ -56,7 +56,7 @@ def make_phantom_case(rng: np.random.Generator, *, size: Sequence[int]) -> tuple
 
     offset = rng.normal(size=3)
     offset *= rng.uniform(0.1, 0.5) / np.linalg.norm(offset)
-    lesion = organ & (_ellipsoid(bent, centre + offset * radii, rng.uniform(0.2, 0.28, 3) * [1, 0.9, 1.3]) < 1)
+    lesion = organ & (_ellipsoid(bent, centre + offset * radii, rng.uniform(0.18, 0.27, 3) * [1, 0.9, 1.3]) < 1)
     image[lesion] = _LESION
 
     distance = _tube(rng, p, along=2, centre=np.array([-0.42, -0.3]) + rng.uniform(-0.15, 0.15, 2))
@@ -117,5 +117,5 @@ def _acquire(rng: np.random.Generator, tissue: np.ndarray) -> np.ndarray:
     padded = F.pad(torch.from_numpy(tissue)[None, None], (1,) * 6, mode="replicate")
     blurred = F.avg_pool3d(padded, 3, stride=1)[0, 0].numpy()
     signal = (0.4 * tissue + 0.6 * blurred) * np.exp(0.1 * _smooth(rng, 1, tissue.shape, nodes=3)[0])
-    real, imaginary = 0.04 * rng.standard_normal((2, *tissue.shape))
+    real, imaginary = 0.055 * rng.standard_normal((2, *tissue.shape))
     return np.rint(1000 * rng.uniform(0.8, 1.2) * np.hypot(signal + real, imaginary)).astype(np.int16)

@@ -113,7 +113,9 @@ class ControllerTrainer(Trainer):
         self.scorer.sampler.choose(self.state.epoch)
         self.fire_event(EpisodeEvents.CHILDREN_SAMPLED)
 
-    def _iteration(self, engine: Any, batchdata: Any) -> list[dict[str, Any]]:
+    def _iteration(  # type: ignore[override]
+        self, engine: Any, batchdata: Any
+    ) -> list[dict[str, Any]]:
         """Score the episode's next child.
 
         Args:

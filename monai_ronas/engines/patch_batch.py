@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from monai.engines import PrepareBatch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.resources import forward_macs
@@ -80,19 +80,18 @@ class PatchBatch(PrepareBatch):
         """
         architecture = self.network.architecture
         patch = self.network.space.patch(architecture)
-        images, labels = [], []
+        images: list[torch.Tensor] = []
+        labels: list[torch.Tensor] = []
         for n in range(self.crops(architecture)):
             case = batchdata[n % len(batchdata)]
-            window = self._window(case, patch)
+            window = (slice(None), *self._window(case, patch))
             flips = [a + 1 for a in self.flip_axes if self._uniform() < 0.5]
             for key, crops in (("image", images), ("label", labels)):
                 volume = case[key].to(device=device, non_blocking=non_blocking, **kwargs)
-                crops.append(_fit(volume[(slice(None), *window)], patch).flip(flips))
+                crops.append(_fit(volume[window], patch).flip(flips))
         image, label = torch.stack(images), torch.stack(labels)
         if self.channels_last:
-            image = image.to(
-                memory_format=torch.channels_last_3d if image.dim() == 5 else torch.channels_last
-            )
+            image = image.to(memory_format=torch.channels_last_3d if image.dim() == 5 else torch.channels_last)
         return image, label
 
     def _uniform(self) -> float:

@@ -7,7 +7,7 @@ import math
 
 from ignite.engine import Engine
 
-from monai_ronas.engines import EpisodeEvents, SliceTrainer
+from monai_ronas.engines import ControllerTrainer, EpisodeEvents, SliceTrainer
 from monai_ronas.space import RonasSpace
 
 
@@ -32,7 +32,7 @@ class ChildTraining:
         """Run when the children of an episode are sampled."""
         engine.add_event_handler(EpisodeEvents.CHILDREN_SAMPLED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: ControllerTrainer) -> None:
         """Train the children in turn; sets ``engine.state.training_gain``."""
         gains = []
         for child in engine.state.children:

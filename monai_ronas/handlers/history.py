@@ -10,6 +10,8 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from monai_ronas.engines import ControllerTrainer
+
 
 class HistoryWriter:
     """Append one line of JSON to ``history.jsonl`` for each scored child.
@@ -36,7 +38,7 @@ class HistoryWriter:
         kept = [line for line in lines if line["episode"] <= engine.state.epoch]
         self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: ControllerTrainer) -> None:
         """Append the line of the child just scored."""
         state: Any = engine.state
         child = len(state.rewards)

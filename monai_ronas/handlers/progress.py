@@ -6,7 +6,7 @@ from __future__ import annotations
 from ignite.engine import Engine, Events
 from tqdm.auto import tqdm
 
-from monai_ronas.engines import EpisodeEvents
+from monai_ronas.engines import ControllerTrainer, EpisodeEvents
 
 
 class SearchProgress:
@@ -39,7 +39,7 @@ class SearchProgress:
         if self._children is not None:
             self._children.reset()
 
-    def _scored(self, engine: Engine) -> None:
+    def _scored(self, engine: ControllerTrainer) -> None:
         if self._children is not None:
             self._children.update()
             self._children.set_postfix(reward=f"{engine.state.score.reward:.3f}", refresh=False)

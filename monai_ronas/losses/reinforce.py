@@ -22,7 +22,7 @@ class ReinforceLoss(nn.Module):
         >>> loss = ReinforceLoss(entropy_weight=0.0)
         >>> float(loss(torch.tensor([[-1.0], [-2.0]]), torch.zeros(2, 1), torch.tensor([1.0, -1.0])))
         -0.5
-    """  # noqa: D400, D415
+    """  # noqa: D415
 
     def __init__(self, entropy_weight: float = 1e-4) -> None:
         super().__init__()

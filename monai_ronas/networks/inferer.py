@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 class PadToStrideInferer(Inferer):
@@ -37,7 +37,7 @@ class PadToStrideInferer(Inferer):
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | list[torch.Tensor]:
         """Run ``network`` on ``inputs`` of shape ``(B, C, H, W[, D])``; the prediction has the same spatial shape."""
-        divisor: Sequence[int] = self.divisor or getattr(network, "divisor", (1,) * (inputs.dim() - 2))
+        divisor: Any = self.divisor or getattr(network, "divisor", (1,) * (inputs.dim() - 2))
         size = inputs.shape[2:]
         extra = [-s % d for s, d in zip(size, divisor, strict=True)]
         before = [e // 2 for e in extra]

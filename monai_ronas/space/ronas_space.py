@@ -20,7 +20,8 @@ class RonasSpace(SearchSpace):
     Stage 1 is the finest. Decisions, in order, for four stages in three dimensions: ``patch_hw`` (both in-plane axes
     together), ``patch_d``, ``stride_3``, ``stride_4``, ``dilation_2`` .. ``dilation_4``, ``activation`` and
     ``skip_i_j`` (decoder level ``i`` adds the features of encoder stage ``j <= i``; six of them). In two dimensions
-    there is no ``patch_d``. The first option of a decision is the base network's, but for skips: its own are ``i == j``.
+    there is no ``patch_d``. The first option of a decision is the base network's, but for skips: its own are those
+    with ``i == j``.
 
     Args:
         shape: voxels per axis of the volumes, in-plane axes first, after preprocessing. Patches do not exceed it.
@@ -106,7 +107,7 @@ class RonasSpace(SearchSpace):
 
         A decoder level may drop every skip; nothing else is forbidden.
         """
-        name = next(reversed(partial))
+        name = list(partial)[-1]
         if not name.startswith("dilation_") or partial[name] == 1:
             return True
         stage = int(name.rsplit("_", 1)[1])

@@ -6,4 +6,12 @@ from monai_ronas.utils.memory import memory_mb
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.records import ChildScore, SearchResult
 
-__all__ = ["ChildScore", "SearchResult", "TimeBudget", "has_fast_bfloat16", "keep_freed_memory", "memory_mb", "write_atomically"]
+__all__ = [
+    "ChildScore",
+    "SearchResult",
+    "TimeBudget",
+    "has_fast_bfloat16",
+    "keep_freed_memory",
+    "memory_mb",
+    "write_atomically",
+]

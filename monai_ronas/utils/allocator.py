@@ -24,4 +24,5 @@ def keep_freed_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
-    return all([libc.mallopt(option, value) == 1 for option, value in settings])
+    taken = [libc.mallopt(option, value) == 1 for option, value in settings]
+    return all(taken)

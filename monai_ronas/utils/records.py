@@ -54,5 +54,3 @@ class SearchResult:
         """Standard error of the mean Dice over the reward cases."""
         values = np.asarray(self.score.per_case)
         return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-
-

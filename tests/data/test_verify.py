@@ -122,7 +122,8 @@ def test_statistics_are_in_ras_order(maker):
     assert stats.intensity_mean == pytest.approx((6, 7))
     assert stats.intensity_std == pytest.approx((1, 2))
     assert [len(levels) for levels in stats.intensity_quantiles] == [200, 200]
-    assert min(stats.intensity_quantiles[1]) >= 5 and max(stats.intensity_quantiles[1]) <= 9
+    assert min(stats.intensity_quantiles[1]) >= 5
+    assert max(stats.intensity_quantiles[1]) <= 9
 
 
 def test_negative_values_are_no_background(maker):

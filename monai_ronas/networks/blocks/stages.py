@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from monai_ronas.networks.blocks.conv_block import ActSpec, SearchableConvBlock
 from monai_ronas.networks.blocks.down_sample import SearchableDownSample
@@ -104,5 +104,5 @@ class DecoderStage(nn.Module):
             x = F.interpolate(x, scale_factor=self.scale, mode=self.mode, align_corners=False)
         for skip in self.skips.values():
             if skip.active:
-                x = x + skip(features[skip.source - 1])
+                x = x + skip(features[skip.source - 1])  # type: ignore[operator]
         return self.conv2(self.conv1(x))

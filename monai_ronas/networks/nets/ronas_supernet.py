@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import torch
 
 from monai_ronas.networks.blocks.conv_block import SearchableConvBlock
+from monai_ronas.networks.blocks.stages import DecoderStage, EncoderStage
+from monai_ronas.networks.blocks.sum_skip import SumSkip
 from monai_ronas.networks.nets.ronas_unet import RonasUNet, product
 from monai_ronas.space import Architecture, RonasSpace
 
@@ -51,10 +53,11 @@ class RonasSuperNet(RonasUNet):
         strides, act, joined = chosen["strides"], chosen["act"], set(chosen["skips"])
         dims = self.spatial_dims
         for i, stage in enumerate(self.encoder):
-            stage.select(stride=strides[i], dilation=chosen["dilations"][i], act=act)
-        for level, decoder in zip(range(len(strides) - 1, 0, -1), self.decoder, strict=True):
+            cast(EncoderStage, stage).select(stride=strides[i], dilation=chosen["dilations"][i], act=act)
+        for level, module in zip(range(len(strides) - 1, 0, -1), self.decoder, strict=True):
+            decoder = cast(DecoderStage, module)
             decoder.select(scale=strides[level], act=act)
-            for skip in decoder.skips.values():
+            for skip in cast(Iterable[SumSkip], decoder.skips.values()):
                 skip.active = (level, skip.source) in joined
                 skip.down.select(product(strides[skip.source : level], dims))
         self.divisor = list(product(strides, dims))

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from monai_ronas.networks.blocks.conv_block import ActSpec
 from monai_ronas.networks.blocks.stages import DecoderStage, EncoderStage

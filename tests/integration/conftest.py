@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_ronas.data import make_phantom_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = ROOT / "bundles" / "ronas" / "configs" / "search.json"
+SMALL = {
+    "episodes": 2,
+    "children_per_episode": 3,
+    "child_epochs": 1,
+    "warmup_epochs": 1,
+    "trial_epochs": 1,
+    "final_epochs": 2,
+    "iterations_per_epoch": 4,
+    "reward_cases_per_episode": 2,
+    "reward_fraction": 0.3,
+    "batch_size": 2,
+    "channels": [4, 6, 8, 10],
+    "device": "cpu",
+}
+
+
+def run_bundle(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """``python -m monai.bundle`` as a user types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "monai.bundle", *args],
+        cwd=cwd or ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "MLFLOW_TRACKING_URI": ""},
+    )
+
+
+def run_search(dataset: Path | None, output: Path, *args: str, run_id: str = "search", **settings):
+    """A search as a user types it, with the small settings."""
+    values = {**SMALL, "output_dir": output, **settings}
+    if dataset is not None:
+        values["dataset_dir"] = dataset
+    flags = [part for key, value in values.items() for part in (f"--{key}", str(value))]
+    return run_bundle("run", run_id, "--config_file", str(SEARCH), *flags, *args)
+
+
+@pytest.fixture(scope="session")
+def small_phantom(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "phantom"
+    return Path(make_phantom_dataset(folder, num_cases=10, size=(28, 32, 20)))
+
+
+@pytest.fixture(scope="session")
+def finished(small_phantom, tmp_path_factory):
+    """Folder of a small search that has ended."""
+    output = tmp_path_factory.mktemp("finished")
+    done = run_search(small_phantom, output)
+    assert done.returncode == 0, done.stderr
+    (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
+    return output

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+import random
+
+import pytest
+import torch
+from monai.networks import eval_mode
+
+from monai_ronas.networks import PadToStrideInferer
+from monai_ronas.networks.blocks import SearchableConvBlock, SumSkip
+from monai_ronas.networks.blocks.instance_norm import ChannelsLastInstanceNorm
+from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
+from monai_ronas.space import RonasSpace
+
+CHANNELS = (4, 6, 8, 10)
+
+
+@pytest.fixture
+def space():
+    return RonasSpace((32, 40, 24), activations=["LEAKYRELU", "RELU", "ELU", "PRELU"])
+
+
+@pytest.fixture
+def supernet(space):
+    torch.manual_seed(0)
+    return RonasSuperNet(space, 2, 3, channels=CHANNELS)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_derived_equals_supernet_bit_for_bit(space, supernet, layout):
+    supernet = supernet.to(memory_format=layout)
+    image = torch.randn(1, 2, 33, 41, 23)
+    for seed in range(6):
+        architecture = space.sample(random.Random(seed))
+        supernet.select(architecture)
+        derived = supernet.derive(architecture).to(memory_format=layout)
+        assert set(derived.state_dict()) <= set(supernet.state_dict())
+        with eval_mode(supernet, derived):
+            expected = PadToStrideInferer()(image, supernet)
+            assert torch.equal(PadToStrideInferer()(image, derived), expected)
+            assert expected.shape == (1, 3, 33, 41, 23)
+
+
+def test_children_differ_and_selecting_back_restores_the_function(space, supernet):
+    image = torch.randn(1, 2, 32, 40, 24)
+    other = space.base.replace(dilation_3=3, activation="ELU", skip_2_1=True, stride_4=(1, 1, 1))
+    with eval_mode(supernet):
+        first = supernet(image)
+        supernet.select(other)
+        second = supernet(image)
+        supernet.select(space.base)
+        assert not torch.allclose(first, second)
+        assert torch.equal(first, supernet(image))
+
+
+def test_unused_weights_have_no_gradient_and_do_not_move(space, supernet):
+    optimizer = torch.optim.AdamW(supernet.parameters(), lr=0.1)
+    supernet.train()
+    for architecture in (space.largest, space.base):  # the first step gives every weight an optimiser state
+        supernet.select(architecture)
+        before = {k: v.clone() for k, v in supernet.state_dict().items()}
+        optimizer.zero_grad(set_to_none=True)
+        sum(o.square().mean() for o in supernet(torch.randn(1, 2, 32, 40, 24))).backward()
+        optimizer.step()
+    unused = "decoder.0.skips.1.project.weight"
+    assert dict(supernet.named_parameters())[unused].grad is None
+    assert torch.equal(before[unused], supernet.state_dict()[unused])
+    used = "decoder.0.skips.3.project.weight"
+    assert not torch.equal(before[used], supernet.state_dict()[used])
+
+
+def test_deep_supervision_in_training_only():
+    net = RonasUNet(3, 1, 2, channels=(4, 8, 16), strides=(1, 2, (2, 2, 1)), dilations=(1, 2, 1))
+    image = torch.zeros(2, 1, 16, 16, 8)
+    assert [tuple(o.shape[2:]) for o in net.train()(image)] == [(16, 16, 8), (8, 8, 4)]
+    assert net.eval()(image).shape == (2, 2, 16, 16, 8)
+    assert net.divisor == [4, 4, 2]
+    assert not any(k.startswith("heads.1") for k in RonasUNet(3, 1, 2, deep_supervision=False).state_dict())
+
+
+def test_two_dimensions_and_strided_stem():
+    net = RonasUNet(2, 1, 2, channels=(4, 8), strides=(2, 2), dilations=(1, 1)).eval()
+    assert net.divisor == [4, 4]
+    assert PadToStrideInferer()(torch.zeros(1, 1, 17, 30), net).shape == (1, 2, 17, 30)
+
+
+def test_scripted_equals_eager(space, supernet):
+    derived = supernet.derive(space.sample(random.Random(5))).eval()
+    image = torch.randn(1, 2, 32, 40, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(derived)(image), derived(image))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"spatial_dims": 4}, "spatial_dims"),
+        ({"channels": (4, 8)}, "one entry per stage"),
+        ({"skips": [(1, 2)]}, "stage <= level"),
+        ({"skips": [(4, 1)]}, "stage <= level"),
+    ],
+)
+def test_wrong_arguments_are_named(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        RonasUNet(**{"spatial_dims": 3, "in_channels": 1, "out_channels": 2, **kwargs})
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_instance_norm_is_torchs(layout):
+    torch.manual_seed(0)
+    ours, theirs = ChannelsLastInstanceNorm(5), torch.nn.InstanceNorm3d(5, affine=True)
+    theirs.load_state_dict({k: torch.randn_like(v) for k, v in ours.state_dict().items()})
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(3, 5, 6, 7, 8).to(memory_format=layout)
+    y = ours(x)
+    torch.testing.assert_close(y, theirs(x), rtol=1e-4, atol=1e-5)
+    assert y.is_contiguous(memory_format=layout)
+
+
+def test_block_knows_its_activations():
+    block = SearchableConvBlock(3, 1, 4, act="RELU")
+    with pytest.raises(ValueError, match="relu"):
+        block.select(dilation=1, act="ELU")
+    block.offer(["ELU"])
+    block.select(dilation=2, act="ELU")
+    assert block(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 4, 8, 8, 8)
+
+
+def test_drop_path_drops_whole_samples_in_training_only():
+    torch.manual_seed(0)
+    skip = SumSkip(3, 1, 2, 2, stride=(1, 1, 1), drop_path=0.5)
+    x = torch.randn(64, 2, 2, 2, 2)
+    full = skip.eval()(x)
+    dropped = skip.train()(x)
+    zero = dropped.flatten(1).abs().sum(1) == 0
+    assert 16 < int(zero.sum()) < 48
+    torch.testing.assert_close(dropped[~zero], 2 * full[~zero])
+
+
+def test_inferer_pads_with_zeros_on_both_sides():
+    seen = []
+
+    def network(x):
+        seen.append(x)
+        return x
+
+    x = torch.ones(1, 1, 5, 8, 7)
+    y = PadToStrideInferer((4, 4, 4))(x, network)
+    assert torch.equal(x, y)
+    assert seen[0].shape == (1, 1, 8, 8, 8)
+    assert seen[0][0, 0, 0].sum() == 0
+    assert seen[0][0, 0, 6:].sum() == 0

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from monai_ronas.space import base_strides, patch_sizes, total_stride
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "expected"),
+    [
+        # the printed formula with S = 2, S^4 = 16: Brain, Heart, Prostate
+        (240, 16, [240, 224, 208, 192, 176]),
+        (155, 16, [144, 128, 112, 96, 80]),
+        (320, 16, [320, 304, 288, 272, 256]),
+        (115, 16, [112, 96, 80, 64]),
+        (20, 16, [16]),
+        # with S = 1 on the thin axis
+        (20, 1, [20, 19, 18, 17, 16]),
+        (35, 8, [32]),
+        (50, 8, [48, 40, 32]),
+        (36, 8, [32]),
+        (5, 8, [8]),
+    ],
+)
+def test_patch_sizes(size, unit, expected):
+    assert patch_sizes(size, unit) == expected
+
+
+def test_patch_sizes_refuses_nonsense():
+    with pytest.raises(ValueError, match="must be positive"):
+        patch_sizes(0, 8)
+
+
+def test_thin_axis_is_not_pooled_away():
+    assert base_strides((320, 320, 20), (0.6, 0.6, 3.6), stages=4) == [(1, 1, 1), (2, 2, 1), (2, 2, 1), (2, 2, 2)]
+    assert base_strides((320, 320, 20), (1, 1, 1), stages=4)[-1] == (2, 2, 1)
+    assert base_strides((64, 64, 1), (1, 1, 5), stages=4) == [(1, 1, 1), *[(2, 2, 1)] * 3]
+
+
+def test_total_stride():
+    assert total_stride([(1, 1, 1), (2, 2, 1), (2, 2, 2)]) == (4, 4, 2)
