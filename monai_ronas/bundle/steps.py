@@ -26,6 +26,16 @@ def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         raise SystemExit(f"monai_ronas: {error}") from None
 
 
+def check_settings(*, memory_budget_gb: float | None) -> None:
+    """Refuse settings that would not be honoured.
+
+    Raises:
+        ValueError: when a memory budget is set.
+    """
+    if memory_budget_gb is not None:
+        raise ValueError(f"memory_budget_gb is not honoured yet, got {memory_budget_gb}: leave it null.")
+
+
 def list_volumes(folder: str | os.PathLike[str]) -> list[str]:
     """The NIfTI volumes of a folder, sorted.
 

@@ -98,6 +98,7 @@ class ControllerTrainer(Trainer):
         self.state.indices = None
         self.state.rewards = []
         self.state.training_gain = None
+        self.state.trace = []
         self.state.best_child = None
         self.state.best_advantage = -math.inf
         self.add_event_handler(Events.EPOCH_STARTED, ControllerTrainer._begin_episode)
@@ -164,6 +165,14 @@ class ControllerTrainer(Trainer):
         self._remember_best(rewards)
         self.state.metrics["loss"] = float(self.update())
         self.state.metrics["reward"] = float(rewards.nanmean())
+        self.state.trace.append(
+            {
+                "episode": self.state.epoch,
+                "reward": self.state.metrics["reward"],
+                "entropy": self.state.metrics["entropy"],
+                "probabilities": self.controller.probabilities(),
+            }
+        )
         if self.state.key_metric_name is None:
             self.state.key_metric_name = "reward"
         if self.state.key_metric_name == "reward" and self.state.metrics["reward"] > self.state.best_metric:
@@ -185,6 +194,7 @@ class ControllerTrainer(Trainer):
             "iteration": self.state.iteration,
             "best_metric": self.state.best_metric,
             "best_metric_epoch": self.state.best_metric_epoch,
+            "trace": list(self.state.trace),
             "best_advantage": self.state.best_advantage,
             "best_child": None if self.state.best_child is None else self.state.best_child.to_json(),
             "controller": self.controller.state_dict(),
@@ -195,7 +205,7 @@ class ControllerTrainer(Trainer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # type: ignore[override]
         """Inverse of :meth:`state_dict`."""
-        for name in ("epoch", "iteration", "best_metric", "best_metric_epoch", "best_advantage"):
+        for name in ("epoch", "iteration", "best_metric", "best_metric_epoch", "best_advantage", "trace"):
             setattr(self.state, name, state[name])
         self.state.best_child = None if state["best_child"] is None else Architecture.from_json(state["best_child"])
         self.controller.load_state_dict(state["controller"])

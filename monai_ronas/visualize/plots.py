@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pictures of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from monai_ronas.space import RonasSpace
+
+
+def plot_reward(trace: Sequence[Mapping[str, Any]], history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Reward of every child with the mean of each episode, and the policy's entropy.
+
+    Args:
+        trace: one dictionary for each episode with ``episode``, ``reward`` and ``entropy`` (nats per decision).
+        history: the lines of ``history.jsonl``.
+    """
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    scored = [line for line in history if line["reward"] is not None]
+    axes.plot([h["episode"] for h in scored], [h["reward"] for h in scored], ".", color="0.7", label="child")
+    axes.plot(
+        [t["episode"] for t in trace], [t["reward"] for t in trace], "o-", color="C0", label="mean of the episode"
+    )
+    axes.set(xlabel="episode", ylabel="reward (mean foreground Dice)")
+    axes.legend(loc="lower left", frameon=False)
+    entropy = axes.twinx()
+    entropy.plot([t["episode"] for t in trace], [t["entropy"] for t in trace], "s--", color="C1")
+    entropy.set_ylabel("entropy per decision (nats)", color="C1")
+    entropy.set_ylim(bottom=0)
+    return figure
+
+
+def plot_probabilities(trace: Sequence[Mapping[str, Any]], space: RonasSpace) -> Figure:
+    """Probability of each option along the policy's mode, over the episodes; a panel for each open decision.
+
+    Args:
+        trace: one dictionary for each episode with ``probabilities``, by decision name.
+        space: the decisions and the names of their options.
+    """
+    decisions = [d for d in space if len(d) > 1]
+    columns = 4
+    rows = max(1, -(-len(decisions) // columns))
+    figure = Figure(figsize=(12, 2.2 * rows), layout="constrained")
+    for n, decision in enumerate(decisions, 1):
+        axes = figure.add_subplot(rows, columns, n)
+        values = np.array([t["probabilities"][decision.name] for t in trace]).T
+        axes.stackplot([t["episode"] for t in trace], values, labels=[str(o) for o in decision.options])
+        axes.set_title(decision.name, fontsize=9)
+        axes.set_ylim(0, 1)
+        axes.legend(fontsize=6, loc="lower left")
+    return figure
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points (cost, value) that no other point beats in both, by increasing cost."""
+    best = -np.inf
+    front = []
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if points[index][1] > best:
+            best = points[index][1]
+            front.append(index)
+    return front
+
+
+def plot_cost(history: Sequence[Mapping[str, Any]], key: str, label: str) -> Figure:
+    """Reward against a cost, with the Pareto front.
+
+    Args:
+        history: the lines of ``history.jsonl``.
+        key: the cost's key in a line.
+        label: text of the cost's axis.
+    """
+    scored = [line for line in history if line["reward"] is not None]
+    points = [(float(line[key]), float(line["reward"])) for line in scored]
+    front = [points[i] for i in pareto_front(points)]
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([p[0] for p in points], [p[1] for p in points], ".", color="0.6", label="child")
+    axes.step([p[0] for p in front], [p[1] for p in front], "o-", where="post", color="C3", label="Pareto front")
+    axes.set(xlabel=label, ylabel="reward (mean foreground Dice)")
+    axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def draw_network(space: RonasSpace, architecture: Mapping[str, Any], channels: Sequence[int]) -> Figure:
+    """The network of an architecture: encoder left, decoder right, the skips between them.
+
+    Args:
+        space: the space of the architecture.
+        architecture: the architecture.
+        channels: channels of the stages, finest first.
+    """
+    chosen = space.network_kwargs(architecture)
+    stages = len(channels)
+    figure = Figure(figsize=(8, 1.1 * stages + 1), layout="constrained")
+    axes = figure.add_subplot()
+    size = space.patch(architecture)
+    left, right = {}, {}
+    for level in range(1, stages + 1):
+        size = tuple(s // k for s, k in zip(size, chosen["strides"][level - 1], strict=True))
+        shape = "x".join(str(s) for s in size)
+        text = f"{channels[level - 1]} channels, {shape}\ndilation {chosen['dilations'][level - 1]}"
+        left[level] = (0.0 if level < stages else 1.5, -float(level))
+        _box(axes, left[level], text, "tab:blue")
+        if level < stages:
+            right[level] = (3.0, -float(level))
+            _box(axes, right[level], f"{channels[level - 1]} channels, {shape}", "tab:green")
+    for level in range(1, stages):
+        _arrow(axes, left[level], left[level + 1], "0.3")
+        _arrow(axes, right.get(level + 1, left[stages]), right[level], "0.3")
+    for level, source in chosen["skips"]:
+        _arrow(axes, left[source], right[level], "tab:orange")
+    axes.set_xlim(-0.8, 3.8)
+    axes.set_ylim(-stages - 0.5, -0.5)
+    axes.set_axis_off()
+    axes.set_title(f"{chosen['act']}, patch {'x'.join(str(s) for s in space.patch(architecture))}", fontsize=10)
+    return figure
+
+
+def _box(axes: Any, position: tuple[float, float], text: str, color: str) -> None:
+    axes.text(
+        *position, text, ha="center", va="center", fontsize=8, bbox={"fc": "white", "ec": color, "boxstyle": "round"}
+    )
+
+
+def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+    axes.annotate(
+        "", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": color, "shrinkA": 22, "shrinkB": 22}
+    )
