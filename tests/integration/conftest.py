@@ -57,9 +57,9 @@ def small_phantom(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(small_phantom, tmp_path_factory):
-    """Folder of a small search that has ended."""
+    """Folder of a small search that has ended, its network trained well enough to segment."""
     output = tmp_path_factory.mktemp("finished")
-    done = run_search(small_phantom, output)
+    done = run_search(small_phantom, output, final_epochs=150)
     assert done.returncode == 0, done.stderr
     (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return output
