@@ -106,6 +106,11 @@ class ControllerTrainer(Trainer):
         if train_handlers is not None:
             self._register_handlers(train_handlers)
 
+    def run(self) -> None:  # type: ignore[override]
+        """Run the episodes that are left; an engine that has made them all does nothing."""
+        if self.state.epoch < self.state.max_epochs:
+            super().run()
+
     def _begin_episode(self) -> None:
         self.state.indices = self.controller.sample(self.state.epoch_length, self.generator)
         self.state.children = [self.controller.space.decode(row) for row in self.state.indices.tolist()]

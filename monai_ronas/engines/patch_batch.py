@@ -26,7 +26,7 @@ class PatchBatch(PrepareBatch):
         network: the supernet; ``network.architecture`` tells the patch.
         batch_size: crops in a batch of the base architecture's patch.
         foreground: share of the crops that are centred on a foreground voxel.
-        flip_axes: spatial axes that are flipped with probability one half.
+        flip_axes: spatial axes that are flipped with probability one half. Default: all.
         seed: seed of the crops and flips.
         channels_last: put the images in the channels-last memory format.
     """
@@ -37,14 +37,14 @@ class PatchBatch(PrepareBatch):
         *,
         batch_size: int,
         foreground: float = 0.33,
-        flip_axes: Sequence[int] = (0, 1, 2),
+        flip_axes: Sequence[int] | None = None,
         seed: int = 0,
         channels_last: bool = True,
     ) -> None:
         self.network = network
         self.batch_size = batch_size
         self.foreground = foreground
-        self.flip_axes = tuple(flip_axes)
+        self.flip_axes = tuple(range(len(network.space.shape)) if flip_axes is None else flip_axes)
         self.channels_last = channels_last
         self._known: dict[Architecture, int] = {}
         self.generator = torch.Generator().manual_seed(seed)

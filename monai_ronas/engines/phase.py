@@ -3,29 +3,38 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from typing import TYPE_CHECKING
 
-from monai_ronas.engines.slice_trainer import SliceTrainer
 from monai_ronas.utils import TimeBudget
+
+if TYPE_CHECKING:
+    from monai_ronas.engines.slice_trainer import SliceTrainer
+
+logger = logging.getLogger(__name__)
 
 
 class Phase:
     """A stretch of training that ends after a number of steps or, under a time budget, at a share of the budget.
 
     Args:
+        name: what a person is shown.
         slices: the trainer whose steps count.
         budget: the time budget; without a limit, ``steps`` rules.
         steps: length in steps.
         until: share of the budget at which the phase ends.
     """
 
-    def __init__(self, slices: SliceTrainer, budget: TimeBudget, *, steps: int, until: float) -> None:
+    def __init__(self, name: str, slices: SliceTrainer, budget: TimeBudget, *, steps: int, until: float) -> None:
+        self.name = name
         self._slices = slices
         self._budget = budget
         self._steps = max(steps, 1)
         self._first_step = slices.steps
         self._begin = budget.elapsed()
         self._end = budget.until(until)
+        logger.info("%s: %s", name, f"{self._steps} steps" if self._end is None else f"until {self._end:.0f} s")
 
     @property
     def progress(self) -> float:

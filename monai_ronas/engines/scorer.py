@@ -76,7 +76,11 @@ class ChildScorer:
         return [self.case_names[i] for i in self.sampler.indices]
 
     def score(self, architecture: Architecture) -> ChildScore:
-        """Score ``architecture`` with the supernet's present weights."""
+        """Score ``architecture`` with the supernet's present weights.
+
+        A class that a case does not have is left out of the case's mean, a case without any foreground out of the
+        reward; where nothing is left, the status is ``"failed"``.
+        """
         self.network.select(architecture)
         device = self.evaluator.state.device
         if device.type == "cuda":
@@ -86,11 +90,11 @@ class ChildScorer:
         self.evaluator.run()
         name = self.evaluator.state.key_metric_name
         details = torch.as_tensor(self.evaluator.state.metric_details[name]).float()
-        per_case = tuple(details.nanmean(dim=1).nan_to_num(0.0).tolist())
-        reward = math.fsum(per_case) / len(per_case)
+        per_case = details.nanmean(dim=1)
+        reward = float(per_case.nanmean())
         return ChildScore(
             reward=reward,
-            per_case=per_case,
+            per_case=tuple(per_case.tolist()),
             seconds=time.perf_counter() - start,
             peak_memory_mb=memory_mb(device),
             status="ok" if math.isfinite(reward) else "failed",

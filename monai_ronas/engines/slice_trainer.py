@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
+from monai_ronas.engines.phase import Phase
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
 
@@ -38,8 +39,9 @@ class SliceTrainer:
         self.network = network
         self.learning_rate = learning_rate
         self.ramp_steps = ramp_steps
+        self.phase: Phase | None = None
         self._choose: Callable[[], Architecture] = lambda: network.space.base
-        self._factor: Callable[[], float] = lambda: 1.0
+        self._decay = False
         trainer.add_event_handler(Events.ITERATION_STARTED, self._before_step)
 
     @property
@@ -55,39 +57,31 @@ class SliceTrainer:
     def _before_step(self, engine: Engine) -> None:
         self.network.select(self._choose())
         ramp = min(1.0, engine.state.iteration / max(self.ramp_steps, 1))
+        factor = self.phase.cosine() if self._decay and self.phase is not None else 1.0
         for group in self.trainer.optimizer.param_groups:
-            group["lr"] = self.learning_rate * ramp * self._factor()
+            group["lr"] = self.learning_rate * ramp * factor
 
     def run(
         self,
         choose: Callable[[], Architecture],
         *,
-        slices: int | None = None,
-        stop: Callable[[], bool] | None = None,
-        factor: Callable[[], float] | None = None,
+        phase: Phase | None = None,
+        decay: bool = False,
     ) -> None:
-        """Train on, at least one slice.
+        """Train on: one slice, or slices until the end of a phase (at least one).
 
         Args:
             choose: called before every step for the architecture to train.
-            slices: how many slices at the most. Default: until ``stop`` says so.
-            stop: asked after every slice whether to end.
-            factor: called before every step for the factor of the learning rate. Default: 1.
-
-        Raises:
-            ValueError: when neither ``slices`` nor ``stop`` is given.
+            phase: how long to train. Default: one slice.
+            decay: let the learning rate fall to 0 over the phase, as a cosine.
         """
-        if slices is None and stop is None:
-            raise ValueError("either slices or stop must be given, or training would not end.")
-        self._choose = choose
-        self._factor = factor or (lambda: 1.0)
-        done = 0
-        while slices is None or done < slices:
+        self._choose, self._decay, self.phase = choose, decay, phase
+        done = False
+        while not done:
             self.trainer.state.max_epochs = self.trainer.state.epoch + 1
             self.trainer.run()
-            done += 1
-            if stop is not None and stop():
-                return
+            done = phase is None or phase.done()
+        self.phase = None
 
     def state_dict(self) -> dict[str, object]:
         """Weights, optimiser and counters, as tensors and plain types."""

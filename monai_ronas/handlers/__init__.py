@@ -2,7 +2,7 @@
 from monai_ronas.handlers.checkpoint import SearchCheckpoint
 from monai_ronas.handlers.child_training import ChildTraining
 from monai_ronas.handlers.history import HistoryWriter, read_history
-from monai_ronas.handlers.progress import SearchProgress
+from monai_ronas.handlers.progress import SearchProgress, TrainingProgress
 from monai_ronas.handlers.search_budget import SearchBudget
 from monai_ronas.handlers.warm_up import WarmUp
 
@@ -12,6 +12,7 @@ __all__ = [
     "SearchBudget",
     "SearchCheckpoint",
     "SearchProgress",
+    "TrainingProgress",
     "WarmUp",
     "read_history",
 ]

@@ -37,7 +37,7 @@ class ChildTraining:
         gains = []
         for child in engine.state.children:
             before = engine.scorer.score(child).reward if self.measure else math.nan
-            self.slices.run(lambda c=child: c, slices=1)  # type: ignore[misc]
+            self.slices.run(lambda c=child: c)  # type: ignore[misc]
             after = engine.scorer.score(child).reward if self.measure else math.nan
             gains.append(after - before)
         engine.state.training_gain = gains if self.measure else None

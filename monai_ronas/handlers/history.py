@@ -34,8 +34,7 @@ class HistoryWriter:
     def cut_back(self, engine: Engine) -> None:
         """Keep the lines of completed episodes only: a resumed search writes the others again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = read_history(self.path) if self.path.exists() else []
-        kept = [line for line in lines if line["episode"] <= engine.state.epoch]
+        kept = [line for line in read_history(self.path) if line["episode"] <= engine.state.epoch]
         self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def __call__(self, engine: ControllerTrainer) -> None:
@@ -60,7 +59,9 @@ class HistoryWriter:
 
 
 def read_history(path: str | Path) -> list[dict[str, Any]]:
-    """All complete lines of a ``history.jsonl``; a last line cut short by a crash is left out."""
+    """All complete lines of a ``history.jsonl``; none without the file, and not a last line cut short by a crash."""
+    if not Path(path).exists():
+        return []
     lines = []
     for text in Path(path).read_text(encoding="utf-8").splitlines():
         try:

@@ -11,6 +11,8 @@ from monai_ronas.utils import TimeBudget
 class SearchBudget:
     """End the search after the episode behind which another one would not fit.
 
+    List it behind a warm-up: the first episode is timed from where that has ended.
+
     Args:
         budget: the time budget.
         until: share of it at which the episodes end.
@@ -23,7 +25,7 @@ class SearchBudget:
 
     def attach(self, engine: Engine) -> None:
         """Watch the episodes of ``engine``."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def _start(self, engine: Engine) -> None:
@@ -35,3 +37,4 @@ class SearchBudget:
         now = self.budget.elapsed()
         if end is not None and now + 0.5 * (now - self._begin) > end:
             engine.terminate()
+        self._begin = now

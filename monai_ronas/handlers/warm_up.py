@@ -57,8 +57,8 @@ class WarmUp:
         if engine.state.epoch > 0:
             return
         order = self.order()
-        phase = Phase(self.slices, self.budget, steps=self.steps, until=self.until)
-        self.slices.run(lambda: next(order), stop=phase.done)
+        phase = Phase("warm-up", self.slices, self.budget, steps=self.steps, until=self.until)
+        self.slices.run(lambda: next(order), phase=phase)
 
     def order(self) -> Iterator[Architecture]:
         """The architectures to train, one a step, without end."""

@@ -28,9 +28,10 @@ class RonasSpace(SearchSpace):
         spacing: voxel size per axis, in mm. Default: isotropic.
         stages: number of resolution stages.
         strides: strides of the base network, one tuple per stage. Default: :func:`base_strides`.
-        searched_strides: stages whose stride is searched: the base network's, or 1 on every axis.
+        searched_strides: stages whose stride is searched: the base network's, or 1 on every axis. Default: from the
+            third.
         dilations: options of the dilation rate.
-        dilated_stages: stages whose dilation is searched; the others have dilation 1.
+        dilated_stages: stages whose dilation is searched; the others have dilation 1. Default: from the second.
         activations: options of the activation, names of MONAI's ``Act`` factory.
         patch_count: how many candidates the patch formula makes per axis.
         min_cells: fewest voxels along an axis of the deepest feature map in training.
@@ -38,7 +39,8 @@ class RonasSpace(SearchSpace):
             ``{"patch_d": [32, 16]}``. An empty list is refused; one option fixes the decision.
 
     Raises:
-        ValueError: when an override names no decision, or an own patch is no multiple of the strides.
+        ValueError: when a stage does not exist, an override names no decision, or an own patch is no multiple of the
+            strides.
 
     Example:
         >>> space = RonasSpace((35, 50, 36))
@@ -53,9 +55,9 @@ class RonasSpace(SearchSpace):
         *,
         stages: int = 4,
         strides: Sequence[Sequence[int]] | None = None,
-        searched_strides: Sequence[int] = (3, 4),
+        searched_strides: Sequence[int] | None = None,
         dilations: Sequence[int] = (1, 2, 3),
-        dilated_stages: Sequence[int] = (2, 3, 4),
+        dilated_stages: Sequence[int] | None = None,
         activations: Sequence[str] = ("LEAKYRELU", "RELU", "ELU"),
         patch_count: int = 5,
         min_cells: int = 4,
@@ -72,6 +74,11 @@ class RonasSpace(SearchSpace):
         if len(self.base_strides) != stages or any(len(s) != len(self.shape) for s in self.base_strides):
             raise ValueError(f"strides must be {stages} tuples of {len(self.shape)}, got {self.base_strides}.")
         self.unit = total_stride(self.base_strides)
+        searched_strides = range(3, stages + 1) if searched_strides is None else searched_strides
+        dilated_stages = range(2, stages + 1) if dilated_stages is None else dilated_stages
+        for name, chosen in (("searched_strides", searched_strides), ("dilated_stages", dilated_stages)):
+            if not all(1 <= s <= stages for s in chosen):
+                raise ValueError(f"{name} must be stages from 1 to {stages}, got {tuple(chosen)}.")
 
         sizes = [
             patch_sizes(s, u, count=patch_count, min_cells=min_cells)

@@ -17,7 +17,7 @@ class ChildScore:
 
     Args:
         reward: mean over cases of the mean foreground Dice; NaN when the status is not ``"ok"``.
-        per_case: that Dice for each case.
+        per_case: that Dice for each case; NaN for a case without foreground.
         seconds: time the scoring took.
         peak_memory_mb: peak memory in MB.
         status: ``"ok"``, or ``"failed"`` for a score that is not finite.
@@ -53,4 +53,5 @@ class SearchResult:
     def standard_error(self) -> float:
         """Standard error of the mean Dice over the reward cases."""
         values = np.asarray(self.score.per_case)
+        values = values[np.isfinite(values)]
         return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+import random
+
+import pytest
+import torch
+
+from monai_ronas.engines import PatchBatch
+from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.resources import forward_macs
+from monai_ronas.space import RonasSpace
+from tests.toys import toy_cases, toy_space
+
+WIDTHS = {"channels": (2, 3, 4), "in_channels": 1, "out_channels": 2}
+
+
+@pytest.fixture
+def network():
+    return RonasSuperNet(toy_space(), 1, 2, channels=WIDTHS["channels"])
+
+
+def test_batch_has_the_selected_architectures_patch(network):
+    batch = PatchBatch(network, batch_size=2)
+    space = network.space
+    for seed in range(5):
+        architecture = space.sample(random.Random(seed))
+        network.select(architecture)
+        image, label = batch(toy_cases(), device="cpu")
+        number = batch.crops(architecture)
+        assert image.shape == label.shape == (number, 1, *space.patch(architecture))
+        assert image.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_all_architectures_get_about_the_same_operations(network):
+    batch = PatchBatch(network, batch_size=8)
+    space = network.space
+    whole = 8 * forward_macs(space, space.base, **WIDTHS)
+    numbers = set()
+    for seed in range(20):
+        architecture = space.sample(random.Random(seed))
+        number, cost = batch.crops(architecture), forward_macs(space, architecture, **WIDTHS)
+        assert abs(number * cost - whole) <= cost / 2 or number == 1
+        numbers.add(number)
+    assert batch.crops(space.base) == 8
+    assert len(numbers) > 1
+
+
+def test_image_and_label_are_cut_and_flipped_alike(network):
+    volume = torch.arange(16 * 16 * 8.0).reshape(1, 16, 16, 8)
+    image, label = PatchBatch(network, batch_size=6)([{"image": volume, "label": volume.clone()}])
+    assert torch.equal(image, label)
+    assert len({tuple(crop.flatten().tolist()) for crop in image}) > 1  # flips differ
+
+
+def test_a_crop_is_a_part_of_the_volume_never_resized():
+    space = RonasSpace((16, 16, 8), stages=3, min_cells=2)
+    network = RonasSuperNet(space, 1, 2, channels=(2, 3, 4))
+    volume = torch.arange(24 * 20 * 10.0).reshape(1, 24, 20, 10)
+    image, _ = PatchBatch(network, batch_size=4, flip_axes=())([{"image": volume, "label": volume}])
+    for crop in image:
+        assert crop[0, 1, 0, 0] - crop[0, 0, 0, 0] == 200
+        assert crop[0, 0, 1, 0] - crop[0, 0, 0, 0] == 10
+        assert crop[0, 0, 0, 1] - crop[0, 0, 0, 0] == 1
+
+
+def test_a_small_volume_is_padded_with_zeros_on_both_sides(network):
+    volume = torch.ones(1, 10, 16, 8)
+    image, _ = PatchBatch(network, batch_size=1, flip_axes=())([{"image": volume, "label": volume}])
+    assert image.shape[2:] == (16, 16, 8)
+    assert torch.equal(image[0, 0, :, 0, 0], torch.tensor([0.0] * 3 + [1.0] * 10 + [0.0] * 3))
+
+
+def test_foreground_crops_hold_the_foreground_voxel():
+    space = RonasSpace((16, 16, 8), stages=3, min_cells=2)
+    network = RonasSuperNet(space, 1, 2, channels=(2, 3, 4))
+    volume = torch.zeros(1, 64, 64, 32)
+    volume[0, 60, 3, 30] = 1
+    case = {"image": volume, "label": volume, "label_fg_indices": volume.flatten().nonzero().flatten()}
+    always, never = PatchBatch(network, batch_size=8, foreground=1.0), PatchBatch(network, batch_size=8, foreground=0.0)
+    assert all(crop.sum() == 1 for crop in always([case])[1])
+    assert not all(crop.sum() == 1 for crop in never([case])[1])
+
+
+def test_two_dimensions():
+    space = RonasSpace((32, 32))
+    network = RonasSuperNet(space, 1, 2, channels=(2, 2, 2, 2))
+    image, _ = PatchBatch(network, batch_size=2)([{"image": torch.ones(1, 40, 40), "label": torch.ones(1, 40, 40)}])
+    assert image.shape == (2, 1, *space.patch(space.base))
+
+
+def test_same_seed_same_crops(network):
+    one, two = (PatchBatch(network, batch_size=3, seed=7)(toy_cases())[0] for _ in range(2))
+    other = PatchBatch(network, batch_size=3, seed=8)(toy_cases())[0]
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines import SupervisedEvaluator
+from monai.handlers import MeanDice, from_engine
+from monai.transforms import AsDiscreted
+from torch.utils.data import DataLoader
+
+from monai_ronas.engines import ChildScorer, EpisodeSampler
+from tests.toys import toy_cases, toy_slices
+
+
+@pytest.fixture
+def scorer():
+    slices = toy_slices()
+    cases = toy_cases(5, seed=3)
+    for case in cases:
+        del case["label_fg_indices"]
+    sampler = EpisodeSampler(5, per_episode=2)
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(cases, sampler=sampler),
+        network=slices.network,
+        postprocessing=AsDiscreted(keys=["pred", "label"], argmax=[True, False], to_onehot=2),
+        key_val_metric={
+            "val_mean_dice": MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
+        },
+    )
+    return ChildScorer(slices.network, evaluator, sampler, [f"case{i}" for i in range(5)])
+
+
+def test_episodes_take_turns_through_all_cases():
+    sampler = EpisodeSampler(5, per_episode=2, seed=1)
+    seen = []
+    for episode in range(1, 6):
+        sampler.choose(episode)
+        assert len(list(sampler)) == len(sampler) == 2
+        seen += sampler.indices
+    assert sorted(seen) == sorted([*range(5)] * 2)
+    sampler.choose(2)
+    assert sampler.indices == seen[2:4]
+    sampler.choose_all()
+    assert list(sampler) == [0, 1, 2, 3, 4]
+    assert EpisodeSampler(3, per_episode=9).per_episode == 3
+
+
+def test_a_score_is_the_mean_dice_of_the_chosen_cases(scorer):
+    base = scorer.network.space.base
+    scorer.sampler.choose(1)
+    score = scorer.score(base)
+    assert scorer.network.architecture == base
+    assert len(score.per_case) == 2
+    assert score.reward == pytest.approx(sum(score.per_case) / 2)
+    assert score.status == "ok"
+    assert score.seconds > 0
+    assert score.peak_memory_mb > 0
+    expected = []
+    scorer.network.eval()
+    for index in scorer.sampler.indices:
+        case = scorer.evaluator.data_loader.dataset[index]
+        with torch.no_grad():
+            pred = scorer.network(case["image"][None]).argmax(dim=1)[0]
+        label = case["label"][0]
+        expected.append(float(2 * (pred * label).sum() / (pred.sum() + label.sum())))
+    assert score.per_case == pytest.approx(expected)
+    assert scorer.cases == [f"case{i}" for i in scorer.sampler.indices]
+
+
+def test_the_same_weights_score_the_same_again_on_more_cases(scorer):
+    base = scorer.network.space.base
+    scorer.sampler.choose_all()
+    whole = scorer.score(base)
+    assert len(whole.per_case) == 5
+    scorer.sampler.choose(1)
+    few = scorer.score(base)
+    assert few.per_case == tuple(whole.per_case[i] for i in scorer.sampler.indices)
+    assert scorer.evaluator.state.iteration == 2
+
+
+def test_what_a_case_does_not_have_is_left_out(scorer):
+    scorer.evaluator.data_loader.dataset[1]["label"].zero_()
+    scorer.sampler.choose_all()
+    score = scorer.score(scorer.network.space.base)
+    assert math.isnan(score.per_case[1])
+    assert score.reward == pytest.approx(sum(score.per_case[i] for i in (0, 2, 3, 4)) / 4)
+    assert score.status == "ok"
+
+
+def test_a_score_that_is_no_number_is_a_failure(scorer):
+    scorer.evaluator.add_event_handler(
+        Events.COMPLETED, lambda e: e.state.metric_details["val_mean_dice"].fill_(float("nan"))
+    )
+    assert scorer.score(scorer.network.space.base).status == "failed"

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+import copy
+import math
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from monai_ronas.engines import Phase
+from monai_ronas.utils import TimeBudget
+from tests.toys import toy_slices
+
+
+def steps_phase(slices, steps):
+    return Phase("steps", slices, TimeBudget(None), steps=steps, until=1.0)
+
+
+def test_architecture_is_chosen_before_every_step():
+    slices = toy_slices(slice_steps=3)
+    space = slices.network.space
+    order = [space.largest, *[space.base] * 5]
+    seen = []
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(slices.network.architecture))
+    remaining = iter(order)
+    slices.run(lambda: next(remaining), phase=steps_phase(slices, 6))
+    assert seen == order
+    assert slices.steps == 6
+    assert slices.trainer.state.epoch == 2
+
+
+def test_learning_rate_rises_then_falls_over_a_decaying_phase():
+    slices = toy_slices(slice_steps=4, learning_rate=0.02)
+    base = slices.network.space.base
+    rates = []
+    slices.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: rates.append(slices.trainer.optimizer.param_groups[0]["lr"])
+    )
+    slices.run(lambda: base)
+    phase = Phase("end", slices, TimeBudget(None), steps=4, until=1.0)
+    slices.run(lambda: base, phase=phase, decay=True)
+    cosine = [0.01 * (1 + math.cos(math.pi * n / 4)) for n in (1, 2, 3, 4)]
+    assert rates == pytest.approx([0.005, 0.01, 0.015, 0.02, *cosine])
+
+
+def test_training_lowers_the_loss():
+    slices = toy_slices(slice_steps=10)
+    base = slices.network.space.base
+    losses = []
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(e.state.output["loss"].item()))
+    slices.run(lambda: base, phase=steps_phase(slices, 60))
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_state_brings_the_training_back():
+    slices = toy_slices()
+    base = slices.network.space.base
+    slices.run(lambda: base)
+    state = copy.deepcopy(slices.state_dict())
+    torch.manual_seed(1)
+    slices.run(lambda: base, phase=steps_phase(slices, 4))
+    expected = {k: v.clone() for k, v in slices.network.state_dict().items()}
+    other = toy_slices(seed=5)
+    other.load_state_dict(state)
+    torch.manual_seed(1)
+    other.run(lambda: base, phase=steps_phase(other, 4))
+    assert other.steps == slices.steps
+    for name, value in other.network.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_phase_counts_steps_without_a_budget():
+    slices = toy_slices(slice_steps=2)
+    base = slices.network.space.base
+    phase = steps_phase(slices, 8)
+    assert phase.cosine() == 1.0
+    slices.run(lambda: base, phase=steps_phase(slices, 4))
+    assert phase.progress == 0.5
+    assert phase.cosine() == pytest.approx(0.5)
+    slices.run(lambda: base, phase=phase)
+    assert slices.steps == 8
+    assert phase.cosine() == pytest.approx(0.0)
+    assert slices.phase is None
+
+
+def test_phase_follows_the_clock_under_a_budget():
+    budget = TimeBudget(60, reserve=0.0)
+    phase = Phase("half", toy_slices(), budget, steps=1, until=0.5)
+    assert 0.0 <= phase.progress < 0.1
+    budget.spent_before += 1800.0
+    assert phase.progress == 1.0
+    assert phase.done()

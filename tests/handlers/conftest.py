@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from monai_ronas.controllers import LSTMController
+from monai_ronas.engines import ControllerTrainer, EpisodeSampler
+from monai_ronas.utils import ChildScore
+
+
+class StepScorer:
+    """The reward is the number of training steps made so far: it grows with every slice."""
+
+    def __init__(self, slices):
+        self.slices = slices
+        self.sampler = EpisodeSampler(2, per_episode=1)
+        self.fail = False
+
+    @property
+    def cases(self):
+        return [f"case{i}" for i in self.sampler]
+
+    def score(self, architecture):
+        reward = float(self.slices.steps)
+        status = "failed" if self.fail else "ok"
+        return ChildScore(float("nan") if self.fail else reward, (reward,), 0.25, 10.0, status)
+
+
+@pytest.fixture
+def make_engine():
+    """A search of two children an episode on the given slices, with handlers."""
+
+    def make(slices, handlers=(), episodes=2, seed=0):
+        torch.manual_seed(seed)
+        policy = LSTMController(slices.network.space)
+        return ControllerTrainer(
+            device="cpu",
+            max_epochs=episodes,
+            children_per_episode=2,
+            controller=policy,
+            scorer=StepScorer(slices),
+            optimizer=torch.optim.Adam(policy.parameters(), lr=0.01),
+            seed=seed,
+            train_handlers=list(handlers),
+        )
+
+    return make

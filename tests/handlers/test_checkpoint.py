@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from monai_ronas.handlers import ChildTraining, SearchCheckpoint
+from monai_ronas.utils import TimeBudget
+from tests.toys import toy_slices
+
+IDENTITY = {"seed": 0, "space": "toy"}
+
+
+def search(make_engine, directory, episodes, *, identity=IDENTITY, resume=True, seed=0):
+    slices = toy_slices(seed=seed)
+    checkpoint = SearchCheckpoint(directory, slices, TimeBudget(None), identity=identity, resume=resume)
+    handlers = [ChildTraining(slices, slices.network.space), checkpoint]
+    return make_engine(slices, handlers, episodes, seed=seed), slices, checkpoint
+
+
+def test_two_newest_are_kept(make_engine, tmp_path):
+    engine, _, checkpoint = search(make_engine, tmp_path, 4)
+    engine.run()
+    assert [p.name for p in checkpoint.files()] == ["episode_00004.pt", "episode_00003.pt"]
+    assert {p.name for p in tmp_path.iterdir()} == {"episode_00004.pt", "episode_00003.pt"}
+
+
+def test_continued_search_is_the_uninterrupted_one(make_engine, tmp_path):
+    whole, whole_slices, _ = search(make_engine, tmp_path / "a", 3)
+    whole.run()
+    first, _, _ = search(make_engine, tmp_path / "b", 1)
+    first.run()
+    random.random()
+    np.random.random()  # noqa: NPY002 - the state that MONAI draws from
+    torch.rand(3)
+    second, slices, checkpoint = search(make_engine, tmp_path / "b", 3, seed=9)
+    assert checkpoint.load(second)
+    assert second.state.epoch == 1
+    assert checkpoint.budget.spent_before > 0
+    second.run()
+    assert [t["probabilities"] for t in second.state.trace] == [t["probabilities"] for t in whole.state.trace]
+    for name, value in whole_slices.network.state_dict().items():
+        assert torch.equal(slices.network.state_dict()[name], value), name
+
+
+def test_random_states_are_restored(make_engine, tmp_path):
+    engine, _, checkpoint = search(make_engine, tmp_path, 1)
+    engine.run()
+    expected = random.random(), np.random.random(), torch.rand(1)  # noqa: NPY002
+    assert checkpoint.load(engine)
+    assert (random.random(), np.random.random(), torch.rand(1)) == expected  # noqa: NPY002
+
+
+def test_a_damaged_newest_one_falls_back_and_says_so(make_engine, tmp_path, caplog):
+    engine, _, checkpoint = search(make_engine, tmp_path, 2)
+    engine.run()
+    newest = checkpoint.files()[0]
+    newest.write_bytes(newest.read_bytes()[:100])
+    again, _, checkpoint = search(make_engine, tmp_path, 2)
+    assert checkpoint.load(again)
+    assert again.state.epoch == 1
+    assert "episode_00002.pt cannot be read" in caplog.text
+
+
+def test_nothing_to_continue(make_engine, tmp_path):
+    engine, _, checkpoint = search(make_engine, tmp_path / "none", 1)
+    assert not checkpoint.load(engine)
+
+
+def test_another_search_is_refused_with_the_difference_named(make_engine, tmp_path):
+    engine, _, _ = search(make_engine, tmp_path, 1)
+    engine.run()
+    other, _, checkpoint = search(make_engine, tmp_path, 1, identity={**IDENTITY, "seed": 1})
+    with pytest.raises(ValueError, match="another seed: give another output_dir, or resume=false"):
+        checkpoint.load(other)
+
+
+def test_starting_over_removes_the_old_checkpoints(make_engine, tmp_path):
+    engine, _, _ = search(make_engine, tmp_path, 1)
+    engine.run()
+    other, _, checkpoint = search(make_engine, tmp_path, 1, resume=False)
+    assert not checkpoint.load(other)
+    assert checkpoint.files() == []

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+from ignite.engine import Events
+
+from monai_ronas.engines import EpisodeEvents
+from monai_ronas.handlers import ChildTraining
+from tests.toys import toy_slices, toy_space
+
+
+def test_every_child_has_a_slice_of_its_own_and_its_gain_is_measured(make_engine):
+    slices = toy_slices(slice_steps=3)
+    engine = make_engine(slices, [ChildTraining(slices, slices.network.space)], episodes=1)
+    trained = []
+    slices.trainer.add_event_handler(Events.ITERATION_STARTED, lambda e: trained.append(slices.network.architecture))
+    engine.run()
+    children = engine.state.children
+    assert trained == [children[0]] * 3 + [children[1]] * 3
+    assert engine.state.training_gain == [3.0, 3.0]
+    assert engine.state.rewards == [6.0, 6.0]  # all are scored after the last slice, on the same weights
+
+
+def test_without_open_training_decisions_nothing_is_measured(make_engine):
+    slices = toy_slices(toy_space(overrides={"patch_hw": [(16, 16)], "patch_d": [8]}))
+    engine = make_engine(slices, [ChildTraining(slices, slices.network.space)], episodes=1)
+    engine.add_event_handler(EpisodeEvents.POLICY_UPDATED, lambda e: None)
+    engine.run()
+    assert engine.state.training_gain is None
+    assert slices.steps == 4

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from monai_ronas.engines import EpisodeEvents
+from monai_ronas.handlers import SearchBudget
+from monai_ronas.utils import TimeBudget
+from tests.toys import toy_slices
+
+
+@pytest.mark.parametrize(("until", "episodes"), [(0.35, 3), (1.0, 9), (0.01, 1)])
+def test_ends_behind_which_another_episode_would_not_fit(make_engine, until, episodes):
+    """Episodes of six minutes each in an hour of which a share is the search's."""
+    budget = TimeBudget(60, reserve=0.0)
+    engine = make_engine(toy_slices(), [SearchBudget(budget, until=until)], episodes=9)
+
+    @engine.on(EpisodeEvents.CHILDREN_SAMPLED)
+    def spend(e):
+        budget.spent_before += 360.0
+
+    engine.run()
+    assert engine.state.epoch == episodes
+
+
+def test_without_a_budget_all_episodes_are_made(make_engine):
+    engine = make_engine(toy_slices(), [SearchBudget(TimeBudget(None), until=0.01)], episodes=3)
+    engine.run()
+    assert engine.state.epoch == 3

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+from itertools import islice
+
+import pytest
+from ignite.engine import Engine
+
+from monai_ronas.handlers import WarmUp
+from monai_ronas.utils import TimeBudget
+from tests.toys import toy_slices
+
+
+def test_the_largest_comes_first_then_the_base_has_its_share():
+    slices = toy_slices()
+    space = slices.network.space
+    warm_up = WarmUp(slices, space, TimeBudget(None), steps=4, base_share=0.5)
+    order = list(islice(warm_up.order(), 401))
+    assert order[0] == space.largest
+    assert 150 < order.count(space.base) < 260
+    assert len(set(order)) > 20
+    assert list(islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 50)) == list(
+        islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 50)
+    )
+
+
+@pytest.mark.parametrize(("epoch", "steps"), [(0, 6), (3, 0)])
+def test_runs_once_and_not_on_resuming(epoch, steps):
+    slices = toy_slices()
+    warm_up = WarmUp(slices, slices.network.space, TimeBudget(None), steps=6)
+    engine = Engine(lambda e, b: None)
+    warm_up.attach(engine)
+    if epoch:
+        engine.load_state_dict({"epoch": epoch, "epoch_length": 1, "max_epochs": epoch + 1})
+    engine.run(range(1), max_epochs=epoch + 1, epoch_length=1)
+    assert slices.steps == steps
