@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from monai.engines import PrepareBatch
+from monai.transforms import Compose
 from torch.nn import functional as F
 
 from monai_ronas.networks.nets import RonasSuperNet
@@ -16,7 +17,7 @@ from monai_ronas.space import Architecture
 
 
 class PatchBatch(PrepareBatch):
-    """Crop, flip and stack whole volumes to a batch of the patch that the network's architecture trains with.
+    """Crop, flip, augment and stack whole volumes to a batch of the patch that the network's architecture trains with.
 
     Every batch takes about the same number of operations: an architecture with a smaller patch gets more crops, one
     that keeps a higher resolution fewer, but at least one. Crops are cut, never
@@ -27,7 +28,9 @@ class PatchBatch(PrepareBatch):
         batch_size: crops in a batch of the base architecture's patch.
         foreground: share of the crops that are centred on a foreground voxel.
         flip_axes: spatial axes that are flipped with probability one half. Default: all.
-        seed: seed of the crops and flips.
+        augmentation: random transforms of a crop ``{"image": ..., "label": ...}``, run on the device. They are seeded
+            anew for each batch, so that crops and augmentation depend on :attr:`generator` alone.
+        seed: seed of the crops, flips and augmentation.
         channels_last: put the images in the channels-last memory format.
     """
 
@@ -38,6 +41,7 @@ class PatchBatch(PrepareBatch):
         batch_size: int,
         foreground: float = 0.33,
         flip_axes: Sequence[int] | None = None,
+        augmentation: Compose | None = None,
         seed: int = 0,
         channels_last: bool = True,
     ) -> None:
@@ -45,6 +49,7 @@ class PatchBatch(PrepareBatch):
         self.batch_size = batch_size
         self.foreground = foreground
         self.flip_axes = tuple(range(len(network.space.shape)) if flip_axes is None else flip_axes)
+        self.augmentation = augmentation
         self.channels_last = channels_last
         self._known: dict[Architecture, int] = {}
         self.generator = torch.Generator().manual_seed(seed)
@@ -80,16 +85,19 @@ class PatchBatch(PrepareBatch):
         """
         architecture = self.network.architecture
         patch = self.network.space.patch(architecture)
-        images: list[torch.Tensor] = []
-        labels: list[torch.Tensor] = []
+        if self.augmentation is not None:
+            self.augmentation.set_random_state(seed=int(torch.randint(2**31, (), generator=self.generator)))
+        crops: list[Any] = []
         for n in range(self.crops(architecture)):
             case = batchdata[n % len(batchdata)]
             window = (slice(None), *self._window(case, patch))
             flips = [a + 1 for a in self.flip_axes if self._uniform() < 0.5]
-            for key, crops in (("image", images), ("label", labels)):
-                volume = case[key].to(device=device, non_blocking=non_blocking, **kwargs)
-                crops.append(_fit(volume[window], patch).flip(flips))
-        image, label = torch.stack(images), torch.stack(labels)
+            crop: Any = {
+                key: case[key].to(device=device, non_blocking=non_blocking, **kwargs)[window].flip(flips)
+                for key in ("image", "label")
+            }
+            crops.append(crop if self.augmentation is None else self.augmentation(crop))
+        image, label = (torch.stack([_fit(crop[key], patch) for crop in crops]) for key in ("image", "label"))
         if self.channels_last:
             image = image.to(memory_format=torch.channels_last_3d if image.dim() == 5 else torch.channels_last)
         return image, label

@@ -100,4 +100,4 @@ class TrainingProgress:
 
 def _loss(engine: Engine) -> float:
     output: Any = engine.state.output
-    return float((output[0] if isinstance(output, list) else output)["loss"])
+    return float((output[0] if isinstance(output, list) else output)["loss"].detach())

@@ -3,6 +3,7 @@ import random
 
 import pytest
 import torch
+from monai.transforms import Compose, EnsureTyped, RandScaleIntensityd
 
 from monai_ronas.engines import PatchBatch
 from monai_ronas.networks.nets import RonasSuperNet
@@ -92,3 +93,24 @@ def test_same_seed_same_crops(network):
     other = PatchBatch(network, batch_size=3, seed=8)(toy_cases())[0]
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
+
+
+def test_augmentation_is_run_on_the_crops_and_follows_the_seed(network):
+    augmentation = Compose(
+        [RandScaleIntensityd(keys="image", prob=1.0, factors=0.5), EnsureTyped(("image", "label"), track_meta=False)]
+    )
+    volume = torch.ones(1, 10, 16, 8)
+    case = {"image": volume, "label": volume}
+
+    def batches(seed):
+        batch = PatchBatch(network, batch_size=2, augmentation=augmentation, seed=seed)
+        return [batch([case]) for _ in range(2)]
+
+    (image, label), (later, _) = batches(0)
+    assert torch.equal(label.unique(), torch.tensor([0.0, 1.0]))
+    scales = [crop.max().item() for crop in (*image, *later)]
+    assert len(set(scales)) == 4
+    assert all(0.5 <= s <= 1.5 for s in scales)
+    assert image[0, 0, 0, 0, 0] == 0.0  # the padding comes after the augmentation
+    assert torch.equal(batches(0)[1][0], later)
+    assert not torch.equal(batches(1)[0][0], image)
