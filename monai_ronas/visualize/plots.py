@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from monai_ronas.space import RonasSpace
 
@@ -27,6 +30,7 @@ def plot_reward(trace: Sequence[Mapping[str, Any]], history: Sequence[Mapping[st
         [t["episode"] for t in trace], [t["reward"] for t in trace], "o-", color="C0", label="mean of the episode"
     )
     axes.set(xlabel="episode", ylabel="reward (mean foreground Dice)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower left", frameon=False)
     entropy = axes.twinx()
     entropy.plot([t["episode"] for t in trace], [t["entropy"] for t in trace], "s--", color="C1")
@@ -52,6 +56,7 @@ def plot_probabilities(trace: Sequence[Mapping[str, Any]], space: RonasSpace) ->
         axes.stackplot([t["episode"] for t in trace], values, labels=[str(o) for o in decision.options])
         axes.set_title(decision.name, fontsize=9)
         axes.set_ylim(0, 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=6, loc="lower left")
     return figure
 
@@ -105,11 +110,9 @@ def draw_network(space: RonasSpace, architecture: Mapping[str, Any], channels: S
         size = tuple(s // k for s, k in zip(size, chosen["strides"][level - 1], strict=True))
         shape = "x".join(str(s) for s in size)
         text = f"{channels[level - 1]} channels, {shape}\ndilation {chosen['dilations'][level - 1]}"
-        left[level] = (0.0 if level < stages else 1.5, -float(level))
-        _box(axes, left[level], text, "tab:blue")
+        left[level] = _box(axes, (0.0 if level < stages else 1.5, -float(level)), text, "tab:blue")
         if level < stages:
-            right[level] = (3.0, -float(level))
-            _box(axes, right[level], f"{channels[level - 1]} channels, {shape}", "tab:green")
+            right[level] = _box(axes, (3.0, -float(level)), f"{channels[level - 1]} channels, {shape}", "tab:green")
     for level in range(1, stages):
         _arrow(axes, left[level], left[level + 1], "0.3")
         _arrow(axes, right.get(level + 1, left[stages]), right[level], "0.3")
@@ -122,13 +125,13 @@ def draw_network(space: RonasSpace, architecture: Mapping[str, Any], channels: S
     return figure
 
 
-def _box(axes: Any, position: tuple[float, float], text: str, color: str) -> None:
-    axes.text(
-        *position, text, ha="center", va="center", fontsize=8, bbox={"fc": "white", "ec": color, "boxstyle": "round"}
-    )
+def _box(axes: Axes, position: tuple[float, float], text: str, color: str) -> Text:
+    box = {"fc": "white", "ec": color, "boxstyle": "round"}
+    return axes.text(*position, text, ha="center", va="center", fontsize=8, bbox=box)
 
 
-def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+def _arrow(axes: Axes, start: Text, end: Text, color: str) -> None:
+    ends = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "shrinkA": 4, "shrinkB": 4}
     axes.annotate(
-        "", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": color, "shrinkA": 22, "shrinkB": 22}
+        "", xy=end.get_position(), xytext=start.get_position(), arrowprops={"arrowstyle": "->", "color": color, **ends}
     )

@@ -11,16 +11,6 @@ import pytest
 
 from monai_ronas.data import make_phantom_dataset
 
-REAL_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "Task04_Hippocampus"
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Folder of the hippocampus data set, skipping where it is absent."""
-    if not (REAL_DATA / "dataset.json").is_file():
-        pytest.skip(f"needs Task04_Hippocampus of the Medical Segmentation Decathlon in {REAL_DATA}")
-    return REAL_DATA
-
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
