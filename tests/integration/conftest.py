@@ -23,7 +23,7 @@ SMALL = {
     "reward_cases_per_episode": 2,
     "reward_fraction": 0.3,
     "batch_size": 2,
-    "channels": [4, 6, 8, 10],
+    "channels": [6, 8, 12, 16],
     "device": "cpu",
 }
 
