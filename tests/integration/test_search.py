@@ -104,11 +104,16 @@ def test_killed_after_an_episode_the_search_goes_on_to_the_same_end(finished, sm
     assert timeless(tmp_path / "history.jsonl") == timeless(finished / "history.jsonl")
 
 
-def test_another_search_in_the_same_folder_is_refused(finished, small_phantom):
-    refused = run_search(small_phantom, finished, seed=5)
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [({"seed": 5}, "seed"), ({"channels": "[6,8,12,20]"}, "network"), ({"space#dilations": "[1,2]"}, "space")],
+)
+def test_another_search_in_the_same_folder_is_refused(finished, small_phantom, change, difference):
+    refused = run_search(small_phantom, finished, **change)
     assert refused.returncode != 0
-    assert "another" in refused.stderr
-    assert "seed" in refused.stderr
+    last = refused.stderr.strip().splitlines()[-1]
+    assert last.startswith("monai_ronas: ")
+    assert difference in last.split("another")[1].split(":")[0]
     assert "Traceback" not in refused.stderr
 
 
