@@ -67,7 +67,7 @@ def open_study(
     dataset_dir: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
     *,
-    fold: int | None,
+    fold: int | str | None,
     num_folds: int,
     reward_fraction: float,
     seed: int,
@@ -77,7 +77,7 @@ def open_study(
     Args:
         dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
         output_dir: where the report is written.
-        fold: the test fold, or None for no test cases.
+        fold: the test fold; None or ``"null"``: no test cases.
         num_folds: number of folds.
         reward_fraction: part of the other cases that is scored for the reward.
         seed: seed of the split.

@@ -47,8 +47,9 @@ def test_seed_and_fraction_matter():
     assert set(split().reward) < set(split(reward_fraction=0.5).reward)
 
 
-def test_no_fold_no_test_cases():
-    split = split_cases(NAMES, fold=None, num_folds=5, reward_fraction=0.2, seed=0)
+@pytest.mark.parametrize("fold", [None, "null"])
+def test_no_fold_no_test_cases(fold):
+    split = split_cases(NAMES, fold=fold, num_folds=5, reward_fraction=0.2, seed=0)
     assert split.test == ()
     assert (len(split.train), len(split.reward)) == (18, 5)
 
@@ -58,6 +59,7 @@ def test_no_fold_no_test_cases():
     [
         (NAMES, {"fold": 5}, r"fold must be null or 0\.\.4 with num_folds 5, received 5"),
         (NAMES, {"fold": -1}, "received -1"),
+        (NAMES, {"fold": "zero"}, "received zero"),
         (NAMES, {"num_folds": 1}, "num_folds must be at least 2, received 1"),
         (NAMES[:4], {}, r"4 case\(s\) cannot fill num_folds 5"),
         (NAMES, {"reward_fraction": 0.0}, "between 0 and 1"),

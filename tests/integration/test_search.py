@@ -117,10 +117,14 @@ def test_another_search_in_the_same_folder_is_refused(finished, small_phantom, c
     assert "Traceback" not in refused.stderr
 
 
-def test_random_strategy_keeps_the_policy_uniform(small_phantom, tmp_path):
-    done = run_search(small_phantom, tmp_path, strategy="random", episodes=1)
+def test_random_strategy_without_a_test_fold(small_phantom, tmp_path):
+    done = run_search(small_phantom, tmp_path, strategy="random", fold="null", episodes=1)
     assert done.returncode == 0, done.stderr
     assert len(read_history(tmp_path / "history.jsonl")) == 3
+    split = json.loads((tmp_path / "dataset_report.json").read_text())["split"]
+    assert split["test"] == []
+    assert len(split["train"]) + len(split["reward"]) == 10
+    assert "kept no test cases" in (tmp_path / "ronas_segmentation" / "docs" / "README.md").read_text()
 
 
 def test_time_budget_ends_episodes_and_training(small_phantom, tmp_path):
