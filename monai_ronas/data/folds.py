@@ -53,8 +53,8 @@ def split_cases(
 
     Args:
         names: case names, in any order, without repetition.
-        fold: index of the test fold, 0..num_folds-1, or ``None`` for no test cases; the word ``"null"`` as well, because
-            MONAI's command line takes a ``None`` for an argument that was not given.
+        fold: index of the test fold, 0..num_folds-1, or ``None`` for no test cases; the word ``"null"`` as well,
+            because MONAI's command line takes a ``None`` for an argument that was not given.
         num_folds: number of folds.
         reward_fraction: part of the other cases to set aside for the reward, between 0 and 1 exclusive.
         seed: seed of the shuffles.
