@@ -59,7 +59,7 @@ def small_phantom(tmp_path_factory):
 def finished(small_phantom, tmp_path_factory):
     """Folder of a small search that has ended, its network trained well enough to segment."""
     output = tmp_path_factory.mktemp("finished")
-    done = run_search(small_phantom, output, final_epochs=150)
+    done = run_search(small_phantom, output, final_epochs=300)
     assert done.returncode == 0, done.stderr
     (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return output
