@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.readme import summary_table
-from monai_ronas.bundle.steps import check_settings, evaluation_cases, list_volumes, one_sentence
+from monai_ronas.bundle.steps import check_settings, evaluation_cases, list_volumes, one_sentence, training_cases
 
-__all__ = ["BundleExporter", "check_settings", "evaluation_cases", "list_volumes", "one_sentence", "summary_table"]
+__all__ = [
+    "BundleExporter",
+    "check_settings",
+    "evaluation_cases",
+    "list_volumes",
+    "one_sentence",
+    "summary_table",
+    "training_cases",
+]

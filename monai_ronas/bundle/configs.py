@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +37,8 @@ format=%(asctime)s %(levelname)s %(message)s
 """
 
 
-def _common(network: Mapping[str, Any], divisor: Sequence[int]) -> dict[str, Any]:
+def common(network: Mapping[str, Any], divisor: Sequence[int]) -> dict[str, Any]:
+    """What the configurations share: folders, device, network, inferer."""
     return {
         "imports": ["$import torch", "$import monai_ronas", "$import monai_ronas.bundle"],
         "bundle_root": ".",
@@ -60,6 +59,23 @@ def _common(network: Mapping[str, Any], divisor: Sequence[int]) -> dict[str, Any
             "map_location": "@device",
         },
     }
+
+
+def mean_dice(name: str, classes: int) -> dict[str, Any]:
+    """The key metric of an engine: mean foreground Dice."""
+    return {
+        name: {
+            "_target_": "MeanDice",
+            "include_background": False,
+            "num_classes": classes,
+            "output_transform": "$monai.handlers.from_engine(['pred', 'label'])",
+        }
+    }
+
+
+def discrete(classes: int) -> dict[str, Any]:
+    """Prediction and label as one-hot channels."""
+    return {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": classes}
 
 
 def _invert(*, softmax: bool = True) -> list[dict[str, Any]]:
@@ -86,7 +102,7 @@ def inference_config(network: Mapping[str, Any], divisor: Sequence[int], fingerp
         fingerprint: of the data set; preprocessing follows from it.
     """
     return {
-        **_common(network, divisor),
+        **common(network, divisor),
         "dataset_dir": "$@bundle_root + '/data'",
         "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.list_volumes, @dataset_dir)",
         "preprocessing": {
@@ -139,7 +155,7 @@ def evaluate_config(network: Mapping[str, Any], divisor: Sequence[int], fingerpr
     """
     classes = fingerprint.out_channels
     return {
-        **_common(network, divisor),
+        **common(network, divisor),
         "dataset_dir": "$@bundle_root + '/data'",
         "evaluation_use": "unseen",
         "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.evaluation_cases, @dataset_dir, "
@@ -157,22 +173,10 @@ def evaluate_config(network: Mapping[str, Any], divisor: Sequence[int], fingerpr
             "_target_": "Compose",
             "transforms": [
                 *_invert(),
-                {
-                    "_target_": "AsDiscreted",
-                    "keys": ["pred", "label"],
-                    "argmax": [True, False],
-                    "to_onehot": classes,
-                },
+                discrete(classes),
             ],
         },
-        "key_metric": {
-            "mean_dice": {
-                "_target_": "MeanDice",
-                "include_background": False,
-                "num_classes": classes,
-                "output_transform": "$monai.handlers.from_engine(['pred', 'label'])",
-            }
-        },
+        "key_metric": mean_dice("mean_dice", classes),
         "handlers": [
             "@checkpointloader",
             {"_target_": "StatsHandler", "iteration_log": False, "name": "evaluate"},
@@ -198,90 +202,3 @@ def evaluate_config(network: Mapping[str, Any], divisor: Sequence[int], fingerpr
         },
         "run": ["$@evaluator.run()"],
     }
-
-
-def metadata(
-    fingerprint: Fingerprint, patch: Sequence[int], divisor: Sequence[int], *, name: str, dice: float, reference: str
-) -> dict[str, Any]:
-    """``metadata.json`` of the MONAI bundle specification.
-
-    Args:
-        fingerprint: of the data set.
-        patch: training patch of the architecture.
-        divisor: multiple that the network needs, for each axis.
-        name: name of the bundle.
-        dice: mean foreground Dice on the reward cases.
-        reference: where ``dice`` was measured, in words.
-    """
-    labels = {str(value): plain(text) for value, text in sorted(fingerprint.labels.items())}
-    modality = plain(", ".join(fingerprint.modality))
-    foreground = ", ".join(text for value, text in labels.items() if value != "0")
-    return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "derived by a search, trained on its shared weights"},
-        "monai_version": _version("monai"),
-        "pytorch_version": _version("torch"),
-        "numpy_version": _version("numpy"),
-        "required_packages_version": {
-            "monai-ronas": _version("monai-ronas"),
-            "nibabel": _version("nibabel"),
-            "pytorch-ignite": _version("pytorch-ignite"),
-        },
-        "supported_apps": {},
-        "name": name,
-        "task": f"Segmentation of {foreground}",
-        "description": f"A network found by RONASMIS architecture search for {plain(fingerprint.name)} ({modality}).",
-        "authors": "monai_ronas",
-        "copyright": "the authors of the data set and of monai_ronas",
-        "data_source": plain(fingerprint.name),
-        "data_type": "nibabel",
-        "image_classes": f"{modality}, resampled to {list(fingerprint.target_spacing)} mm",
-        "label_classes": f"single channel: {foreground}",
-        "pred_classes": f"{fingerprint.out_channels} channels, background first",
-        "eval_metrics": {"mean_dice": round(dice, 4), "measured_on": reference},
-        "references": [
-            "Bae et al., Resource Optimized Neural Architecture Search for 3D Medical Image Segmentation, MICCAI 2019"
-        ],
-        "python_version": platform.python_version(),
-        "network_data_format": {
-            "inputs": {
-                "image": {
-                    "type": "image",
-                    "format": "magnitude" if "CT" not in fingerprint.modality else "hounsfield",
-                    "modality": modality,
-                    "num_channels": fingerprint.in_channels,
-                    "spatial_shape": [f"{d}*n" for d in divisor],
-                    "dtype": "float32",
-                    "value_range": [],
-                    "is_patch_data": False,
-                    "training_patch": list(patch),
-                    "channel_def": {str(i): plain(text) for i, text in enumerate(fingerprint.modality)},
-                }
-            },
-            "outputs": {
-                "pred": {
-                    "type": "image",
-                    "format": "segmentation",
-                    "num_channels": fingerprint.out_channels,
-                    "spatial_shape": [f"{d}*n" for d in divisor],
-                    "dtype": "float32",
-                    "value_range": [],
-                    "is_patch_data": False,
-                    "channel_def": labels,
-                }
-            },
-        },
-    }
-
-
-def plain(text: str) -> str:
-    """Text of a data set as text: a configuration must not take it for an expression, a reference or a macro."""
-    return text.translate({ord(c): None for c in "$@%"}).strip()
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package).split("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return "0.0.0"

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
-from monai_ronas.bundle.configs import LOGGING_CONF, evaluate_config, inference_config, metadata
+from monai_ronas.bundle.configs import LOGGING_CONF, evaluate_config, inference_config
+from monai_ronas.bundle.metadata import metadata
 from monai_ronas.bundle.readme import bundle_readme
+from monai_ronas.bundle.train_config import train_config
 from monai_ronas.data import Study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.utils import SearchResult
@@ -75,6 +77,7 @@ class BundleExporter:
         derived = self.network.derive(architecture).cpu().eval()
         kwargs = {**self.network.network_kwargs(architecture), "deep_supervision": False}
         trained = derived.state_dict()
+        patch = self.network.space.patch(architecture)
         single = RonasUNet(**kwargs)
         single.load_state_dict({k: trained[k].contiguous() for k in single.state_dict()})
         torch.save(single.state_dict(), root / "models" / "model.pt")
@@ -83,9 +86,10 @@ class BundleExporter:
         configs = {
             "inference": inference_config(kwargs, derived.divisor, fingerprint),
             "evaluate": evaluate_config(kwargs, derived.divisor, fingerprint),
+            "train": train_config(kwargs, derived.divisor, patch, fingerprint),
             "metadata": metadata(
                 fingerprint,
-                self.network.space.patch(architecture),
+                patch,
                 derived.divisor,
                 name=self.export_dir.name,
                 dice=result.score.reward,

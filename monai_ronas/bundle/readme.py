@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from monai_ronas.bundle.configs import plain
+from monai_ronas.bundle.metadata import plain
 from monai_ronas.data import Study
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture, RonasSpace

@@ -69,7 +69,7 @@ def evaluation_cases(
         DatasetError: when no case is left.
         ValueError: when ``use`` is unknown.
     """
-    split = json.loads(Path(split_file).read_text(encoding="utf-8"))
+    split = _read_split(split_file)
     allowed = ("unseen", "all", *split)
     if use not in allowed:
         raise ValueError(f"evaluation_use must be one of {allowed}, got {use!r}.")
@@ -85,3 +85,44 @@ def evaluation_cases(
             "so search with a fold, or give other data."
         )
     return [{"image": str(c.image), "label": str(c.label)} for c in cases]
+
+
+def training_cases(
+    dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str]
+) -> dict[str, list[dict[str, str]]]:
+    """Labelled cases to train a bundle on and to validate it with.
+
+    On the search's own data set these are the search's training and reward cases; the test cases stay unseen. Another
+    data set is split, every fifth case for validation.
+
+    Args:
+        dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
+        split_file: the bundle's ``data_split.json``.
+
+    Returns:
+        lists of dictionaries with the paths ``image`` and ``label`` under ``train`` and ``validate``.
+
+    Raises:
+        DatasetError: when there is not at least one case for each.
+    """
+    split = _read_split(split_file)
+    cases = read_msd(dataset_dir).cases
+    uses = {"train": set(split["train"]), "validate": set(split["reward"])}
+    if not any(c.name in names for c in cases for names in uses.values()):
+        names = sorted(c.name for c in cases)
+        uses = {"validate": set(names[::5]), "train": set(names) - set(names[::5])}
+    chosen = {
+        use: [{"image": str(c.image), "label": str(c.label)} for c in cases if c.name in names]
+        for use, names in uses.items()
+    }
+    if not all(chosen.values()):
+        raise DatasetError(
+            f"'{dataset_dir}' has {len(chosen['train'])} case(s) for training and {len(chosen['validate'])} for "
+            "validation, but both are needed: add cases."
+        )
+    return chosen
+
+
+def _read_split(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    content: dict[str, list[str]] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 class PadToStrideInferer(Inferer):
     """Pad the volume to a multiple of the network's strides, run the network once, crop the prediction back.
 
-    Zeros are added on both sides (zero is the mean after z-score normalisation). In training mode, where the network
-    returns several outputs and crops have the right size already, nothing is padded.
+    Zeros are added on both sides (zero is the mean after z-score normalisation). A volume that would leave a single
+    voxel at the deepest stage is padded to two. In training mode, where the network returns several outputs and crops
+    have the right size already, nothing is padded.
 
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
@@ -40,6 +41,8 @@ class PadToStrideInferer(Inferer):
         divisor: Any = self.divisor or getattr(network, "divisor", (1,) * (inputs.dim() - 2))
         size = inputs.shape[2:]
         extra = [-s % d for s, d in zip(size, divisor, strict=True)]
+        if all(s + e == d for s, e, d in zip(size, extra, divisor, strict=True)):
+            extra[0] += divisor[0]  # instance normalisation needs more than one voxel at the deepest stage
         before = [e // 2 for e in extra]
         padded = inputs
         if any(extra):

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import re
 import shutil
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from monai.bundle import ConfigWorkflow
+
+from monai_ronas.networks.nets import RonasUNet
 
 from .conftest import run_bundle
 
@@ -85,11 +89,72 @@ def test_configs_have_no_absolute_path_and_all_properties(bundle, finished, smal
         text = path.read_text()
         assert str(finished) not in text
         assert str(small_phantom) not in text
-    workflow = ConfigWorkflow(
-        str(bundle / "configs" / "inference.json"),
-        workflow_type="infer",
-        bundle_root=str(bundle),
-        dataset_dir=str(small_phantom / "imagesTr"),
+    for name, data in (("inference", small_phantom / "imagesTr"), ("train", small_phantom)):
+        workflow = ConfigWorkflow(
+            str(bundle / "configs" / f"{name}.json"),
+            meta_file=str(bundle / "configs" / "metadata.json"),
+            workflow_type=name,
+            bundle_root=str(bundle),
+            dataset_dir=str(data),
+        )
+        workflow.initialize()
+        assert workflow.check_properties() == []
+
+
+def test_monais_own_checks_pass(bundle, tmp_path):
+    configs, models = bundle / "configs", bundle / "models"
+    files = ("--meta_file", str(configs / "metadata.json"), "--config_file", str(configs / "inference.json"))
+    done = run_bundle("verify_net_in_out", "--net_id", "network_def", *files, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    exported = tmp_path / "exported.ts"
+    done = run_bundle(
+        *("ckpt_export", "--net_id", "network_def", "--filepath", str(exported)),
+        *("--ckpt_file", str(models / "model.pt"), *files),
     )
-    workflow.initialize()
-    assert workflow.check_properties() == []
+    assert done.returncode == 0, done.stderr
+    image = torch.randn(1, 1, 32, 24, 16, generator=torch.Generator().manual_seed(0))
+    config = json.loads((configs / "inference.json").read_text())["network_def"]
+    del config["_target_"]
+    eager = RonasUNet(**config).eval()
+    eager.load_state_dict(torch.load(models / "model.pt", weights_only=True))
+    with torch.no_grad():
+        for path in (exported, models / "model.ts"):
+            torch.testing.assert_close(torch.jit.load(path).eval()(image), eager(image), rtol=1e-4, atol=1e-4)
+
+
+def train_on(bundle, data, *args):
+    done = run_bundle(
+        *("run", "--config_file", str(bundle / "configs" / "train.json"), "--bundle_root", str(bundle)),
+        *("--dataset_dir", str(data), "--device", "cpu", "--epochs", "2", *args),
+    )
+    assert done.returncode == 0, done.stderr
+    scores = [float(m) for m in re.findall(r"val_mean_dice: ([0-9.]+)", done.stdout)]
+    return scores, torch.load(bundle / "models" / "model.pt", weights_only=True)
+
+
+def test_training_goes_on_from_the_bundles_weights(bundle, small_phantom, tmp_path):
+    """The first score is that of the search's weights, and they are replaced by better ones only."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    before = torch.load(copy / "models" / "model.pt", weights_only=True)
+    scores, after = train_on(copy, small_phantom, "--learning_rate", "0.0")
+    assert len(scores) == 3
+    assert scores[0] == scores[1] == scores[2]
+    reward = json.loads((copy / "configs" / "metadata.json").read_text())["eval_metrics"]["mean_dice"]
+    assert scores[0] == pytest.approx(reward, abs=0.01)
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+    _, worse = train_on(copy, small_phantom, "--learning_rate", "10.0")
+    assert set(worse) == set(before)
+    assert all(torch.equal(worse[k], v) for k, v in before.items())
+
+
+def test_train_and_evaluate_in_one_command_judge_the_unseen_cases(bundle, finished, small_phantom, tmp_path):
+    files = [str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")]
+    done = run_bundle(
+        *("run", "--config_file", str(files), "--bundle_root", str(bundle)),
+        *("--dataset_dir", str(small_phantom), "--output_dir", str(tmp_path)),
+    )
+    assert done.returncode == 0, done.stderr
+    split = json.loads((finished / "dataset_report.json").read_text())["split"]
+    rows = (tmp_path / "mean_dice_raw.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[0].split("/")[-1].removesuffix(".nii.gz") for row in rows} == set(split["test"])

@@ -149,3 +149,10 @@ def test_inferer_pads_with_zeros_on_both_sides():
     assert seen[0].shape == (1, 1, 8, 8, 8)
     assert seen[0][0, 0, 0].sum() == 0
     assert seen[0][0, 0, 6:].sum() == 0
+
+
+def test_inferer_pads_a_tiny_volume_to_two_voxels_at_the_deepest_stage():
+    net = RonasUNet(3, 1, 2, channels=(2, 3), strides=(1, 4), dilations=(1, 1)).eval()
+    prediction = PadToStrideInferer()(torch.randn(1, 1, 3, 4, 2), net)
+    assert prediction.shape == (1, 2, 3, 4, 2)
+    assert prediction.isfinite().all()

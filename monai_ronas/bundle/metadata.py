@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``metadata.json`` of a derived bundle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+from monai_ronas.data import Fingerprint
+
+
+def metadata(
+    fingerprint: Fingerprint, patch: Sequence[int], divisor: Sequence[int], *, name: str, dice: float, reference: str
+) -> dict[str, Any]:
+    """``metadata.json`` of the MONAI bundle specification.
+
+    Args:
+        fingerprint: of the data set.
+        patch: training patch of the architecture; stated as the shape of input and output, though any multiple of
+            ``divisor`` will do.
+        divisor: multiple that the network needs, for each axis.
+        name: name of the bundle.
+        dice: mean foreground Dice on the reward cases.
+        reference: where ``dice`` was measured, in words.
+    """
+    labels = {str(value): plain(text) for value, text in sorted(fingerprint.labels.items())}
+    modality = plain(", ".join(fingerprint.modality))
+    foreground = ", ".join(text for value, text in labels.items() if value != "0")
+    return {
+        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
+        "version": "0.1.0",
+        "changelog": {"0.1.0": "derived by a search, trained on its shared weights"},
+        "monai_version": _version("monai"),
+        "pytorch_version": _version("torch"),
+        "numpy_version": _version("numpy"),
+        "required_packages_version": {
+            "monai-ronas": _version("monai-ronas"),
+            "nibabel": _version("nibabel"),
+            "pytorch-ignite": _version("pytorch-ignite"),
+        },
+        "supported_apps": {},
+        "name": name,
+        "task": f"Segmentation of {foreground}",
+        "description": f"A network found by RONASMIS architecture search for {plain(fingerprint.name)} ({modality}).",
+        "authors": "monai_ronas",
+        "copyright": "the authors of the data set and of monai_ronas",
+        "data_source": plain(fingerprint.name),
+        "data_type": "nibabel",
+        "image_classes": f"{modality}, resampled to {list(fingerprint.target_spacing)} mm",
+        "label_classes": f"single channel: {foreground}",
+        "pred_classes": f"{fingerprint.out_channels} channels, background first",
+        "eval_metrics": {"mean_dice": round(dice, 4), "measured_on": reference},
+        "references": [
+            "Bae et al., Resource Optimized Neural Architecture Search for 3D Medical Image Segmentation, MICCAI 2019"
+        ],
+        "python_version": platform.python_version(),
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "magnitude" if "CT" not in fingerprint.modality else "hounsfield",
+                    "modality": modality,
+                    "num_channels": fingerprint.in_channels,
+                    "spatial_shape": list(patch),
+                    "dtype": "float32",
+                    "value_range": [],
+                    "is_patch_data": False,
+                    "spatial_divisor": list(divisor),
+                    "channel_def": {str(i): plain(text) for i, text in enumerate(fingerprint.modality)},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": fingerprint.out_channels,
+                    "spatial_shape": list(patch),
+                    "dtype": "float32",
+                    "value_range": [],
+                    "is_patch_data": False,
+                    "channel_def": labels,
+                }
+            },
+        },
+    }
+
+
+def plain(text: str) -> str:
+    """Text of a data set as text: a configuration must not take it for an expression, a reference or a macro."""
+    return text.translate({ord(c): None for c in "$@%"}).strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package).split("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return "0.0.0"

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration with which a derived bundle is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai_ronas.bundle.configs import common, discrete, mean_dice
+from monai_ronas.data import Fingerprint, preprocessing_config
+
+
+def train_config(
+    network: Mapping[str, Any], divisor: Sequence[int], patch: Sequence[int], fingerprint: Fingerprint
+) -> dict[str, Any]:
+    """``train.json``: train on from ``model.pt``, with the search's patch, loss and preprocessing.
+
+    The weights that the bundle has are validated before the first epoch, so that only better ones replace them.
+
+    Args:
+        network: keyword arguments of ``RonasUNet``, plain types.
+        divisor: multiple that the network needs, for each axis.
+        patch: training patch of the architecture.
+        fingerprint: of the data set; preprocessing follows from it.
+    """
+    classes = fingerprint.out_channels
+    keys = ["image", "label"]
+    crops = [
+        {"_target_": "SpatialPadd", "keys": keys, "spatial_size": list(patch)},
+        {
+            "_target_": "RandCropByPosNegLabeld",
+            "keys": keys,
+            "label_key": "label",
+            "spatial_size": list(patch),
+            "pos": 1,
+            "neg": 2,
+            "num_samples": 1,
+        },
+        *(
+            {"_target_": "RandFlipd", "keys": keys, "prob": 0.5, "spatial_axis": axis, "lazy": False}
+            for axis in range(len(patch))
+        ),
+    ]
+    deterministic = preprocessing_config(fingerprint, keys=keys, track_meta=False)
+    shared = common(network, divisor)
+    inferer = shared.pop("inferer")
+    loader = {**shared.pop("checkpointloader"), "load_path": "$@ckpt_dir + '/model.pt'"}
+    return {
+        **shared,
+        "ckpt_dir": "$@bundle_root + '/models'",
+        "dataset_dir": "$@bundle_root + '/data'",
+        "epochs": 10,
+        "learning_rate": 1e-4,
+        "batch_size": 4,
+        "val_interval": 1,
+        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.training_cases, @dataset_dir, "
+        "@bundle_root + '/docs/data_split.json')",
+        "loss": {"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "batch": True},
+        "optimizer": {
+            "_target_": "torch.optim.AdamW",
+            "params": "$@network.parameters()",
+            "lr": "@learning_rate",
+        },
+        "lr_scheduler": {
+            "_target_": "torch.optim.lr_scheduler.CosineAnnealingLR",
+            "optimizer": "@optimizer",
+            "T_max": "@epochs",
+        },
+        "train": {
+            "preprocessing": {"_target_": "Compose", "transforms": [*deterministic, *crops]},
+            "dataset": {
+                "_target_": "CacheDataset",
+                "data": "$@datalist['train']",
+                "transform": "@train#preprocessing",
+                "progress": False,
+            },
+            "dataloader": {
+                "_target_": "DataLoader",
+                "dataset": "@train#dataset",
+                "batch_size": "@batch_size",
+                "shuffle": True,
+                "num_workers": 0,
+            },
+            "inferer": inferer,
+            "postprocessing": discrete(classes),
+            "key_metric": mean_dice("train_mean_dice", classes),
+            "handlers": [
+                loader,
+                {"_target_": "LrScheduleHandler", "lr_scheduler": "@lr_scheduler", "print_lr": False},
+                {
+                    "_target_": "ValidationHandler",
+                    "validator": "@validate#evaluator",
+                    "epoch_level": True,
+                    "interval": "@val_interval",
+                    "exec_at_start": True,
+                },
+                {
+                    "_target_": "StatsHandler",
+                    "tag_name": "train_loss",
+                    "output_transform": "$monai.handlers.from_engine(['loss'], first=True)",
+                },
+            ],
+            "trainer": {
+                "_target_": "SupervisedTrainer",
+                "max_epochs": "@epochs",
+                "device": "@device",
+                "train_data_loader": "@train#dataloader",
+                "network": "@network",
+                "loss_function": "@loss",
+                "optimizer": "@optimizer",
+                "inferer": "@train#inferer",
+                "postprocessing": "@train#postprocessing",
+                "key_train_metric": "@train#key_metric",
+                "train_handlers": "@train#handlers",
+            },
+        },
+        "validate": {
+            "preprocessing": {"_target_": "Compose", "transforms": deterministic},
+            "dataset": {
+                "_target_": "CacheDataset",
+                "data": "$@datalist['validate']",
+                "transform": "@validate#preprocessing",
+                "progress": False,
+            },
+            "dataloader": {
+                "_target_": "DataLoader",
+                "dataset": "@validate#dataset",
+                "batch_size": 1,
+                "shuffle": False,
+                "num_workers": 0,
+            },
+            "inferer": inferer,
+            "postprocessing": discrete(classes),
+            "key_metric": mean_dice("val_mean_dice", classes),
+            "handlers": [
+                {"_target_": "StatsHandler", "iteration_log": False},
+                {
+                    "_target_": "CheckpointSaver",
+                    "save_dir": "@ckpt_dir",
+                    "save_dict": {"model": "@network"},
+                    "save_key_metric": True,
+                    "key_metric_filename": "model.pt",
+                },
+            ],
+            "evaluator": {
+                "_target_": "SupervisedEvaluator",
+                "device": "@device",
+                "val_data_loader": "@validate#dataloader",
+                "network": "@network",
+                "inferer": "@validate#inferer",
+                "postprocessing": "@validate#postprocessing",
+                "key_val_metric": "@validate#key_metric",
+                "val_handlers": "@validate#handlers",
+            },
+        },
+        "initialize": ["$monai.utils.set_determinism(seed=0)"],
+        "run": ["$@train#trainer.run()"],
+        "finalize": ["$monai.utils.set_determinism(None)"],
+    }
