@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from monai_ronas.data import Study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.utils import SearchResult
 
+_MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
 LICENSE = Path(__file__).parent / "LICENSE.txt"
 
 
@@ -26,7 +28,8 @@ class BundleExporter:
     """Write a standard MONAI bundle of the network that a search found.
 
     The bundle is made in a temporary folder beside its place and moved there when it is whole and its network,
-    loaded back from the files, has given the supernet's own output bit for bit.
+    loaded back from the files, has given the supernet's own output bit for bit. An older bundle there is
+    replaced; other files in its folder stay.
 
     Args:
         export_dir: the bundle's folder; its name is the bundle's name.
@@ -34,15 +37,15 @@ class BundleExporter:
         network: the supernet.
 
     Raises:
-        ValueError: when ``export_dir`` is a folder that is not a bundle.
+        ValueError: when ``export_dir`` is a folder that is not a derived bundle.
     """
 
     def __init__(self, export_dir: str | Path, study: Study, network: RonasSuperNet) -> None:
         self.export_dir = Path(export_dir)
         self.study = study
         self.network = network
-        if self.export_dir.exists() and not (self.export_dir / "configs" / "metadata.json").exists():
-            raise ValueError(f"export_dir '{self.export_dir}' exists and is no bundle: give another folder.")
+        if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
+            raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 
     def run(self, result: SearchResult, *, seconds: float) -> Path:
         """Write the bundle.
@@ -63,6 +66,8 @@ class BundleExporter:
             self._write(work, result, seconds)
             self._check(work, result)
             if self.export_dir.exists():
+                for other in [p for p in self.export_dir.iterdir() if not (work / p.name).exists()]:
+                    other.rename(work / other.name)
                 shutil.rmtree(self.export_dir)
             work.chmod(0o755)
             work.rename(self.export_dir)
@@ -112,7 +117,8 @@ class BundleExporter:
         network = RonasUNet(**kwargs).eval()
         network.load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True), strict=True)
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        reference = self.network.derive(result.architecture).cpu().eval()
+        reference = copy.deepcopy(self.network).cpu().eval()
+        reference.select(result.architecture)
         reference = reference.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         generator = torch.Generator().manual_seed(0)
         image = torch.randn(1, kwargs["in_channels"], *(2 * d for d in network.divisor), generator=generator)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from monai.engines.utils import default_metric_cmp_fn
 
 from monai_ronas.controllers import Controller
 from monai_ronas.engines.scorer import ChildScorer
-from monai_ronas.losses import LeaveOneOutBaseline, ReinforceLoss
+from monai_ronas.losses import ExponentialBaseline, LeaveOneOutBaseline, ReinforceLoss
 from monai_ronas.space import Architecture
 
 
@@ -51,7 +52,7 @@ class ControllerTrainer(Trainer):
         scorer: scores a child.
         optimizer: optimiser of the controller's weights; None for a controller that does not learn.
         loss_function: objective of the update.
-        baseline: turns an episode's rewards into advantages.
+        baseline: turns an episode's rewards into advantages; rewards and training gains get a copy each.
         normalize_advantages: divide the advantages of an episode by their standard deviation.
         seed: seed of the sampling.
         key_metric: as in MONAI's engines. Without one, ``reward`` is the key metric.
@@ -69,7 +70,7 @@ class ControllerTrainer(Trainer):
         scorer: ChildScorer,
         optimizer: torch.optim.Optimizer | None = None,
         loss_function: ReinforceLoss | None = None,
-        baseline: LeaveOneOutBaseline | None = None,
+        baseline: LeaveOneOutBaseline | ExponentialBaseline | None = None,
         normalize_advantages: bool = True,
         seed: int = 0,
         key_metric: dict[str, Metric] | None = None,
@@ -91,7 +92,8 @@ class ControllerTrainer(Trainer):
         self.scorer = scorer
         self.optimizer = optimizer
         self.loss_function = loss_function or ReinforceLoss()
-        self.baseline = baseline or LeaveOneOutBaseline()
+        baseline = baseline or LeaveOneOutBaseline()
+        self.baselines = {kind: copy.deepcopy(baseline) for kind in ("network", "training")}
         self.normalize_advantages = normalize_advantages
         self.generator = torch.Generator().manual_seed(seed)
         self.state.children = []
@@ -141,15 +143,15 @@ class ControllerTrainer(Trainer):
     def advantages(self) -> torch.Tensor:
         """Advantage of every decision of every child of the episode, ``(N, T)``."""
         decisions = list(self.controller.space)
-        by_kind = {"network": self._advantage(torch.tensor(self.state.rewards))}
+        by_kind = {"network": self._advantage("network", torch.tensor(self.state.rewards))}
         gain = self.state.training_gain
         by_kind["training"] = (
-            torch.zeros_like(by_kind["network"]) if gain is None else self._advantage(torch.as_tensor(gain))
+            torch.zeros_like(by_kind["network"]) if gain is None else self._advantage("training", torch.as_tensor(gain))
         )
         return torch.stack([by_kind[d.kind] for d in decisions], dim=1)
 
-    def _advantage(self, rewards: torch.Tensor) -> torch.Tensor:
-        advantage = self.baseline.advantage(rewards.float())
+    def _advantage(self, kind: str, rewards: torch.Tensor) -> torch.Tensor:
+        advantage = self.baselines[kind].advantage(rewards.float())
         if self.normalize_advantages and len(advantage) > 1:
             advantage = advantage / advantage.std().clamp_min(1e-8)
         return advantage
@@ -204,7 +206,7 @@ class ControllerTrainer(Trainer):
             "best_child": None if self.state.best_child is None else self.state.best_child.to_json(),
             "controller": self.controller.state_dict(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
-            "baseline": self.baseline.state_dict(),
+            "baselines": {kind: baseline.state_dict() for kind, baseline in self.baselines.items()},
             "generator": self.generator.get_state(),
         }
 
@@ -216,5 +218,6 @@ class ControllerTrainer(Trainer):
         self.controller.load_state_dict(state["controller"])
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
-        self.baseline.load_state_dict(state["baseline"])
+        for kind, baseline in self.baselines.items():
+            baseline.load_state_dict(state["baselines"][kind])
         self.generator.set_state(state["generator"])

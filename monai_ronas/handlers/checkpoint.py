@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import re
@@ -17,6 +18,7 @@ from monai_ronas.engines import SliceTrainer
 from monai_ronas.utils import TimeBudget, write_atomically
 
 logger = logging.getLogger(__name__)
+_FINISHED = "finished.json"
 
 
 class SearchCheckpoint:
@@ -70,6 +72,15 @@ class SearchCheckpoint:
         for old in self.files()[2:]:
             old.unlink(missing_ok=True)
 
+    def finish(self, engine: Engine) -> None:
+        """Note that the search of ``engine`` has come to its end, bundle included."""
+        text = self._settings(engine)
+        write_atomically(self.directory / _FINISHED, lambda file: file.write(text.encode()))
+
+    def _settings(self, engine: Engine) -> str:
+        limits = {"episodes": engine.state.max_epochs, "seconds": self.budget.seconds}
+        return json.dumps({"identity": self.identity, **limits})
+
     def load(self, engine: Engine) -> bool:
         """Continue from the newest checkpoint that can be read.
 
@@ -77,12 +88,18 @@ class SearchCheckpoint:
             whether there was one.
 
         Raises:
-            ValueError: when the checkpoint is of another search.
+            ValueError: when the checkpoint is of another search, or the same search has finished.
         """
         if not self.resume:
-            for path in self.files():
-                path.unlink()
+            for path in (*self.files(), self.directory / _FINISHED):
+                path.unlink(missing_ok=True)
             return False
+        mark = self.directory / _FINISHED
+        if mark.exists() and mark.read_text(encoding="utf-8") == self._settings(engine):
+            raise ValueError(
+                f"the search in {self.directory.parent} has finished: its bundle is there. Give more episodes or time, "
+                "another output_dir, or resume=false to start over."
+            )
         for path in self.files():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)

@@ -47,3 +47,23 @@ def test_faults_are_reported_in_the_file_before_the_sentence(maker, tmp_path):
     report = json.loads((tmp_path / "dataset_report.json").read_text())
     assert report["faults"]
     assert "fingerprint" not in report
+
+
+def test_the_fingerprint_knows_nothing_of_the_test_fold(phantom, maker, tmp_path):
+    import numpy as np
+
+    def write(shape):
+        for n in range(5):
+            size = shape if n == held_out else (16, 16, 16)
+            label = np.zeros(size, dtype=np.uint8)
+            label[3:9, 3:9, 3:9] = 1
+            maker.add(f"case{n}", image=np.random.default_rng(n).uniform(1, 2, size).astype(np.float32), label=label)
+        root = maker.write()
+        maker.content["training"].clear()
+        return open_study(root, tmp_path, fold=0, num_folds=5, reward_fraction=0.25, seed=0)
+
+    held_out = -1
+    first = write((16, 16, 16))
+    (name,) = first.split.test
+    held_out = int(name.removeprefix("case"))
+    assert write((40, 44, 48)).fingerprint == first.fingerprint

@@ -10,6 +10,7 @@ from monai.handlers import CheckpointSaver, EarlyStopHandler, StatsHandler, Tens
 
 from monai_ronas.controllers import LSTMController
 from monai_ronas.engines import ControllerTrainer, EpisodeEvents
+from monai_ronas.losses import ExponentialBaseline, LeaveOneOutBaseline
 from monai_ronas.space import Decision, SearchSpace
 from monai_ronas.utils import ChildScore
 
@@ -36,7 +37,7 @@ class TableScorer:
         return ChildScore(reward=reward, per_case=(reward,), seconds=0.1, peak_memory_mb=1.0, status=status)
 
 
-def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, seed=0):
+def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, seed=0, baseline=None):
     space = SearchSpace([Decision("patch", [1, 2], kind="training"), Decision("b", ["x", "y", "z"])])
     policy = LSTMController(space)
     return ControllerTrainer(
@@ -46,6 +47,7 @@ def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, 
         controller=policy,
         scorer=scorer or TableScorer(),
         optimizer=torch.optim.Adam(policy.parameters(), lr=lr),
+        baseline=baseline,
         seed=seed,
         train_handlers=handlers,
     )
@@ -74,8 +76,9 @@ def test_the_policy_learns_the_table():
     assert engine.state.best_child["b"] == "z"
 
 
-def test_training_decisions_earn_their_credit_from_training():
-    engine = make_engine(episodes=40)
+@pytest.mark.parametrize("baseline", [LeaveOneOutBaseline(), ExponentialBaseline()])
+def test_training_decisions_earn_their_credit_from_training(baseline):
+    engine = make_engine(episodes=60, children=20, lr=0.02, baseline=baseline)
 
     @engine.on(EpisodeEvents.CHILDREN_SAMPLED)
     def gain(e):

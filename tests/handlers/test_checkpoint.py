@@ -82,3 +82,17 @@ def test_starting_over_removes_the_old_checkpoints(make_engine, tmp_path):
     other, _, checkpoint = search(make_engine, tmp_path, 1, resume=False)
     assert not checkpoint.load(other)
     assert checkpoint.files() == []
+
+
+def test_a_finished_search_is_not_run_again_unless_it_may_go_on(make_engine, tmp_path):
+    engine, _, checkpoint = search(make_engine, tmp_path, 1)
+    engine.run()
+    checkpoint.finish(engine)
+    same, _, checkpoint = search(make_engine, tmp_path, 1)
+    with pytest.raises(ValueError, match="has finished: its bundle is there"):
+        checkpoint.load(same)
+    longer, _, checkpoint = search(make_engine, tmp_path, 2)
+    assert checkpoint.load(longer)
+    over, _, checkpoint = search(make_engine, tmp_path, 1, resume=False)
+    assert not checkpoint.load(over)
+    assert list(tmp_path.iterdir()) == []

@@ -178,3 +178,22 @@ def test_data_set_without_labels_ends_in_one_sentence(tmp_path):
 
 def test_rewards_are_finite(finished):
     assert all(math.isfinite(line["reward"]) for line in read_history(finished / "history.jsonl"))
+
+
+def test_a_finished_search_says_so_and_leaves_its_bundle(finished, small_phantom):
+    weights = finished / "ronas_segmentation" / "models" / "model.pt"
+    before = weights.read_bytes()
+    again = run_search(small_phantom, finished, final_epochs=300)
+    assert again.returncode != 0
+    assert "has finished" in again.stderr.strip().splitlines()[-1]
+    assert weights.read_bytes() == before
+
+
+def test_a_folder_that_is_no_derived_bundle_is_never_replaced(small_phantom, tmp_path):
+    other = tmp_path / "other"
+    (other / "configs").mkdir(parents=True)
+    (other / "configs" / "metadata.json").write_text("{}")
+    refused = run_search(small_phantom, tmp_path / "out", export_dir=other)
+    assert refused.returncode != 0
+    assert "is no derived bundle" in refused.stderr.strip().splitlines()[-1]
+    assert (other / "configs" / "metadata.json").read_text() == "{}"
