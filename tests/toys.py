@@ -47,4 +47,4 @@ def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0):
         decollate=False,
         optim_set_to_none=True,
     )
-    return SliceTrainer(trainer, network, learning_rate=learning_rate, ramp_steps=4)
+    return SliceTrainer(trainer, network, ramp_steps=4)

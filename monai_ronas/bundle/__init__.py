@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.readme import summary_table
-from monai_ronas.bundle.steps import check_settings, evaluation_cases, list_volumes, one_sentence, training_cases
+from monai_ronas.bundle.settings import Settings
+from monai_ronas.bundle.steps import evaluation_cases, list_volumes, one_sentence, training_cases
 
 __all__ = [
     "BundleExporter",
-    "check_settings",
+    "Settings",
     "evaluation_cases",
     "list_volumes",
     "one_sentence",

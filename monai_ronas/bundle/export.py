@@ -65,15 +65,24 @@ class BundleExporter:
         try:
             self._write(work, result, seconds)
             self._check(work, result)
-            if self.export_dir.exists():
-                for other in [p for p in self.export_dir.iterdir() if not (work / p.name).exists()]:
-                    other.rename(work / other.name)
-                shutil.rmtree(self.export_dir)
             work.chmod(0o755)
-            work.rename(self.export_dir)
+            self._replace(work)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return self.export_dir
+
+    def _replace(self, work: Path) -> None:
+        """Put the new bundle in the place of an older one; what else lies in the older one's folder goes with it."""
+        if not self.export_dir.exists():
+            work.rename(self.export_dir)
+            return
+        old = work.with_name(work.name + ".old")
+        self.export_dir.rename(old)
+        work.rename(self.export_dir)
+        for path in old.iterdir():
+            if not (self.export_dir / path.name).exists():
+                path.rename(self.export_dir / path.name)
+        shutil.rmtree(old)
 
     def _write(self, root: Path, result: SearchResult, seconds: float) -> None:
         fingerprint, architecture = self.study.fingerprint, result.architecture

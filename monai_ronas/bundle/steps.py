@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,28 +13,23 @@ from typing import Any, TypeVar
 from monai_ronas.data import DatasetError, read_msd
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call ``function``; where the input is at fault, end the program with the sentence that says so.
 
+    The traceback goes to the log at debug level.
+
     Raises:
-        SystemExit: in place of a ``ValueError`` (``DatasetError`` included): the message, exit status 1, no traceback.
+        SystemExit: in place of a ``ValueError`` (``DatasetError`` included) or a ``TypeError``: the message, exit
+            status 1.
     """
     try:
         return function(*args, **kwargs)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
+        logger.debug("in %s", function, exc_info=True)
         raise SystemExit(f"monai_ronas: {error}") from None
-
-
-def check_settings(*, memory_budget_gb: float | None) -> None:
-    """Refuse settings that would not be honoured.
-
-    Raises:
-        ValueError: when a memory budget is set.
-    """
-    if memory_budget_gb is not None:
-        raise ValueError(f"memory_budget_gb is not honoured yet, got {memory_budget_gb}: leave it null.")
 
 
 def list_volumes(folder: str | os.PathLike[str]) -> list[str]:
@@ -56,6 +52,9 @@ def evaluation_cases(
 ) -> list[dict[str, str]]:
     """Labelled cases of a data set that a bundle may be judged on.
 
+    Cases go by their names: one of another data set that bears the name of a case of training or reward is left out as
+    well. How many are left out is logged.
+
     Args:
         dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
         split_file: the bundle's ``data_split.json``, with the names of the cases by use.
@@ -74,11 +73,11 @@ def evaluation_cases(
     if use not in allowed:
         raise ValueError(f"evaluation_use must be one of {allowed}, got {use!r}.")
     seen = set(split["train"]) | set(split["reward"])
+    dataset = read_msd(dataset_dir)
     cases = [
-        c
-        for c in read_msd(dataset_dir).cases
-        if use == "all" or (c.name not in seen if use == "unseen" else c.name in split[use])
+        c for c in dataset.cases if use == "all" or (c.name not in seen if use == "unseen" else c.name in split[use])
     ]
+    logger.info("evaluation_use=%s: %d of the %d cases of %s", use, len(cases), len(dataset.cases), dataset.name)
     if not cases:
         raise DatasetError(
             f"'{dataset_dir}' holds no case for evaluation_use={use}: training or reward saw all of them, "
@@ -108,7 +107,8 @@ def training_cases(
     split = _read_split(split_file)
     cases = read_msd(dataset_dir).cases
     uses = {"train": set(split["train"]), "validate": set(split["reward"])}
-    if not any(c.name in names for c in cases for names in uses.values()):
+    own = any(c.name in names for c in cases for names in uses.values())
+    if not own:
         names = sorted(c.name for c in cases)
         uses = {"validate": set(names[::5]), "train": set(names) - set(names[::5])}
     chosen = {
@@ -120,6 +120,11 @@ def training_cases(
             f"'{dataset_dir}' has {len(chosen['train'])} case(s) for training and {len(chosen['validate'])} for "
             "validation, but both are needed: add cases."
         )
+    logger.info(
+        "%d cases for training and %d for validation, %s",
+        *(len(chosen[use]) for use in ("train", "validate")),
+        "the search's own" if own else "split anew: the search had none of their names",
+    )
     return chosen
 
 

@@ -42,9 +42,7 @@ class Split:
         return cls(**{use: tuple(names) for use, names in content.items()})
 
 
-def split_cases(
-    names: Sequence[str], *, fold: int | str | None, num_folds: int, reward_fraction: float, seed: int
-) -> Split:
+def split_cases(names: Sequence[str], *, fold: int | None, num_folds: int, reward_fraction: float, seed: int) -> Split:
     """Split case names, deterministically in the sorted names and the seed.
 
     The folds depend on ``num_folds`` and ``seed`` only. Of the cases outside the test fold, ``reward_fraction``
@@ -53,8 +51,7 @@ def split_cases(
 
     Args:
         names: case names, in any order, without repetition.
-        fold: index of the test fold, 0..num_folds-1, or ``None`` for no test cases; the word ``"null"`` as well,
-            because MONAI's command line takes a ``None`` for an argument that was not given.
+        fold: index of the test fold, 0..num_folds-1, or ``None`` for no test cases.
         num_folds: number of folds.
         reward_fraction: part of the other cases to set aside for the reward, between 0 and 1 exclusive.
         seed: seed of the shuffles.
@@ -70,7 +67,7 @@ def split_cases(
         raise DatasetError("names holds a case more than once: every case may be listed only once.")
     if not 0 < reward_fraction < 1:
         raise DatasetError(f"reward_fraction must lie between 0 and 1 (exclusive), received {reward_fraction}.")
-    test = () if fold in (None, "null") else _test_fold(ordered, fold=fold, num_folds=num_folds, seed=seed)
+    test = () if fold is None else _test_fold(ordered, fold=fold, num_folds=num_folds, seed=seed)
     shuffled = partition_dataset(ordered, num_partitions=1, shuffle=True, seed=seed + 1)[0] if ordered else []
     others = [name for name in shuffled if name not in set(test)]
     if len(others) < 2:
@@ -82,7 +79,7 @@ def split_cases(
     return Split(train=tuple(sorted(others[count:])), reward=tuple(sorted(others[:count])), test=test)
 
 
-def _test_fold(ordered: list[str], *, fold: int | str | None, num_folds: int, seed: int) -> tuple[str, ...]:
+def _test_fold(ordered: list[str], *, fold: int, num_folds: int, seed: int) -> tuple[str, ...]:
     if num_folds < 2:
         raise DatasetError(f"num_folds must be at least 2, received {num_folds}: use fold null for no test cases.")
     if not isinstance(fold, int) or not 0 <= fold < num_folds:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 from collections.abc import Sequence
@@ -48,7 +50,9 @@ class Study:
 
     def identity(self) -> dict[str, Any]:
         """What tells this study from another, as plain types."""
-        return {"data set": self.dataset.name, "split": self.split.to_dict()}
+        facts = json.dumps(self.fingerprint.to_dict(), sort_keys=True).encode()
+        digest = hashlib.sha256(facts).hexdigest()
+        return {"data set": [self.dataset.name, digest], "split": self.split.to_dict()}
 
     def summary(self) -> str:
         """The study in a few lines of text."""
@@ -67,7 +71,7 @@ def open_study(
     dataset_dir: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
     *,
-    fold: int | str | None,
+    fold: int | None,
     num_folds: int,
     reward_fraction: float,
     seed: int,
@@ -80,7 +84,7 @@ def open_study(
     Args:
         dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
         output_dir: where the report is written.
-        fold: the test fold; None or ``"null"``: no test cases.
+        fold: the test fold; None: no test cases.
         num_folds: number of folds.
         reward_fraction: part of the other cases that is scored for the reward.
         seed: seed of the split.

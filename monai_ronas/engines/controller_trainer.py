@@ -19,6 +19,8 @@ from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.losses import ExponentialBaseline, LeaveOneOutBaseline, ReinforceLoss
 from monai_ronas.space import Architecture
 
+_LEAST_SPREAD = 1e-4  # of Dice: children closer together than this are not told apart
+
 
 class EpisodeEvents(EventEnum):
     """Events of the search beside Ignite's own.
@@ -36,7 +38,8 @@ class ControllerTrainer(Trainer):
 
     At the start of an episode its children are sampled and its cases chosen. Handlers of
     :attr:`EpisodeEvents.CHILDREN_SAMPLED` train the children. Every iteration then scores one child on the episode's
-    cases, all with the same shared weights. At the end the log-probabilities of the children are recomputed in one
+    cases, all with the same shared weights. A handler that has no time for all of them leaves the others out with
+    :meth:`keep_children`. At the end the log-probabilities of the children are recomputed in one
     batch, and the controller is updated once with an advantage for each child. Decisions of the kind ``"training"`` do
     not change a child's score; where a handler measured ``state.training_gain``, they are credited with that instead.
 
@@ -53,7 +56,8 @@ class ControllerTrainer(Trainer):
         optimizer: optimiser of the controller's weights; None for a controller that does not learn.
         loss_function: objective of the update.
         baseline: turns an episode's rewards into advantages; rewards and training gains get a copy each.
-        normalize_advantages: divide the advantages of an episode by their standard deviation.
+        normalize_advantages: divide the advantages of an episode by their standard deviation, or by 1e-4 where that
+            is less, so that rounding is not taken for a difference.
         seed: seed of the sampling.
         key_metric: as in MONAI's engines. Without one, ``reward`` is the key metric.
         additional_metrics: as in MONAI's engines.
@@ -121,6 +125,14 @@ class ControllerTrainer(Trainer):
         self.scorer.sampler.choose(self.state.epoch)
         self.fire_event(EpisodeEvents.CHILDREN_SAMPLED)
 
+    def keep_children(self, number: int) -> None:
+        """Leave all but the first ``number`` children, at least one, out of the episode.
+
+        For handlers of :attr:`EpisodeEvents.CHILDREN_SAMPLED`.
+        """
+        self.state.children = self.state.children[: max(number, 1)]
+        self.state.indices = self.state.indices[: max(number, 1)]
+
     def _iteration(  # type: ignore[override]
         self, engine: Any, batchdata: Any
     ) -> list[dict[str, Any]]:
@@ -131,6 +143,8 @@ class ControllerTrainer(Trainer):
             batchdata: position of the child in the episode, from 0.
         """
         architecture = engine.state.children[int(batchdata)]
+        if int(batchdata) + 1 == len(engine.state.children) < engine.state.epoch_length:
+            engine.terminate_epoch()
         score = engine.scorer.score(architecture)
         engine.state.score = score
         engine.state.architecture = architecture
@@ -153,7 +167,7 @@ class ControllerTrainer(Trainer):
     def _advantage(self, kind: str, rewards: torch.Tensor) -> torch.Tensor:
         advantage = self.baselines[kind].advantage(rewards.float())
         if self.normalize_advantages and len(advantage) > 1:
-            advantage = advantage / advantage.std().clamp_min(1e-8)
+            advantage = advantage / advantage.std().clamp_min(_LEAST_SPREAD)
         return advantage
 
     def update(self) -> torch.Tensor:

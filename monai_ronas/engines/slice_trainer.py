@@ -18,12 +18,11 @@ class SliceTrainer:
     """Runs a :class:`monai.engines.SupervisedTrainer` a few steps at a time, each step with a chosen architecture.
 
     An epoch of the trainer is one slice. The trainer's counters run on over all slices, its handlers see one long
-    training.
+    training. The learning rates with which the optimiser comes are those outside the ramp and the final decay.
 
     Args:
         trainer: the stock trainer of the supernet; ``epoch_length`` is the length of a slice in steps.
         network: the supernet.
-        learning_rate: learning rate outside the final decay.
         ramp_steps: steps over which the learning rate rises linearly at the very start.
     """
 
@@ -32,16 +31,16 @@ class SliceTrainer:
         trainer: SupervisedTrainer,
         network: RonasSuperNet,
         *,
-        learning_rate: float = 1e-3,
         ramp_steps: int = 50,
     ) -> None:
         self.trainer = trainer
         self.network = network
-        self.learning_rate = learning_rate
         self.ramp_steps = ramp_steps
         self.phase: Phase | None = None
         self._choose: Callable[[], Architecture] = lambda: network.space.base
         self._decay = False
+        for group in trainer.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
         trainer.add_event_handler(Events.ITERATION_STARTED, self._before_step)
 
     @property
@@ -59,7 +58,7 @@ class SliceTrainer:
         ramp = min(1.0, engine.state.iteration / max(self.ramp_steps, 1))
         factor = self.phase.cosine() if self._decay and self.phase is not None else 1.0
         for group in self.trainer.optimizer.param_groups:
-            group["lr"] = self.learning_rate * ramp * factor
+            group["lr"] = group["initial_lr"] * ramp * factor
 
     def run(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines import ControllerTrainer
+from monai_ronas.utils import write_atomically
 
 
 class HistoryWriter:
@@ -33,9 +34,9 @@ class HistoryWriter:
 
     def cut_back(self, engine: Engine) -> None:
         """Keep the lines of completed episodes only: a resumed search writes the others again."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_history(self.path) if line["episode"] <= engine.state.epoch]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_atomically(self.path, lambda file: file.write(text.encode()))
 
     def __call__(self, engine: ControllerTrainer) -> None:
         """Append the line of the child just scored."""

@@ -9,9 +9,11 @@ from monai_ronas.utils import TimeBudget
 
 
 class SearchBudget:
-    """End the search after the episode behind which another one would not fit.
+    """End the search after the episode behind which not even half of another one would fit.
 
-    List it behind a warm-up: the first episode is timed from where that has ended.
+    The last episode is thus cut short rather than left out (see :class:`~monai_ronas.handlers.ChildTraining`). A search
+    that is continued when the time of its episodes is up makes no more of them. List it behind a warm-up: the first
+    episode is timed from where that has ended.
 
     Args:
         budget: the time budget.
@@ -30,9 +32,12 @@ class SearchBudget:
 
     def _start(self, engine: Engine) -> None:
         self._begin = self.budget.elapsed()
+        end = self.budget.until(self.until)
+        if engine.state.epoch > 0 and end is not None and self._begin > end:
+            engine.terminate()
 
     def __call__(self, engine: Engine) -> None:
-        """Terminate where the next episode, taking as long as this one, would end too late."""
+        """Terminate where half of the next episode, taking as long as this one, would end too late."""
         end = self.budget.until(self.until)
         now = self.budget.elapsed()
         if end is not None and now + 0.5 * (now - self._begin) > end:

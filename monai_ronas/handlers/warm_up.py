@@ -16,8 +16,8 @@ from monai_ronas.utils import TimeBudget
 class WarmUp:
     """Train the shared weights once, when the search starts.
 
-    The very first step is the architecture that needs most memory, so that the need is known at once. Then the base
-    network and random architectures take turns.
+    The very first step is the largest architecture, the second the base network with its larger batch, so that the need
+    for memory is known at once. Then the base network and random architectures take turns.
 
     Args:
         slices: trains the shared weights.
@@ -63,6 +63,7 @@ class WarmUp:
     def order(self) -> Iterator[Architecture]:
         """The architectures to train, one a step, without end."""
         yield self.space.largest
+        yield self.space.base
         while True:
             if self.generator.random() < self.base_share:
                 yield self.space.base

@@ -15,8 +15,8 @@ class PadToStrideInferer(Inferer):
     """Pad the volume to a multiple of the network's strides, run the network once, crop the prediction back.
 
     Zeros are added on both sides (zero is the mean after z-score normalisation). A volume that would leave a single
-    voxel at the deepest stage is padded to two. In training mode, where the network returns several outputs and crops
-    have the right size already, nothing is padded.
+    voxel at the deepest stage is padded to two. In training mode, where the network returns several outputs, crops must
+    have the right size already.
 
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
@@ -37,7 +37,11 @@ class PadToStrideInferer(Inferer):
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | list[torch.Tensor]:
-        """Run ``network`` on ``inputs`` of shape ``(B, C, H, W[, D])``; the prediction has the same spatial shape."""
+        """Run ``network`` on ``inputs`` of shape ``(B, C, H, W[, D])``; the prediction has the same spatial shape.
+
+        Raises:
+            ValueError: when the network returns several outputs and the input would have to be padded.
+        """
         divisor: Any = self.divisor or getattr(network, "divisor", (1,) * (inputs.dim() - 2))
         size = inputs.shape[2:]
         extra = [-s % d for s, d in zip(size, divisor, strict=True)]
@@ -51,6 +55,11 @@ class PadToStrideInferer(Inferer):
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):
             outputs = network(padded, *args, **kwargs)
         if isinstance(outputs, (list, tuple)):
+            if any(extra):
+                raise ValueError(
+                    f"crops for training with deep supervision must be multiples of {tuple(divisor)} with more than "
+                    f"one voxel at the deepest stage, got {tuple(size)}."
+                )
             return [o.float() for o in outputs]
         crop = (slice(None), slice(None), *(slice(b, b + s) for b, s in zip(before, size, strict=True)))
         return outputs.float()[crop]

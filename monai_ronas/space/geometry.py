@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -38,12 +39,9 @@ def base_strides(
     return strides
 
 
-def total_stride(strides: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Product of the stages' strides along each axis."""
-    total = [1] * len(strides[0])
-    for stride in strides:
-        total = [t * s for t, s in zip(total, stride, strict=True)]
-    return tuple(total)
+def total_stride(strides: Sequence[Sequence[int]], axes: int) -> tuple[int, ...]:
+    """Product of the stages' strides along each of ``axes`` axes; 1 where there is no stage."""
+    return tuple(math.prod(stride[axis] for stride in strides) for axis in range(axes))
 
 
 def patch_sizes(size: int, unit: int, *, count: int = 5, min_cells: int = 4) -> list[int]:

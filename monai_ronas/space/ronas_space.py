@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,10 @@ class RonasSpace(SearchSpace):
     Stage 1 is the finest. Decisions, in order, for four stages in three dimensions: ``patch_hw`` (both in-plane axes
     together), ``patch_d``, ``stride_3``, ``stride_4``, ``dilation_2`` .. ``dilation_4``, ``activation`` and
     ``skip_i_j`` (decoder level ``i`` adds the features of encoder stage ``j <= i``; six of them). In two dimensions
-    there is no ``patch_d``. The first option of a decision is the base network's, but for skips: its own are those
-    with ``i == j``.
+    there is no ``patch_d``.
+
+    The base network has the first patch and activation, the base strides, dilation 1 and the skips with ``i == j``;
+    where that is no option of a decision, the first option.
 
     Args:
         shape: voxels per axis of the volumes, in-plane axes first, after preprocessing. Patches do not exceed it.
@@ -39,8 +42,9 @@ class RonasSpace(SearchSpace):
             ``{"patch_d": [32, 16]}``. An empty list is refused; one option fixes the decision.
 
     Raises:
-        ValueError: when a stage does not exist, an override names no decision, or an own patch is no multiple of the
-            strides.
+        ValueError: when a stage does not exist, an override names no decision, an own patch is no multiple of the
+            strides, or the base network is not feasible.
+        TypeError: when the options of a decision are no list, or an activation is no name.
 
     Example:
         >>> space = RonasSpace((35, 50, 36))
@@ -73,13 +77,27 @@ class RonasSpace(SearchSpace):
         )
         if len(self.base_strides) != stages or any(len(s) != len(self.shape) for s in self.base_strides):
             raise ValueError(f"strides must be {stages} tuples of {len(self.shape)}, got {self.base_strides}.")
-        self.unit = total_stride(self.base_strides)
+        overrides = dict(overrides or {})
         searched_strides = range(3, stages + 1) if searched_strides is None else searched_strides
         dilated_stages = range(2, stages + 1) if dilated_stages is None else dilated_stages
         for name, chosen in (("searched_strides", searched_strides), ("dilated_stages", dilated_stages)):
             if not all(1 <= s <= stages for s in chosen):
                 raise ValueError(f"{name} must be stages from 1 to {stages}, got {tuple(chosen)}.")
 
+        for name, given in {"dilations": dilations, "activations": activations, **overrides}.items():
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                raise TypeError(f"the options of {name} must be a list, got {given!r}.")
+        keep = (1,) * len(self.shape)
+        strides_of: dict[str, Sequence[Any]] = {
+            f"stride_{s}": overrides.get(f"stride_{s}") or [self.base_strides[s - 1], keep] for s in searched_strides
+        }
+        if not all(isinstance(o, str) for o in overrides.get("activation", activations)):
+            raise TypeError(f"activations must be names of MONAI's Act factory, got {list(activations)}.")
+        for name, given in strides_of.items():
+            if not all(isinstance(o, Sequence) and len(o) == len(keep) for o in given):
+                raise ValueError(f"every option of {name} must be a list of {len(keep)} strides, got {given}.")
+        stages_options = [strides_of.get(f"stride_{s}", [own]) for s, own in enumerate(self.base_strides, 1)]
+        self.unit = total_stride([tuple(map(math.lcm, *options)) for options in stages_options], len(keep))
         sizes = [
             patch_sizes(s, u, count=patch_count, min_cells=min_cells)
             for s, u in zip(self.shape, self.unit, strict=True)
@@ -91,13 +109,11 @@ class RonasSpace(SearchSpace):
         )
         if len(self.shape) == 3:
             options["patch_d"] = (sizes[2], "training")
-        keep = (1,) * len(self.shape)
-        options.update({f"stride_{s}": ([self.base_strides[s - 1], keep], "network") for s in searched_strides})
+        options.update({name: (given, "network") for name, given in strides_of.items()})
         options.update({f"dilation_{s}": (dilations, "network") for s in dilated_stages})
         options["activation"] = (activations, "network")
         options.update({f"skip_{i}_{j}": (SKIP_OPTIONS, "network") for i, j in skip_points(stages)})
 
-        overrides = dict(overrides or {})
         unknown = sorted(set(overrides) - set(options))
         if unknown:
             raise ValueError(f"overrides name no decision of the space: {unknown}; it has {list(options)}.")
@@ -108,6 +124,11 @@ class RonasSpace(SearchSpace):
                 bad = [o for o in decision.options if any(s % u for s, u in zip(_axes(o), unit, strict=True))]
                 if bad:
                     raise ValueError(f"options {bad} of {decision.name!r} must be multiples of the strides {unit}.")
+        if not self.is_feasible(self.base):
+            raise ValueError(
+                f"the base network {self.base.to_dict()} is not feasible: a dilation reaches beyond the deepest "
+                "feature map; allow dilation 1 or a larger patch."
+            )
 
     def allows(self, partial: Mapping[str, Any]) -> bool:
         """A dilation is feasible where its outer taps can fall inside the stage's feature map on some axis.
@@ -118,7 +139,7 @@ class RonasSpace(SearchSpace):
         if not name.startswith("dilation_") or partial[name] == 1:
             return True
         stage = int(name.rsplit("_", 1)[1])
-        stride = total_stride(self.strides(partial)[:stage])
+        stride = total_stride(self.strides(partial)[:stage], len(self.shape))
         size = max(p // s for p, s in zip(self.patch(partial), stride, strict=True))
         return int(partial[name]) < size
 
@@ -145,21 +166,22 @@ class RonasSpace(SearchSpace):
     @property
     def base(self) -> Architecture:
         """The network without any search: largest patch, base strides, no dilation, each level its own skip."""
-        values = {d.name: d.options[0] for d in self.decisions}
-        for i, j in skip_points(self.stages):
-            options = self[f"skip_{i}_{j}"].options
-            values[f"skip_{i}_{j}"] = (i == j) if (i == j) in options else options[0]
-        return Architecture(values)
+        wanted: dict[str, Any] = {f"stride_{s}": stride for s, stride in enumerate(self.base_strides, 1)}
+        wanted |= {f"dilation_{s}": 1 for s in range(1, self.stages + 1)}
+        wanted |= {f"skip_{i}_{j}": i == j for i, j in skip_points(self.stages)}
+        return Architecture(
+            {d.name: wanted[d.name] if wanted.get(d.name) in d.options else d.options[0] for d in self.decisions}
+        )
 
     @property
     def largest(self) -> Architecture:
-        """The architecture that needs most memory: largest patch, fewest strides, all skips; else as the base."""
+        """Largest patch, highest resolution, all skips; else as the base. No other needs more memory for one crop."""
         values = self.base.to_dict()
         for decision in self.decisions:
             if decision.name.startswith("patch_"):
-                values[decision.name] = max(decision.options, key=lambda o: _product(_axes(o)))
+                values[decision.name] = max(decision.options, key=lambda o: math.prod(_axes(o)))
             elif decision.name.startswith("stride_"):
-                values[decision.name] = min(decision.options, key=_product)
+                values[decision.name] = min(decision.options, key=math.prod)
             elif decision.name.startswith("skip_"):
                 values[decision.name] = True in decision.options
         return Architecture(values)
@@ -172,10 +194,3 @@ def skip_points(stages: int) -> list[tuple[int, int]]:
 
 def _axes(option: Any) -> tuple[int, ...]:
     return option if isinstance(option, tuple) else (option,)
-
-
-def _product(values: Sequence[int]) -> int:
-    product = 1
-    for value in values:
-        product *= int(value)
-    return product

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,19 +76,25 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 def plot_cost(history: Sequence[Mapping[str, Any]], key: str, label: str) -> Figure:
     """Reward against a cost, with the Pareto front.
 
+    Rewards of different episodes come from different weights and cases; what counts is the distance of a child's reward
+    to the mean of its episode.
+
     Args:
         history: the lines of ``history.jsonl``.
         key: the cost's key in a line.
         label: text of the cost's axis.
     """
     scored = [line for line in history if line["reward"] is not None]
-    points = [(float(line[key]), float(line["reward"])) for line in scored]
+    rewards: dict[int, list[float]] = defaultdict(list)
+    for line in scored:
+        rewards[line["episode"]].append(float(line["reward"]))
+    points = [(float(line[key]), float(line["reward"] - np.mean(rewards[line["episode"]]))) for line in scored]
     front = [points[i] for i in pareto_front(points)]
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([p[0] for p in points], [p[1] for p in points], ".", color="0.6", label="child")
     axes.step([p[0] for p in front], [p[1] for p in front], "o-", where="post", color="C3", label="Pareto front")
-    axes.set(xlabel=label, ylabel="reward (mean foreground Dice)")
+    axes.set(xlabel=label, ylabel="reward above the episode's mean")
     axes.legend(loc="lower right", frameon=False)
     return figure
 

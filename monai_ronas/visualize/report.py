@@ -48,7 +48,11 @@ def write_report(
         ("reward", "Reward and entropy", plot_reward(trace, history)),
         ("probabilities", "What the policy came to prefer", plot_probabilities(trace, network.space)),
         ("dice_seconds", "Dice against scoring time", plot_cost(history, "seconds", "seconds for the episode's cases")),
-        ("dice_memory", "Dice against memory", plot_cost(history, "peak_memory_mb", "peak memory (MB)")),
+        (
+            "dice_memory",
+            "Dice against memory",
+            plot_cost(history, "peak_memory_mb", "peak memory (MB; of the process on a CPU)"),
+        ),
     ]
     parts = [f"<h1>Architecture search</h1><pre>{html.escape(summary)}</pre>", _candidates(result)]
     for name, title, figure in figures:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import json
 
 import pytest
@@ -14,7 +15,10 @@ def test_study_of_the_phantom(phantom, tmp_path):
     report = json.loads((tmp_path / "dataset_report.json").read_text())
     assert report["split"] == study.split.to_dict()
     assert report["fingerprint"] == json.loads(json.dumps(study.fingerprint.to_dict()))
-    assert study.identity() == {"data set": study.dataset.name, "split": study.split.to_dict()}
+    name, digest = study.identity()["data set"]
+    assert (name, len(digest)) == (study.dataset.name, 64)
+    other = dataclasses.replace(study, fingerprint=dataclasses.replace(study.fingerprint, max_shape=(90, 90, 90)))
+    assert other.identity()["data set"] != study.identity()["data set"]
     summary = study.summary()
     for text in ("5 cases", "2 train, 2 reward, 1 test", study.fingerprint.name):
         assert text in summary

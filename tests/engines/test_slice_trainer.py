@@ -6,7 +6,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from monai_ronas.engines import Phase
+from monai_ronas.engines import Phase, SliceTrainer
 from monai_ronas.utils import TimeBudget
 from tests.toys import toy_slices
 
@@ -40,6 +40,15 @@ def test_learning_rate_rises_then_falls_over_a_decaying_phase():
     slices.run(lambda: base, phase=phase, decay=True)
     cosine = [0.01 * (1 + math.cos(math.pi * n / 4)) for n in (1, 2, 3, 4)]
     assert rates == pytest.approx([0.005, 0.01, 0.015, 0.02, *cosine])
+
+
+def test_groups_keep_the_learning_rates_of_their_optimizer():
+    slices = toy_slices(slice_steps=4, learning_rate=0.02)
+    optimizer = slices.trainer.optimizer
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.005})
+    slices = SliceTrainer(slices.trainer, slices.network, ramp_steps=4)
+    slices.run(lambda: slices.network.space.base)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.02, 0.005]
 
 
 def test_training_lowers_the_loss():

@@ -27,15 +27,15 @@ class StepScorer:
 
 @pytest.fixture
 def make_engine():
-    """A search of two children an episode on the given slices, with handlers."""
+    """A search of a few children an episode on the given slices, with handlers."""
 
-    def make(slices, handlers=(), episodes=2, seed=0):
+    def make(slices, handlers=(), episodes=2, seed=0, children=2):
         torch.manual_seed(seed)
         policy = LSTMController(slices.network.space)
         return ControllerTrainer(
             device="cpu",
             max_epochs=episodes,
-            children_per_episode=2,
+            children_per_episode=children,
             controller=policy,
             scorer=StepScorer(slices),
             optimizer=torch.optim.Adam(policy.parameters(), lr=0.01),

@@ -3,6 +3,7 @@ from ignite.engine import Events
 
 from monai_ronas.engines import EpisodeEvents
 from monai_ronas.handlers import ChildTraining
+from monai_ronas.utils import TimeBudget
 from tests.toys import toy_slices, toy_space
 
 
@@ -16,6 +17,27 @@ def test_every_child_has_a_slice_of_its_own_and_its_gain_is_measured(make_engine
     assert trained == [children[0]] * 3 + [children[1]] * 3
     assert engine.state.training_gain == [3.0, 3.0]
     assert engine.state.rewards == [6.0, 6.0]  # all are scored after the last slice, on the same weights
+
+
+def test_children_whose_time_is_up_leave_the_episode(make_engine):
+    """Every slice takes six minutes, the episodes have nine: two children of three are trained and scored."""
+    slices = toy_slices()
+    budget = TimeBudget(60, reserve=0.0)
+    training = ChildTraining(slices, slices.network.space, budget, until=0.15)
+    engine = make_engine(slices, [training], episodes=2, children=3)
+
+    def spend(e):
+        budget.spent_before += 180.0
+
+    slices.trainer.add_event_handler(Events.ITERATION_STARTED, spend)
+    seen = []
+    engine.add_event_handler(
+        EpisodeEvents.POLICY_UPDATED, lambda e: seen.append((len(e.state.rewards), len(e.state.children)))
+    )
+    engine.run()
+    assert seen == [(2, 2), (1, 1)]  # the first child of an episode always has its turn
+    assert engine.state.epoch == 2
+    assert engine.advantages().shape == (1, len(slices.network.space))
 
 
 def test_without_open_training_decisions_nothing_is_measured(make_engine):

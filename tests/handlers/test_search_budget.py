@@ -21,6 +21,19 @@ def test_ends_behind_which_another_episode_would_not_fit(make_engine, until, epi
     assert engine.state.epoch == episodes
 
 
+@pytest.mark.parametrize(("until", "more"), [(0.5, 0), (1.0, 2)])
+def test_continued_when_its_time_is_up_a_search_makes_no_more_episodes(make_engine, until, more):
+    """Two episodes were made before, and three quarters of the hour are spent."""
+    budget = TimeBudget(60, reserve=0.0)
+    first = make_engine(toy_slices(), episodes=2)
+    first.run()
+    engine = make_engine(toy_slices(), [SearchBudget(budget, until=until)], episodes=4)
+    engine.load_state_dict(first.state_dict())
+    budget.spent_before = 2700.0
+    engine.run()
+    assert engine.state.epoch == 2 + more
+
+
 def test_without_a_budget_all_episodes_are_made(make_engine):
     engine = make_engine(toy_slices(), [SearchBudget(TimeBudget(None), until=0.01)], episodes=3)
     engine.run()

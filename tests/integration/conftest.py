@@ -12,6 +12,7 @@ from monai_ronas.data import make_phantom_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ROOT / "bundles" / "ronas" / "configs" / "search.json"
+FINAL_EPOCHS = 300  # of the fixture `finished`, so that its network segments
 SMALL = {
     "episodes": 2,
     "children_per_episode": 3,
@@ -40,13 +41,23 @@ def run_bundle(*args: str, cwd: Path | None = None) -> subprocess.CompletedProce
     )
 
 
-def run_search(dataset: Path | None, output: Path, *args: str, run_id: str = "search", **settings):
-    """A search as a user types it, with the small settings."""
+def search_arguments(dataset: Path | None, output: Path, run_id: str, settings: dict) -> list[str]:
     values = {**SMALL, "output_dir": output, **settings}
     if dataset is not None:
         values["dataset_dir"] = dataset
     flags = [part for key, value in values.items() for part in (f"--{key}", str(value))]
-    return run_bundle("run", run_id, "--config_file", str(SEARCH), *flags, *args)
+    return ["run", run_id, "--config_file", str(SEARCH), *flags]
+
+
+def start_search(dataset: Path, output: Path, **settings) -> subprocess.Popen:
+    """A search with the small settings, still running."""
+    command = [sys.executable, "-m", "monai.bundle", *search_arguments(dataset, output, "search", settings)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def run_search(dataset: Path | None, output: Path, *args: str, run_id: str = "search", **settings):
+    """A search as a user types it, with the small settings."""
+    return run_bundle(*search_arguments(dataset, output, run_id, settings), *args)
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +70,7 @@ def small_phantom(tmp_path_factory):
 def finished(small_phantom, tmp_path_factory):
     """Folder of a small search that has ended, its network trained well enough to segment."""
     output = tmp_path_factory.mktemp("finished")
-    done = run_search(small_phantom, output, final_epochs=300)
+    done = run_search(small_phantom, output, final_epochs=FINAL_EPOCHS)
     assert done.returncode == 0, done.stderr
     (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return output

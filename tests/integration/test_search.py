@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import math
+import time
 
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
 from monai_ronas.handlers import read_history
-from monai_ronas.networks.nets import RonasUNet
 
-from .conftest import SEARCH, SMALL, run_search
+from .conftest import FINAL_EPOCHS, SEARCH, SMALL, run_search, start_search
 
 HISTORY_KEYS = {
     *("episode", "child", "architecture", "id", "reward", "training_gain", "cases", "seconds", "peak_memory_mb"),
@@ -50,63 +50,39 @@ def test_output_dir_holds_what_is_promised(finished):
     }
 
 
-def test_exported_file_gives_the_supernets_output_bit_for_bit(finished, small_phantom):
-    """The supernet as the search left it, rebuilt from its last checkpoint, has the architecture of the export."""
-    workflow = ConfigWorkflow(
-        str(SEARCH), **{**SMALL, "dataset_dir": str(small_phantom), "output_dir": str(finished), "amp": False}
-    )
-    workflow.initialize()
-    supernet, space = workflow.parser.get_parsed_content("network"), workflow.parser.get_parsed_content("space")
-    checkpoint = sorted((finished / "checkpoints").glob("*.pt"))[-1]
-    supernet.load_state_dict(torch.load(checkpoint, weights_only=True)["training"]["network"])
-    config = json.loads((finished / "ronas_segmentation" / "configs" / "inference.json").read_text())["network_def"]
-    assert config.pop("_target_") == "monai_ronas.networks.nets.RonasUNet"
-    derived = RonasUNet(**config)
-    weights = torch.load(finished / "ronas_segmentation" / "models" / "model.pt", weights_only=True)
-    derived.load_state_dict(weights, strict=True)
-    own = {k: v for k, v in supernet.state_dict().items() if k in weights}
-    assert set(own) == set(weights)
-    supernet.load_state_dict(weights, strict=False)
-    chosen = next(
-        a
-        for a in (space.decode(i) for i in _all_indices(space, config))
-        if json.loads(json.dumps(space.network_kwargs(a))) == {k: config[k] for k in space.network_kwargs(a)}
-    )
-    supernet.select(chosen)
-    image = torch.randn(1, 1, *(2 * d for d in supernet.divisor))
-    with torch.no_grad():
-        derived = derived.eval().to(memory_format=torch.channels_last_3d)
-        assert torch.equal(supernet.eval()(image), derived(image))
-
-
-def _all_indices(space, config):
-    """Indices of the one architecture that has the network of ``config`` (its patch does not matter)."""
-    values = space.base.to_dict()
-    values |= {f"stride_{s}": config["strides"][s - 1] for s in (3, 4)}
-    values |= {f"dilation_{s}": config["dilations"][s - 1] for s in (2, 3, 4)}
-    values |= {k: [int(k[5]), int(k[7])] in config["skips"] for k in values if k.startswith("skip_")}
-    yield space.encode({**values, "activation": config["act"]})
-
-
 def test_same_seed_same_history(finished, small_phantom, tmp_path):
     again = run_search(small_phantom, tmp_path)
     assert again.returncode == 0, again.stderr
     assert timeless(tmp_path / "history.jsonl") == timeless(finished / "history.jsonl")
 
 
-def test_killed_after_an_episode_the_search_goes_on_to_the_same_end(finished, small_phantom, tmp_path):
-    first = run_search(small_phantom, tmp_path, episodes=1)
-    assert first.returncode == 0, first.stderr
-    assert len(read_history(tmp_path / "history.jsonl")) == 3
-    second = run_search(small_phantom, tmp_path)
-    assert second.returncode == 0, second.stderr
-    assert "resuming behind episode 1" in second.stdout + second.stderr
+def test_killed_behind_an_episode_the_search_goes_on_to_the_same_end(finished, small_phantom, tmp_path):
+    """Killed while the second episode runs; the same command again ends with the same children and weights."""
+    settings = {"final_epochs": FINAL_EPOCHS}
+    with start_search(small_phantom, tmp_path, **settings) as process:
+        while not (tmp_path / "checkpoints" / "episode_00001.pt").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    assert not (tmp_path / "ronas_segmentation").exists()
+    done = run_search(small_phantom, tmp_path, **settings)
+    assert done.returncode == 0, done.stderr
+    assert "resuming behind episode 1" in done.stdout + done.stderr
     assert timeless(tmp_path / "history.jsonl") == timeless(finished / "history.jsonl")
+    ends = [
+        torch.load(f / "ronas_segmentation" / "models" / "model.pt", weights_only=True) for f in (tmp_path, finished)
+    ]
+    assert all(torch.equal(ends[0][name], weight) for name, weight in ends[1].items())
 
 
 @pytest.mark.parametrize(
     ("change", "difference"),
-    [({"seed": 5}, "seed"), ({"channels": "[6,8,12,20]"}, "network"), ({"space#dilations": "[1,2]"}, "space")],
+    [
+        ({"seed": 5}, "seed"),
+        ({"channels": "[6,8,12,20]"}, "network"),
+        ({"space#dilations": "[1,2]"}, "space"),
+        ({"learning_rate": 0.01}, "learning_rate"),
+    ],
 )
 def test_another_search_in_the_same_folder_is_refused(finished, small_phantom, change, difference):
     refused = run_search(small_phantom, finished, **change)
@@ -127,7 +103,8 @@ def test_random_strategy_without_a_test_fold(small_phantom, tmp_path):
     assert "kept no test cases" in (tmp_path / "ronas_segmentation" / "docs" / "README.md").read_text()
 
 
-def test_time_budget_ends_episodes_and_training(small_phantom, tmp_path):
+def test_time_budget_ends_the_episodes(small_phantom, tmp_path):
+    """How the budget is shared is tested room by room with a clock of the test's own."""
     done = run_search(small_phantom, tmp_path, time_budget_minutes=0.7, episodes=1000)
     assert done.returncode == 0, done.stderr
     assert 1 <= max(line["episode"] for line in read_history(tmp_path / "history.jsonl")) < 1000
@@ -155,6 +132,10 @@ def test_properties_are_complete(small_phantom, tmp_path):
         ({"fold": 7}, "fold"),
         ({"strategy": "genetic"}, "strategy must be one of"),
         ({"time_budget_minutes": -1}, "time_budget_minutes"),
+        ({"resume": "maybe"}, "resume must be true or false"),
+        ({"space#dilations": "[9]"}, "not feasible"),
+        ({"space#dilations": 3}, "the options of dilations must be a list, got 3"),
+        ({"space#activations": "[['LEAKYRELU', {'negative_slope': 0.1}]]"}, "names of MONAI's Act factory"),
     ],
 )
 def test_bad_input_ends_in_one_sentence(small_phantom, tmp_path, change, message):
@@ -183,7 +164,7 @@ def test_rewards_are_finite(finished):
 def test_a_finished_search_says_so_and_leaves_its_bundle(finished, small_phantom):
     weights = finished / "ronas_segmentation" / "models" / "model.pt"
     before = weights.read_bytes()
-    again = run_search(small_phantom, finished, final_epochs=300)
+    again = run_search(small_phantom, finished, final_epochs=FINAL_EPOCHS)
     assert again.returncode != 0
     assert "has finished" in again.stderr.strip().splitlines()[-1]
     assert weights.read_bytes() == before
@@ -197,3 +178,13 @@ def test_a_folder_that_is_no_derived_bundle_is_never_replaced(small_phantom, tmp
     assert refused.returncode != 0
     assert "is no derived bundle" in refused.stderr.strip().splitlines()[-1]
     assert (other / "configs" / "metadata.json").read_text() == "{}"
+
+
+def test_words_of_the_command_line_are_understood(small_phantom, tmp_path):
+    """A finished search starts over with ``--resume false``; ``null`` is no time budget, and ``false`` no bfloat16."""
+    words = {"time_budget_minutes": "null", "memory_budget_gb": "null", "amp": "false", "episodes": 1}
+    assert run_search(small_phantom, tmp_path, **words).returncode == 0
+    again = run_search(small_phantom, tmp_path, resume="false", **words)
+    assert again.returncode == 0, again.stderr
+    assert "resuming" not in again.stdout + again.stderr
+    assert len(read_history(tmp_path / "history.jsonl")) == 3

@@ -77,6 +77,13 @@ def test_deep_supervision_in_training_only():
     assert not any(k.startswith("heads.1") for k in RonasUNet(3, 1, 2, deep_supervision=False).state_dict())
 
 
+def test_a_training_crop_that_the_strides_do_not_divide_is_refused():
+    net = RonasUNet(3, 1, 2, channels=(4, 8, 16), strides=(1, 2, 2), dilations=(1, 1, 1)).train()
+    assert len(PadToStrideInferer()(torch.randn(1, 1, 8, 8, 8), net)) == 2
+    with pytest.raises(ValueError, match=r"multiples of \(4, 4, 4\) .* got \(8, 8, 6\)"):
+        PadToStrideInferer()(torch.randn(1, 1, 8, 8, 6), net)
+
+
 def test_two_dimensions_and_strided_stem():
     net = RonasUNet(2, 1, 2, channels=(4, 8), strides=(2, 2), dilations=(1, 1)).eval()
     assert net.divisor == [4, 4]

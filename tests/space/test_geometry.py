@@ -37,4 +37,5 @@ def test_thin_axis_is_not_pooled_away():
 
 
 def test_total_stride():
-    assert total_stride([(1, 1, 1), (2, 2, 1), (2, 2, 2)]) == (4, 4, 2)
+    assert total_stride([(1, 1, 1), (2, 2, 1), (2, 2, 2)], 3) == (4, 4, 2)
+    assert total_stride([], 2) == (1, 1)

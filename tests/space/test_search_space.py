@@ -108,3 +108,33 @@ def test_base_and_largest():
     largest = space.network_kwargs(space.largest)
     assert len(largest["skips"]) == 6
     assert largest["strides"] == ((1, 1, 1), (2, 2, 2), (1, 1, 1), (1, 1, 1))
+
+
+def test_the_base_network_does_not_depend_on_the_order_of_options():
+    space = RonasSpace((35, 50, 36), dilations=[3, 1], overrides={"stride_3": [[1, 1, 1], [2, 2, 2]]})
+    assert (space.base["dilation_2"], space.base["stride_3"]) == (1, (2, 2, 2))
+    assert RonasSpace((35, 50, 36), dilations=[3]).base["dilation_2"] == 3
+
+
+def test_patches_are_multiples_of_every_stride_option():
+    space = RonasSpace((64, 64, 64), overrides={"stride_4": [[2, 2, 2], [4, 4, 4], [3, 1, 1]]})
+    assert space.unit == (48, 16, 16)
+    assert all(o[0] % 48 == o[1] % 16 == 0 for o in space["patch_hw"].options)
+    with pytest.raises(ValueError, match=r"options \[24\] of 'patch_d' must be multiples"):
+        RonasSpace((64, 64, 64), overrides={"stride_4": [[4, 4, 4]], "patch_d": [32, 24]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"dilations": 2}, TypeError, "the options of dilations must be a list, got 2"),
+        ({"activations": "RELU"}, TypeError, "the options of activations must be a list"),
+        ({"activations": [["LEAKYRELU", {"negative_slope": 0.1}]]}, TypeError, "names of MONAI's Act factory"),
+        ({"overrides": {"stride_3": [2, 1]}}, ValueError, "every option of stride_3 must be a list of 3 strides"),
+        ({"overrides": {"stride_3": []}}, ValueError, "at least one option"),
+        ({"dilations": [60]}, ValueError, "not feasible"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        RonasSpace((35, 50, 36), **arguments)

@@ -50,7 +50,8 @@ def test_plots_show_the_scored_children_only():
     assert list(axes[0].lines[0].get_ydata()) == [0.5, 0.7]
     assert list(axes[1].lines[0].get_ydata()) == [0.6, 0.6]
     cost = plot_cost(HISTORY, "seconds", "s").axes[0]
-    assert list(cost.lines[1].get_xdata()) == [1.0, 2.0]
+    assert list(cost.lines[0].get_ydata()) == [0.0, 0.0]  # each alone in its episode
+    assert list(cost.lines[1].get_xdata()) == [1.0]
 
 
 def test_the_drawing_names_every_stage_and_skip():

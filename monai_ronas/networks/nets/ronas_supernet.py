@@ -11,8 +11,8 @@ import torch
 from monai_ronas.networks.blocks.conv_block import SearchableConvBlock
 from monai_ronas.networks.blocks.stages import DecoderStage, EncoderStage
 from monai_ronas.networks.blocks.sum_skip import SumSkip
-from monai_ronas.networks.nets.ronas_unet import RonasUNet, product
-from monai_ronas.space import Architecture, RonasSpace
+from monai_ronas.networks.nets.ronas_unet import RonasUNet
+from monai_ronas.space import Architecture, RonasSpace, total_stride
 
 
 class RonasSuperNet(RonasUNet):
@@ -59,8 +59,8 @@ class RonasSuperNet(RonasUNet):
             decoder.select(scale=strides[level], act=act)
             for skip in cast(Iterable[SumSkip], decoder.skips.values()):
                 skip.active = (level, skip.source) in joined
-                skip.down.select(product(strides[skip.source : level], dims))
-        self.divisor = list(product(strides, dims))
+                skip.down.select(total_stride(strides[skip.source : level], dims))
+        self.divisor = list(total_stride(strides, dims))
         self.architecture = Architecture(architecture)
 
     def network_kwargs(self, architecture: Mapping[str, Any]) -> dict[str, Any]:

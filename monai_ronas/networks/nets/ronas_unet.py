@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from monai_ronas.networks.blocks.conv_block import ActSpec
 from monai_ronas.networks.blocks.stages import DecoderStage, EncoderStage
 from monai_ronas.networks.blocks.sum_skip import SumSkip
+from monai_ronas.space import total_stride
 
 
 class RonasUNet(nn.Module):
@@ -94,7 +95,7 @@ class RonasUNet(nn.Module):
                     j,
                     channels[j - 1],
                     channels[level - 1],
-                    stride=product(stride[j:level], spatial_dims),
+                    stride=total_stride(stride[j:level], spatial_dims),
                     drop_path=drop_path,
                 )
                 for i, j in skips
@@ -115,7 +116,7 @@ class RonasUNet(nn.Module):
             Conv[Conv.CONV, spatial_dims](channels[level - 1], out_channels, kernel_size=1) for level in heads
         )
         self.stem_scale = [float(s) for s in stride[0]]
-        self.divisor = list(product(stride, spatial_dims))
+        self.divisor = list(total_stride(stride, spatial_dims))
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Conv3d)):
                 nn.init.kaiming_normal_(module.weight, a=1e-2)
@@ -154,11 +155,3 @@ class RonasUNet(nn.Module):
         if not torch.jit.is_scripting() and self.training and self.deep_supervision:
             return cast(torch.Tensor, outputs)
         return outputs[0]
-
-
-def product(strides: Sequence[Sequence[int]], spatial_dims: int) -> tuple[int, ...]:
-    """Product of strides along each axis; 1 where there are none."""
-    total = [1] * spatial_dims
-    for stride in strides:
-        total = [t * s for t, s in zip(total, stride, strict=True)]
-    return tuple(total)

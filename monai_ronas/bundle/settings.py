@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of a search that the command line may give as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_WORDS = {"true": True, "false": False, "null": None, "none": None}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a search in the types that they mean.
+
+    MONAI's command line passes ``--resume false`` or ``--fold null`` on as text, and drops an argument whose value is
+    ``None``. The words ``true``, ``false``, ``null`` and ``none``, in any case, are therefore taken for what they say.
+
+    Args:
+        resume: continue from the last checkpoint.
+        amp: compute in bfloat16.
+        fold: the test fold, or None for no test cases.
+        time_budget_minutes: the time that the whole command may take, or None for no limit.
+        memory_budget_gb: reserved; must be None.
+
+    Raises:
+        ValueError: when a value is not of its kind.
+    """
+
+    resume: bool
+    amp: bool
+    fold: int | None
+    time_budget_minutes: float | None
+    memory_budget_gb: float | None
+
+    def __post_init__(self) -> None:
+        for name, value in list(vars(self).items()):
+            object.__setattr__(self, name, _meant(value))
+        for name in ("resume", "amp"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
+        minutes = self.time_budget_minutes
+        if minutes is not None and (isinstance(minutes, (bool, str)) or minutes <= 0):
+            raise ValueError(f"time_budget_minutes must be a positive number or null, got {minutes!r}.")
+        if self.memory_budget_gb is not None:
+            raise ValueError(f"memory_budget_gb is not honoured yet, got {self.memory_budget_gb!r}: leave it null.")
+
+
+def _meant(value: Any) -> Any:
+    return _WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value

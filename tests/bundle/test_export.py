@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exported files against the supernet that they come from."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from monai_ronas.bundle import BundleExporter
+from monai_ronas.data import make_phantom_dataset, open_study
+from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
+from monai_ronas.space import RonasSpace
+from monai_ronas.utils import ChildScore, SearchResult
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = tmp_path_factory.mktemp("phantom")
+    dataset = make_phantom_dataset(root / "data", num_cases=6, size=(28, 32, 20))
+    return open_study(dataset, root, fold=0, num_folds=5, reward_fraction=0.3, seed=0)
+
+
+def supernet_of(study):
+    torch.manual_seed(3)
+    facts = study.fingerprint
+    space = RonasSpace(study.search_shape, facts.target_spacing)
+    return RonasSuperNet(space, facts.in_channels, facts.out_channels, channels=(4, 6, 8, 10)).eval()
+
+
+def result_of(architecture):
+    row = {"architecture": architecture.to_dict(), "id": architecture.id, "reward": 0.5, "trial_reward": None}
+    score = ChildScore(reward=0.5, per_case=(0.4, 0.6), seconds=1.0, peak_memory_mb=1.0)
+    return SearchResult(architecture, score, candidates=[{"origin": "random", **row}], case_names=("a", "b"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_exported_files_give_the_supernets_output_bit_for_bit(study, tmp_path, seed):
+    supernet = supernet_of(study)
+    architecture = supernet.space.sample(random.Random(seed))
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet).run(result_of(architecture), seconds=1.0)
+    config = json.loads((bundle / "configs" / "inference.json").read_text())["network_def"]
+    assert config.pop("_target_") == "monai_ronas.networks.nets.RonasUNet"
+    derived = RonasUNet(**config).eval()
+    derived.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True), strict=True)
+    scripted = torch.jit.load(bundle / "models" / "model.ts").eval()
+    supernet.select(architecture)
+    image = torch.randn(1, 1, 32, 32, 16, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        expected = supernet(image)
+        assert torch.equal(derived(image), expected)
+        assert torch.equal(scripted(image), expected)
+
+
+def test_an_export_that_is_not_the_supernets_leaves_nothing_behind(study, tmp_path, monkeypatch):
+    supernet = supernet_of(study)
+    derive = RonasSuperNet.derive
+
+    def wrong(self, architecture):
+        network = derive(self, architecture)
+        torch.nn.init.normal_(network.heads[0].weight)
+        return network
+
+    monkeypatch.setattr(RonasSuperNet, "derive", wrong)
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet)
+    with pytest.raises(RuntimeError, match="does not give the output"):
+        exporter.run(result_of(supernet.space.base), seconds=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_bundle_is_replaced_and_other_files_in_its_folder_stay(study, tmp_path):
+    supernet = supernet_of(study)
+    BundleExporter(tmp_path / "bundle", study, supernet).run(result_of(supernet.space.base), seconds=1.0)
+    (tmp_path / "bundle" / "notes.txt").write_text("mine")
+    (tmp_path / "bundle" / "configs" / "old.json").write_text("{}")
+    with torch.no_grad():
+        supernet.heads[0].weight.zero_()
+    BundleExporter(tmp_path / "bundle", study, supernet).run(result_of(supernet.space.largest), seconds=1.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+    assert (tmp_path / "bundle" / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "bundle" / "configs" / "old.json").exists()
+    weights = torch.load(tmp_path / "bundle" / "models" / "model.pt", weights_only=True)
+    assert not weights["heads.0.weight"].any()
