@@ -13,7 +13,7 @@ LAYER = {
     **dict.fromkeys(("engines", "bundle", "visualize"), 2),
     "handlers": 3,
 }
-SIDEWAYS = {("utils", "space"), ("resources", "networks")}
+SIDEWAYS = {("utils", "space"), ("bundle", "visualize")}
 
 
 def imported(path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from monai_ronas.data import Fingerprint, preprocessing_config
@@ -37,7 +38,26 @@ format=%(asctime)s %(levelname)s %(message)s
 """
 
 
-def common(network: Mapping[str, Any], divisor: Sequence[int]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Derived:
+    """What the configurations say of a derived network.
+
+    Args:
+        network: keyword arguments of ``RonasUNet``, plain types.
+        divisor: multiple that the network needs, for each axis.
+        patch: training patch of the architecture; the window where a volume is too large for one shot.
+        one_shot_voxels: voxels of the largest volume for one shot.
+        fingerprint: of the data set; preprocessing follows from it.
+    """
+
+    network: Mapping[str, Any]
+    divisor: Sequence[int]
+    patch: Sequence[int]
+    one_shot_voxels: int
+    fingerprint: Fingerprint
+
+
+def common(derived: Derived) -> dict[str, Any]:
     """What the configurations share: folders, device, network, inferer."""
     return {
         "imports": ["$import torch", "$import monai_ronas", "$import monai_ronas.bundle"],
@@ -45,12 +65,14 @@ def common(network: Mapping[str, Any], divisor: Sequence[int]) -> dict[str, Any]
         "output_dir": "$@bundle_root + '/eval'",
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
         "amp": False,
-        "network_def": {"_target_": "monai_ronas.networks.nets.RonasUNet", **network},
+        "network_def": {"_target_": "monai_ronas.networks.nets.RonasUNet", **derived.network},
         "network": "$@network_def.to(@device, memory_format=torch.channels_last_3d)",
         "inferer": {
             "_target_": "monai_ronas.networks.PadToStrideInferer",
-            "divisor": list(divisor),
+            "divisor": list(derived.divisor),
             "amp": "@amp",
+            "max_voxels": derived.one_shot_voxels,
+            "roi_size": list(derived.patch),
         },
         "checkpointloader": {
             "_target_": "CheckpointLoader",
@@ -93,21 +115,15 @@ def _invert(*, softmax: bool = True) -> list[dict[str, Any]]:
     ]
 
 
-def inference_config(network: Mapping[str, Any], divisor: Sequence[int], fingerprint: Fingerprint) -> dict[str, Any]:
-    """``inference.json``: segment the volumes of a folder, in the geometry of each.
-
-    Args:
-        network: keyword arguments of ``RonasUNet``, plain types.
-        divisor: multiple that the network needs, for each axis.
-        fingerprint: of the data set; preprocessing follows from it.
-    """
+def inference_config(derived: Derived) -> dict[str, Any]:
+    """``inference.json``: segment the volumes of a folder, in the geometry of each."""
     return {
-        **common(network, divisor),
+        **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
         "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.list_volumes, @dataset_dir)",
         "preprocessing": {
             "_target_": "Compose",
-            "transforms": preprocessing_config(fingerprint, keys=["image"], track_meta=True),
+            "transforms": preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True),
         },
         "dataset": {
             "_target_": "Dataset",
@@ -145,17 +161,11 @@ def inference_config(network: Mapping[str, Any], divisor: Sequence[int], fingerp
     }
 
 
-def evaluate_config(network: Mapping[str, Any], divisor: Sequence[int], fingerprint: Fingerprint) -> dict[str, Any]:
-    """``evaluate.json``: Dice of each class, in the geometry of the labels, on cases that the search never saw.
-
-    Args:
-        network: keyword arguments of ``RonasUNet``, plain types.
-        divisor: multiple that the network needs, for each axis.
-        fingerprint: of the data set; preprocessing follows from it.
-    """
-    classes = fingerprint.out_channels
+def evaluate_config(derived: Derived) -> dict[str, Any]:
+    """``evaluate.json``: Dice of each class, in the geometry of the labels, on cases that the search never saw."""
+    classes = derived.fingerprint.out_channels
     return {
-        **common(network, divisor),
+        **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
         "evaluation_use": "unseen",
         "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.evaluation_cases, @dataset_dir, "
@@ -164,7 +174,7 @@ def evaluate_config(network: Mapping[str, Any], divisor: Sequence[int], fingerpr
             "_target_": "Compose",
             "transforms": [
                 {"_target_": "LoadImaged", "keys": "label", "image_only": True, "ensure_channel_first": True},
-                *preprocessing_config(fingerprint, keys=["image"], track_meta=True),
+                *preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True),
             ],
         },
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},

@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from monai_ronas.bundle.configs import LOGGING_CONF, evaluate_config, inference_config
-from monai_ronas.bundle.metadata import metadata
+from monai_ronas.bundle.check import check_bundle
+from monai_ronas.bundle.configs import LOGGING_CONF, Derived, evaluate_config, inference_config
+from monai_ronas.bundle.metadata import metadata, plain
 from monai_ronas.bundle.readme import bundle_readme
-from monai_ronas.bundle.train_config import train_config
+from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.utils import SearchResult
+from monai_ronas.visualize import draw_network
 
 _MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
 LICENSE = Path(__file__).parent / "LICENSE.txt"
@@ -27,23 +27,24 @@ LICENSE = Path(__file__).parent / "LICENSE.txt"
 class BundleExporter:
     """Write a standard MONAI bundle of the network that a search found.
 
-    The bundle is made in a temporary folder beside its place and moved there when it is whole and its network,
-    loaded back from the files, has given the supernet's own output bit for bit. An older bundle there is
-    replaced; other files in its folder stay.
+    The bundle is made in a temporary folder beside its place and moved there when it is whole and has passed
+    :func:`~monai_ronas.bundle.check.check_bundle`. An older bundle there is replaced; other files in its folder stay.
 
     Args:
         export_dir: the bundle's folder; its name is the bundle's name.
         study: the data of the search.
         network: the supernet.
+        one_shot_voxels: voxels of the largest volume for inference in one shot.
 
     Raises:
         ValueError: when ``export_dir`` is a folder that is not a derived bundle.
     """
 
-    def __init__(self, export_dir: str | Path, study: Study, network: RonasSuperNet) -> None:
+    def __init__(self, export_dir: str | Path, study: Study, network: RonasSuperNet, *, one_shot_voxels: int) -> None:
         self.export_dir = Path(export_dir)
         self.study = study
         self.network = network
+        self.one_shot_voxels = one_shot_voxels
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
             raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 
@@ -58,13 +59,13 @@ class BundleExporter:
             the bundle's folder.
 
         Raises:
-            RuntimeError: when the network loaded back does not give the supernet's output; nothing is left behind.
+            RuntimeError: when the bundle does not pass its check; nothing is left behind.
         """
         self.export_dir.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{self.export_dir.name}.", dir=self.export_dir.parent))
         try:
             self._write(work, result, seconds)
-            self._check(work, result)
+            check_bundle(work, self.network, result.architecture, self.study)
             work.chmod(0o755)
             self._replace(work)
         finally:
@@ -97,10 +98,12 @@ class BundleExporter:
         torch.save(single.state_dict(), root / "models" / "model.pt")
         torch.jit.script(single.eval()).save(str(root / "models" / "model.ts"))
 
+        facts = Derived(kwargs, derived.divisor, patch, self.one_shot_voxels, fingerprint)
         configs = {
-            "inference": inference_config(kwargs, derived.divisor, fingerprint),
-            "evaluate": evaluate_config(kwargs, derived.divisor, fingerprint),
-            "train": train_config(kwargs, derived.divisor, patch, fingerprint),
+            "inference": inference_config(facts),
+            "evaluate": evaluate_config(facts),
+            "train": train_config(facts),
+            "multi_gpu_train": multi_gpu_train_config(),
             "metadata": metadata(
                 fingerprint,
                 patch,
@@ -115,23 +118,13 @@ class BundleExporter:
         (root / "configs" / "logging.conf").write_text(LOGGING_CONF, encoding="utf-8")
         split = self.study.split.to_dict()
         (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
-        readme = bundle_readme(self.export_dir.name, self.study, self.network, result, seconds)
+        readme = bundle_readme(
+            self.export_dir.name, self.study, self.network, result, seconds, one_shot_voxels=self.one_shot_voxels
+        )
         (root / "docs" / "README.md").write_text(readme, encoding="utf-8")
+        picture = draw_network(self.network.space, architecture, kwargs["channels"])
+        picture.savefig(root / "docs" / "network.png", dpi=110)
+        licence = plain(self.study.dataset.licence)
+        if licence:
+            (root / "docs" / "data_license.txt").write_text(f"{plain(fingerprint.name)}: {licence}\n", encoding="utf-8")
         shutil.copyfile(LICENSE, root / "LICENSE")
-
-    def _check(self, root: Path, result: SearchResult) -> None:
-        """The network of ``inference.json`` with the weights of ``model.pt`` computes what the supernet computes."""
-        config = json.loads((root / "configs" / "inference.json").read_text(encoding="utf-8"))
-        kwargs: dict[str, Any] = {k: v for k, v in config["network_def"].items() if k != "_target_"}
-        network = RonasUNet(**kwargs).eval()
-        network.load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True), strict=True)
-        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        reference = copy.deepcopy(self.network).cpu().eval()
-        reference.select(result.architecture)
-        reference = reference.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        generator = torch.Generator().manual_seed(0)
-        image = torch.randn(1, kwargs["in_channels"], *(2 * d for d in network.divisor), generator=generator)
-        with torch.no_grad():
-            same = torch.equal(network(image), reference(image))
-        if not same:
-            raise RuntimeError("the exported network does not give the output of the search's own network.")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 from monai_ronas.bundle.metadata import plain
 from monai_ronas.data import Study
 from monai_ronas.networks.nets import RonasSuperNet
@@ -47,7 +49,15 @@ def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: floa
     return "\n".join([rule, *body, rule])
 
 
-def bundle_readme(name: str, study: Study, network: RonasSuperNet, result: SearchResult, seconds: float) -> str:
+def bundle_readme(
+    name: str,
+    study: Study,
+    network: RonasSuperNet,
+    result: SearchResult,
+    seconds: float,
+    *,
+    one_shot_voxels: int,
+) -> str:
     """``docs/README.md`` of a derived bundle."""
     fingerprint, split = study.fingerprint, study.split
     words = "\n".join(f"- {word}" for word in architecture_in_words(network.space, result.architecture))
@@ -62,6 +72,7 @@ def bundle_readme(name: str, study: Study, network: RonasSuperNet, result: Searc
         if split.test
         else "The search kept no test cases."
     )
+    divisor = tuple(network.derive(result.architecture).divisor)
     return f"""# {name}
 
 A segmentation network found by RONASMIS architecture search (Bae et al., MICCAI 2019) with `monai_ronas`.
@@ -77,6 +88,12 @@ It was trained by the search itself, on weights shared with all candidates, and 
 
 {words}
 - {parameter_count(network, result.architecture):,} parameters
+
+![encoder left, decoder right, skips in orange](network.png)
+
+## Inference
+
+{_inference(network, result.architecture, study, one_shot_voxels)}
 
 ## Figures
 
@@ -97,7 +114,25 @@ further training:
         --dataset_dir VOLUMES --output_dir OUT
     python -m monai.bundle run --config_file configs/evaluate.json --bundle_root . \\
         --dataset_dir MSD_FOLDER
+    python -m monai.bundle run --config_file configs/train.json --bundle_root . \\
+        --dataset_dir MSD_FOLDER --epochs 10
+
+`models/model.ts` is the network as TorchScript and runs where `monai_ronas` is not installed; it wants volumes
+preprocessed as `configs/inference.json` says, every axis a multiple of {_times(divisor)}.
 """
+
+
+def _inference(network: RonasSuperNet, architecture: Architecture, study: Study, one_shot_voxels: int) -> str:
+    largest = study.fingerprint.max_shape
+    window = _times(network.space.patch(architecture))
+    voxels = math.prod(largest)
+    mode = "in one shot" if voxels <= one_shot_voxels else f"in windows of {window}"
+    return (
+        f"Volumes of up to {one_shot_voxels:,} voxels after preprocessing, what the memory of the search's machine "
+        f"holds, are segmented in one shot, larger ones in half-overlapping windows of {window}.\n"
+        f"The largest volume of the data ({_times(largest)}, {voxels:,} voxels) is segmented {mode}. "
+        "`--inferer#max_voxels` changes the limit."
+    )
 
 
 def _times(values: tuple[int, ...]) -> str:

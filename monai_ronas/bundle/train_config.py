@@ -3,26 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monai_ronas.bundle.configs import common, discrete, mean_dice
-from monai_ronas.data import Fingerprint, preprocessing_config
+from monai_ronas.bundle.configs import Derived, common, discrete, mean_dice
+from monai_ronas.data import preprocessing_config
 
 
-def train_config(
-    network: Mapping[str, Any], divisor: Sequence[int], patch: Sequence[int], fingerprint: Fingerprint
-) -> dict[str, Any]:
+def train_config(derived: Derived) -> dict[str, Any]:
     """``train.json``: train on from ``model.pt``, with the search's patch, loss and preprocessing.
 
     The weights that the bundle has are validated before the first epoch, so that only better ones replace them.
-
-    Args:
-        network: keyword arguments of ``RonasUNet``, plain types.
-        divisor: multiple that the network needs, for each axis.
-        patch: training patch of the architecture.
-        fingerprint: of the data set; preprocessing follows from it.
     """
+    fingerprint, patch = derived.fingerprint, derived.patch
     classes = fingerprint.out_channels
     keys = ["image", "label"]
     crops = [
@@ -42,7 +34,7 @@ def train_config(
         ),
     ]
     deterministic = preprocessing_config(fingerprint, keys=keys, track_meta=False)
-    shared = common(network, divisor)
+    shared = common(derived)
     inferer = shared.pop("inferer")
     loader = {**shared.pop("checkpointloader"), "load_path": "$@ckpt_dir + '/model.pt'"}
     return {
@@ -156,4 +148,39 @@ def train_config(
         "initialize": ["$monai.utils.set_determinism(seed=0)"],
         "run": ["$@train#trainer.run()"],
         "finalize": ["$monai.utils.set_determinism(None)"],
+    }
+
+
+def multi_gpu_train_config() -> dict[str, Any]:
+    """``multi_gpu_train.json``: an overlay of ``train.json`` for ``torchrun``, NCCL on GPUs and gloo on CPUs."""
+    sampler = {"_target_": "DistributedSampler", "even_divisible": True, "shuffle": True}
+    return {
+        "imports": [
+            "$import os",
+            "$import torch",
+            "$import torch.distributed as dist",
+            "$import monai_ronas",
+            "$import monai_ronas.bundle",
+        ],
+        "device": "$torch.device('cuda', int(os.environ['LOCAL_RANK'])) if torch.cuda.is_available() "
+        "else torch.device('cpu')",
+        "network": {
+            "_target_": "torch.nn.parallel.DistributedDataParallel",
+            "module": "$@network_def.to(@device, memory_format=torch.channels_last_3d)",
+            "device_ids": "$[@device] if @device.type == 'cuda' else None",
+        },
+        "train#sampler": {**sampler, "dataset": "@train#dataset"},
+        "train#dataloader#sampler": "@train#sampler",
+        "train#dataloader#shuffle": False,
+        "train#trainer#train_handlers": "$@train#handlers[: None if dist.get_rank() == 0 else -1]",
+        "validate#sampler": {**sampler, "dataset": "@validate#dataset", "even_divisible": False, "shuffle": False},
+        "validate#dataloader#sampler": "@validate#sampler",
+        "validate#evaluator#val_handlers": "$@validate#handlers if dist.get_rank() == 0 else None",
+        "initialize": [
+            "$dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')",
+            "$torch.cuda.set_device(@device) if @device.type == 'cuda' else None",
+            "$monai.utils.set_determinism(seed=0)",
+        ],
+        "run": ["$@train#sampler.set_epoch(0)", "$@train#trainer.run()"],
+        "finalize": ["$dist.destroy_process_group()", "$monai.utils.set_determinism(None)"],
     }

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-from monai.inferers import Inferer
+from monai.inferers import Inferer, SlidingWindowInferer
 from torch.nn import functional as F
 
 
@@ -18,9 +19,18 @@ class PadToStrideInferer(Inferer):
     voxel at the deepest stage is padded to two. In training mode, where the network returns several outputs, crops must
     have the right size already.
 
+    A volume of more than ``max_voxels`` goes through MONAI's sliding window instead, with half overlap and Gaussian
+    weights.
+
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
         amp: run the network in bfloat16 under autocast where the device supports it; the prediction is float32.
+        max_voxels: voxels of the largest volume for one shot. Default: no limit.
+        roi_size: size of the window, a multiple of the divisor; the training patch is a good one. Default: the
+            ``patch`` attribute of the network at each call.
+
+    Raises:
+        ValueError: when ``roi_size`` is no multiple of ``divisor``.
 
     Example:
         >>> from monai_ronas.networks.nets import RonasUNet
@@ -29,10 +39,21 @@ class PadToStrideInferer(Inferer):
         torch.Size([1, 2, 9, 7, 5])
     """
 
-    def __init__(self, divisor: Sequence[int] | None = None, *, amp: bool = False) -> None:
+    def __init__(
+        self,
+        divisor: Sequence[int] | None = None,
+        *,
+        amp: bool = False,
+        max_voxels: int | None = None,
+        roi_size: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.divisor = None if divisor is None else tuple(int(d) for d in divisor)
         self.amp = amp
+        self.max_voxels = max_voxels
+        self.roi_size = None if roi_size is None else tuple(int(r) for r in roi_size)
+        if self.divisor and self.roi_size and any(r % d for r, d in zip(self.roi_size, self.divisor, strict=True)):
+            raise ValueError(f"roi_size must be a multiple of {self.divisor} on each axis, got {self.roi_size}.")
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -42,6 +63,18 @@ class PadToStrideInferer(Inferer):
         Raises:
             ValueError: when the network returns several outputs and the input would have to be padded.
         """
+        if self.max_voxels is None or math.prod(inputs.shape[2:]) <= self.max_voxels:
+            return self._one_shot(inputs, network, *args, **kwargs)
+        windows = SlidingWindowInferer(
+            roi_size=self.roi_size or network.patch,  # type: ignore[attr-defined]
+            overlap=0.5,
+            mode="gaussian",
+        )
+        return cast(torch.Tensor, windows(inputs, lambda window: self._one_shot(window, network, *args, **kwargs)))
+
+    def _one_shot(
+        self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor | list[torch.Tensor]:
         divisor: Any = self.divisor or getattr(network, "divisor", (1,) * (inputs.dim() - 2))
         size = inputs.shape[2:]
         extra = [-s % d for s, d in zip(size, divisor, strict=True)]

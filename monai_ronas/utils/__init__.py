@@ -2,7 +2,7 @@
 from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget
 from monai_ronas.utils.files import write_atomically
-from monai_ronas.utils.memory import memory_mb
+from monai_ronas.utils.memory import memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.records import ChildScore, SearchResult
 
@@ -13,5 +13,6 @@ __all__ = [
     "has_fast_bfloat16",
     "keep_freed_memory",
     "memory_mb",
+    "usable_memory_gb",
     "write_atomically",
 ]

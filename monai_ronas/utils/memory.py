@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peak memory of the process or the device."""
+"""Memory of the device: what it has and what was used."""
 
 from __future__ import annotations
 
@@ -13,3 +13,11 @@ def memory_mb(device: str | torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return psutil.Process().memory_info().rss / 2**20
+
+
+def usable_memory_gb(device: str | torch.device) -> float:
+    """Memory in GiB that feature maps may take: 80 % of a CUDA device's, half of the machine's on a CPU."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return 0.8 * torch.cuda.get_device_properties(device).total_memory / 2**30
+    return 0.5 * psutil.virtual_memory().total / 2**30

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from monai_ronas.bundle import BundleExporter
+from monai_ronas.bundle import BundleExporter, export
 from monai_ronas.data import make_phantom_dataset, open_study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import RonasSpace
@@ -38,7 +38,9 @@ def result_of(architecture):
 def test_exported_files_give_the_supernets_output_bit_for_bit(study, tmp_path, seed):
     supernet = supernet_of(study)
     architecture = supernet.space.sample(random.Random(seed))
-    bundle = BundleExporter(tmp_path / "bundle", study, supernet).run(result_of(architecture), seconds=1.0)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6).run(
+        result_of(architecture), seconds=1.0
+    )
     config = json.loads((bundle / "configs" / "inference.json").read_text())["network_def"]
     assert config.pop("_target_") == "monai_ronas.networks.nets.RonasUNet"
     derived = RonasUNet(**config).eval()
@@ -58,11 +60,12 @@ def test_an_export_that_is_not_the_supernets_leaves_nothing_behind(study, tmp_pa
 
     def wrong(self, architecture):
         network = derive(self, architecture)
+        torch.manual_seed(0)
         torch.nn.init.normal_(network.heads[0].weight)
         return network
 
     monkeypatch.setattr(RonasSuperNet, "derive", wrong)
-    exporter = BundleExporter(tmp_path / "bundle", study, supernet)
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6)
     with pytest.raises(RuntimeError, match="does not give the output"):
         exporter.run(result_of(supernet.space.base), seconds=1.0)
     assert list(tmp_path.iterdir()) == []
@@ -70,14 +73,46 @@ def test_an_export_that_is_not_the_supernets_leaves_nothing_behind(study, tmp_pa
 
 def test_an_older_bundle_is_replaced_and_other_files_in_its_folder_stay(study, tmp_path):
     supernet = supernet_of(study)
-    BundleExporter(tmp_path / "bundle", study, supernet).run(result_of(supernet.space.base), seconds=1.0)
+    BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
     (tmp_path / "bundle" / "notes.txt").write_text("mine")
     (tmp_path / "bundle" / "configs" / "old.json").write_text("{}")
     with torch.no_grad():
         supernet.heads[0].weight.zero_()
-    BundleExporter(tmp_path / "bundle", study, supernet).run(result_of(supernet.space.largest), seconds=1.0)
+    BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6).run(
+        result_of(supernet.space.largest), seconds=1.0
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
     assert (tmp_path / "bundle" / "notes.txt").read_text() == "mine"
     assert not (tmp_path / "bundle" / "configs" / "old.json").exists()
     weights = torch.load(tmp_path / "bundle" / "models" / "model.pt", weights_only=True)
     assert not weights["heads.0.weight"].any()
+
+
+@pytest.mark.parametrize(("name", "change"), [("inference", {"preprocessing": None}), ("train", {"validate": None})])
+def test_a_bundle_whose_configuration_does_not_work_is_not_left_behind(study, tmp_path, monkeypatch, name, change):
+    config = getattr(export, f"{name}_config")
+    monkeypatch.setattr(export, f"{name}_config", lambda facts: {**config(facts), **change})
+    supernet = supernet_of(study)
+    with pytest.raises(Exception, match=r"."):
+        BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6).run(
+            result_of(supernet.space.base), seconds=1.0
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("voxels", "mode"), [(10**6, "in one shot"), (1000, "in windows of {}")])
+def test_the_readme_says_how_volumes_are_segmented(study, tmp_path, voxels, mode):
+    supernet = supernet_of(study)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=voxels).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
+    text = (bundle / "docs" / "README.md").read_text()
+    window = "x".join(str(n) for n in supernet.space.patch(supernet.space.base))
+    assert f"is segmented {mode.format(window)}" in text
+    inferer = json.loads((bundle / "configs" / "inference.json").read_text())["inferer"]
+    assert (inferer["max_voxels"], inferer["roi_size"]) == (voxels, list(supernet.space.patch(supernet.space.base)))
+    assert (bundle / "docs" / "network.png").read_bytes().startswith(b"\x89PNG")
+    licence = (bundle / "docs" / "data_license.txt").read_text()
+    assert study.dataset.licence in licence

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -158,3 +161,25 @@ def test_train_and_evaluate_in_one_command_judge_the_unseen_cases(bundle, finish
     split = json.loads((finished / "dataset_report.json").read_text())["split"]
     rows = (tmp_path / "mean_dice_raw.csv").read_text().splitlines()[1:]
     assert {row.split(",")[0].split("/")[-1].removesuffix(".nii.gz") for row in rows} == set(split["test"])
+
+
+def test_training_on_several_processes(bundle, small_phantom, tmp_path):
+    """Two processes with gloo train and validate together and leave a plain state dict."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    files = str([str(copy / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train")])
+    command = (
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle"),
+        *("run", "--config_file", files, "--bundle_root", str(copy), "--dataset_dir", str(small_phantom)),
+        *("--epochs", "1", "--learning_rate", "1e-3"),
+    )
+    on_cpus = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=on_cpus)
+    assert done.returncode == 0, done.stderr
+    scores = [float(m) for m in re.findall(r"val_mean_dice: ([0-9.]+)", done.stdout)]
+    reward = json.loads((copy / "configs" / "metadata.json").read_text())["eval_metrics"]["mean_dice"]
+    assert len(scores) == 2  # by the first process only
+    assert scores[0] == pytest.approx(reward, abs=0.01)
+    before = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    after = torch.load(copy / "models" / "model.pt", weights_only=True)
+    assert set(after) == set(before)

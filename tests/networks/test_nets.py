@@ -3,6 +3,7 @@ import random
 
 import pytest
 import torch
+from monai.inferers import SlidingWindowInferer
 from monai.networks import eval_mode
 
 from monai_ronas.networks import PadToStrideInferer
@@ -156,6 +157,33 @@ def test_inferer_pads_with_zeros_on_both_sides():
     assert seen[0].shape == (1, 1, 8, 8, 8)
     assert seen[0][0, 0, 0].sum() == 0
     assert seen[0][0, 0, 6:].sum() == 0
+
+
+def test_a_volume_too_large_for_one_shot_goes_through_windows():
+    torch.manual_seed(0)
+    net = RonasUNet(3, 1, 2, channels=(2, 3), strides=(1, 2), dilations=(1, 1)).eval()
+    sizes = []
+    net.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
+    volume = torch.randn(1, 1, 13, 9, 7)
+    inferer = PadToStrideInferer(max_voxels=13 * 9 * 7 - 1, roi_size=(8, 8, 8))
+    expected = SlidingWindowInferer((8, 8, 8), overlap=0.5, mode="gaussian")(volume, net)
+    sizes.clear()
+    torch.testing.assert_close(inferer(volume, net), expected)
+    assert set(sizes) == {(8, 8, 8)}
+    sizes.clear()
+    PadToStrideInferer(max_voxels=13 * 9 * 7, roi_size=(8, 8, 8))(volume, net)
+    assert sizes == [(14, 10, 8)]
+
+
+def test_the_supernet_tells_the_window_and_a_wrong_one_is_refused():
+    space = RonasSpace((16, 16, 16), stages=3, searched_strides=(3,), dilated_stages=(2,), min_cells=2)
+    supernet = RonasSuperNet(space, 1, 2, channels=(2, 3, 4)).eval()
+    sizes = []
+    supernet.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
+    PadToStrideInferer(max_voxels=1)(torch.randn(1, 1, 20, 20, 20), supernet)
+    assert set(sizes) == {space.patch(space.base)}
+    with pytest.raises(ValueError, match=r"roi_size must be a multiple of \(4, 4, 4\)"):
+        PadToStrideInferer((4, 4, 4), roi_size=(8, 6, 8))
 
 
 def test_inferer_pads_a_tiny_volume_to_two_voxels_at_the_deepest_stage():

@@ -47,6 +47,11 @@ class RonasSuperNet(RonasUNet):
         self.kwargs = own
         self.select(space.base)
 
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Training patch of the selected architecture."""
+        return self.space.patch(self.architecture)
+
     def select(self, architecture: Mapping[str, Any]) -> None:
         """Make the supernet compute the function of ``architecture``; nothing is allocated or rebuilt."""
         chosen = self.space.network_kwargs(architecture)
