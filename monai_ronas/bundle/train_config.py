@@ -56,7 +56,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "lr_scheduler": {
             "_target_": "torch.optim.lr_scheduler.CosineAnnealingLR",
             "optimizer": "@optimizer",
-            "T_max": "@epochs",
+            "T_max": "@train#trainer#max_epochs",
         },
         "train": {
             "preprocessing": {"_target_": "Compose", "transforms": [*deterministic, *crops]},

@@ -74,3 +74,12 @@ def finished(small_phantom, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return output
+
+
+@pytest.fixture(scope="session")
+def searched(real_data, tmp_path_factory):
+    """Folder of a small search on the hippocampus volumes that has ended."""
+    output = tmp_path_factory.mktemp("hippocampus")
+    done = run_search(real_data, output, episodes=1, final_epochs=40, reward_fraction=0.05, channels="[8,12,16,24]")
+    assert done.returncode == 0, done.stderr
+    return output

@@ -6,19 +6,10 @@ import json
 
 import nibabel as nib
 import numpy as np
-import pytest
 
 from monai_ronas.handlers import read_history
 
-from .conftest import run_bundle, run_search
-
-
-@pytest.fixture(scope="module")
-def searched(real_data, tmp_path_factory):
-    output = tmp_path_factory.mktemp("hippocampus")
-    done = run_search(real_data, output, episodes=1, final_epochs=40, reward_fraction=0.05, channels="[8,12,16,24]")
-    assert done.returncode == 0, done.stderr
-    return output
+from .conftest import run_bundle
 
 
 def test_children_are_scored_on_reward_cases(searched):
