@@ -2,6 +2,8 @@
 """The derived bundle through MONAI's ``ckpt_export`` and ``onnx_export``, compared with eager on a whole volume."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnxruntime
@@ -57,6 +59,19 @@ def test_torchscript_gives_eagers_output_on_a_volume(bundle, eager, volume, tmp_
         expected = eager(volume)
         for path in (tmp_path / "exported.ts", bundle / "models" / "model.ts"):
             torch.testing.assert_close(torch.jit.load(path).eval()(volume), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_torchscript_runs_without_the_package(bundle, eager, volume, tmp_path):
+    torch.save(volume, tmp_path / "volume.pt")
+    script = (
+        "import sys; sys.modules['monai_ronas'] = sys.modules['monai'] = None; import torch; "
+        f"network = torch.jit.load({str(bundle / 'models' / 'model.ts')!r}).eval(); "
+        f"torch.save(network(torch.load({str(tmp_path / 'volume.pt')!r})), {str(tmp_path / 'logits.pt')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with torch.no_grad():
+        torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), eager(volume), rtol=1e-4, atol=1e-4)
 
 
 def test_onnx_gives_eagers_output_on_a_volume_of_any_size(bundle, eager, volume, tmp_path):
