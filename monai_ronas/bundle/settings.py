@@ -21,7 +21,7 @@ class Settings:
         amp: compute in bfloat16.
         fold: the test fold, or None for no test cases.
         time_budget_minutes: the time that the whole command may take, or None for no limit.
-        memory_budget_gb: reserved; must be None.
+        memory_budget_gb: memory in GiB that training and scoring may need, or None for no limit.
 
     Raises:
         ValueError: when a value is not of its kind.
@@ -39,11 +39,10 @@ class Settings:
         for name in ("resume", "amp"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
-        minutes = self.time_budget_minutes
-        if minutes is not None and (isinstance(minutes, (bool, str)) or minutes <= 0):
-            raise ValueError(f"time_budget_minutes must be a positive number or null, got {minutes!r}.")
-        if self.memory_budget_gb is not None:
-            raise ValueError(f"memory_budget_gb is not honoured yet, got {self.memory_budget_gb!r}: leave it null.")
+        for name in ("time_budget_minutes", "memory_budget_gb"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, (bool, str)) or value <= 0):
+                raise ValueError(f"{name} must be a positive number or null, got {value!r}.")
 
 
 def _meant(value: Any) -> Any:

@@ -12,7 +12,7 @@ from monai.transforms import Compose
 from torch.nn import functional as F
 
 from monai_ronas.networks.nets import RonasSuperNet
-from monai_ronas.resources import forward_macs
+from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture
 
 
@@ -21,11 +21,13 @@ class PatchBatch(PrepareBatch):
 
     Every batch takes about the same number of operations: an architecture with a smaller patch gets more crops, one
     that keeps a higher resolution fewer, but at least one. Crops are cut, never
-    resized; a volume smaller than the patch is padded with zeros on both sides.
+    resized; a volume smaller than the patch is padded with zeros on both sides. Under a limit of memory, a batch has
+    no more crops than fit.
 
     Args:
         network: the supernet; ``network.architecture`` tells the patch.
         batch_size: crops in a batch of the base architecture's patch.
+        resources: costs of the architectures, and the limit. Default: those of ``network``, without a limit.
         foreground: share of the crops that are centred on a foreground voxel.
         flip_axes: spatial axes that are flipped with probability one half. Default: all.
         augmentation: random transforms of a crop ``{"image": ..., "label": ...}``, run on the device. They are seeded
@@ -39,6 +41,7 @@ class PatchBatch(PrepareBatch):
         network: RonasSuperNet,
         *,
         batch_size: int,
+        resources: ResourceEstimator | None = None,
         foreground: float = 0.33,
         flip_axes: Sequence[int] | None = None,
         augmentation: Compose | None = None,
@@ -47,6 +50,8 @@ class PatchBatch(PrepareBatch):
     ) -> None:
         self.network = network
         self.batch_size = batch_size
+        widths = {k: network.kwargs[k] for k in ("channels", "in_channels", "out_channels")}
+        self.resources = resources or ResourceEstimator(network.space, **widths)
         self.foreground = foreground
         self.flip_axes = tuple(range(len(network.space.shape)) if flip_axes is None else flip_axes)
         self.augmentation = augmentation
@@ -55,13 +60,12 @@ class PatchBatch(PrepareBatch):
         self.generator = torch.Generator().manual_seed(seed)
 
     def crops(self, architecture: Architecture) -> int:
-        """Crops in a batch of an architecture, so that it takes the operations of a batch of the base network."""
-        return max(1, round(self.batch_size * self._macs(self.network.space.base) / self._macs(architecture)))
-
-    def _macs(self, architecture: Architecture) -> int:
+        """Crops in a batch of an architecture: the operations of a batch of the base network, within the memory."""
         if architecture not in self._known:
-            widths = {k: self.network.kwargs[k] for k in ("channels", "in_channels", "out_channels")}
-            self._known[architecture] = forward_macs(self.network.space, architecture, **widths)
+            macs = [self.resources.macs(a) for a in (self.network.space.base, architecture)]
+            equal = max(1, round(self.batch_size * macs[0] / macs[1]))
+            fitting = (n for n in range(equal, 1, -1) if self.resources.fits(architecture, crops=n))
+            self._known[architecture] = next(fitting, 1)
         return self._known[architecture]
 
     def __call__(

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from monai_ronas.space.architecture import Architecture
@@ -23,8 +26,8 @@ class RonasSpace(SearchSpace):
     ``skip_i_j`` (decoder level ``i`` adds the features of encoder stage ``j <= i``; six of them). In two dimensions
     there is no ``patch_d``.
 
-    The base network has the first patch and activation, the base strides, dilation 1 and the skips with ``i == j``;
-    where that is no option of a decision, the first option.
+    The base network has the first activation, the base strides, dilation 1, the skips with ``i == j`` (where that is no
+    option of a decision, the first one), and the largest patch with which it is feasible.
 
     Args:
         shape: voxels per axis of the volumes, in-plane axes first, after preprocessing. Patches do not exceed it.
@@ -43,7 +46,7 @@ class RonasSpace(SearchSpace):
 
     Raises:
         ValueError: when a stage does not exist, an override names no decision, an own patch is no multiple of the
-            strides, or the base network is not feasible.
+            strides, or the base network is feasible with no patch.
         TypeError: when the options of a decision are no list, or an activation is no name.
 
     Example:
@@ -124,24 +127,75 @@ class RonasSpace(SearchSpace):
                 bad = [o for o in decision.options if any(s % u for s, u in zip(_axes(o), unit, strict=True))]
                 if bad:
                     raise ValueError(f"options {bad} of {decision.name!r} must be multiples of the strides {unit}.")
-        if not self.is_feasible(self.base):
+        self._fits: Callable[[Architecture], bool] | None = None
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Set the base network and the largest one."""
+        wanted: dict[str, Any] = {f"stride_{s}": stride for s, stride in enumerate(self.base_strides, 1)}
+        wanted |= {f"dilation_{s}": 1 for s in range(1, self.stages + 1)}
+        wanted |= {f"skip_{i}_{j}": i == j for i, j in skip_points(self.stages)}
+        self._cheapest = {d.name: min(d.options, key=partial(_demand, d.name)) for d in self.decisions}
+        base = {d.name: wanted[d.name] if wanted.get(d.name) in d.options else d.options[0] for d in self.decisions}
+        patches = [d for d in self.decisions if d.kind == "training"]
+        sized = [
+            Architecture({**base, **dict(zip((d.name for d in patches), sizes, strict=True))})
+            for sizes in itertools.product(*(d.options for d in patches))
+        ]
+        feasible = [a for a in sized if self.is_feasible(a)]
+        if not feasible:
             raise ValueError(
-                f"the base network {self.base.to_dict()} is not feasible: a dilation reaches beyond the deepest "
-                "feature map; allow dilation 1 or a larger patch."
+                f"the base network {base} is not feasible with any patch: give dilation 1, larger patches or more "
+                "memory."
             )
+        self.base = max(feasible, key=lambda a: math.prod(self.patch(a)))
+        self.largest = self._first(
+            lambda d: sorted(d.options, key=lambda o: (-_demand(d.name, o), o != self.base[d.name]))
+        )
 
-    def allows(self, partial: Mapping[str, Any]) -> bool:
-        """A dilation is feasible where its outer taps can fall inside the stage's feature map on some axis.
+    def _first(self, ordered: Callable[[Decision], Sequence[Any]]) -> Architecture:
+        """Decide everything in turn for the first feasible option in an order."""
+        values: dict[str, Any] = {}
+        for decision in self.decisions:
+            values[decision.name] = next(o for o in ordered(decision) if self.allows({**values, decision.name: o}))
+        return Architecture(values)
 
-        A decoder level may drop every skip; nothing else is forbidden.
+    def restrict(self, fits: Callable[[Architecture], bool]) -> RonasSpace:
+        """The same space without the architectures that do not fit.
+
+        An option is feasible where its cheapest completion fits: smallest patch, most strides, fewest skips.
+
+        Args:
+            fits: tells it; if it holds for an architecture, it must hold for every cheaper one.
+
+        Raises:
+            ValueError: when the base network fits with no patch.
         """
-        name = list(partial)[-1]
-        if not name.startswith("dilation_") or partial[name] == 1:
+        space = copy.copy(self)
+        space._fits = fits
+        space._prepare()
+        return space
+
+    @property
+    def cheapest(self) -> Architecture:
+        """Smallest patch, most strides, fewest skips; whatever else costs no memory is the first option."""
+        return Architecture(self._cheapest)
+
+    def allows(self, decided: Mapping[str, Any]) -> bool:
+        """Whether the last value of ``decided`` is feasible.
+
+        A dilation is where its outer taps can fall inside the stage's feature map on some axis. In a restricted space
+        the cheapest completion must fit as well. A decoder level may drop every skip; nothing else is forbidden.
+        """
+        if self._fits is not None and not self._fits(Architecture({**self._cheapest, **decided})):
+            return False
+        name = list(decided)[-1]
+        if not name.startswith("dilation_") or decided[name] == 1:
             return True
         stage = int(name.rsplit("_", 1)[1])
-        stride = total_stride(self.strides(partial)[:stage], len(self.shape))
-        size = max(p // s for p, s in zip(self.patch(partial), stride, strict=True))
-        return int(partial[name]) < size
+        stride = total_stride(self.strides(decided)[:stage], len(self.shape))
+        size = max(p // s for p, s in zip(self.patch(decided), stride, strict=True))
+        return int(decided[name]) < size
 
     def patch(self, architecture: Mapping[str, Any]) -> tuple[int, ...]:
         """Training patch of an architecture, voxels per axis."""
@@ -163,29 +217,6 @@ class RonasSpace(SearchSpace):
             "skips": tuple((i, j) for i, j in skip_points(self.stages) if architecture[f"skip_{i}_{j}"]),
         }
 
-    @property
-    def base(self) -> Architecture:
-        """The network without any search: largest patch, base strides, no dilation, each level its own skip."""
-        wanted: dict[str, Any] = {f"stride_{s}": stride for s, stride in enumerate(self.base_strides, 1)}
-        wanted |= {f"dilation_{s}": 1 for s in range(1, self.stages + 1)}
-        wanted |= {f"skip_{i}_{j}": i == j for i, j in skip_points(self.stages)}
-        return Architecture(
-            {d.name: wanted[d.name] if wanted.get(d.name) in d.options else d.options[0] for d in self.decisions}
-        )
-
-    @property
-    def largest(self) -> Architecture:
-        """Largest patch, highest resolution, all skips; else as the base. No other needs more memory for one crop."""
-        values = self.base.to_dict()
-        for decision in self.decisions:
-            if decision.name.startswith("patch_"):
-                values[decision.name] = max(decision.options, key=lambda o: math.prod(_axes(o)))
-            elif decision.name.startswith("stride_"):
-                values[decision.name] = min(decision.options, key=math.prod)
-            elif decision.name.startswith("skip_"):
-                values[decision.name] = True in decision.options
-        return Architecture(values)
-
 
 def skip_points(stages: int) -> list[tuple[int, int]]:
     """Pairs (decoder level, encoder stage) that a skip may join: six for four stages."""
@@ -194,3 +225,12 @@ def skip_points(stages: int) -> list[tuple[int, int]]:
 
 def _axes(option: Any) -> tuple[int, ...]:
     return option if isinstance(option, tuple) else (option,)
+
+
+def _demand(name: str, option: Any) -> int:
+    """How much memory an option asks for, to compare options of one decision."""
+    if name.startswith("patch_"):
+        return math.prod(_axes(option))
+    if name.startswith("stride_"):
+        return -math.prod(option)
+    return int(option) if name.startswith("skip_") else 0

@@ -55,11 +55,11 @@ class SearchSpace:
         """Number of combinations of options (before the feasibility rule)."""
         return math.prod(len(d) for d in self.decisions)
 
-    def allows(self, partial: Mapping[str, Any]) -> bool:
+    def allows(self, decided: Mapping[str, Any]) -> bool:
         """Whether the values decided so far can be completed to a feasible architecture. Default: always.
 
         Args:
-            partial: values of the first ``k`` decisions, by name.
+            decided: values of the first ``k`` decisions, by name.
         """
         return True
 

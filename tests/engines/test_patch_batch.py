@@ -7,7 +7,7 @@ from monai.transforms import Compose, EnsureTyped, RandScaleIntensityd
 
 from monai_ronas.engines import PatchBatch
 from monai_ronas.networks.nets import RonasSuperNet
-from monai_ronas.resources import forward_macs
+from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import RonasSpace
 from tests.toys import toy_cases, toy_space
 
@@ -34,15 +34,23 @@ def test_batch_has_the_selected_architectures_patch(network):
 def test_all_architectures_get_about_the_same_operations(network):
     batch = PatchBatch(network, batch_size=8)
     space = network.space
-    whole = 8 * forward_macs(space, space.base, **WIDTHS)
+    costs = ResourceEstimator(space, **WIDTHS)
+    whole = 8 * costs.macs(space.base)
     numbers = set()
     for seed in range(20):
         architecture = space.sample(random.Random(seed))
-        number, cost = batch.crops(architecture), forward_macs(space, architecture, **WIDTHS)
+        number, cost = batch.crops(architecture), costs.macs(architecture)
         assert abs(number * cost - whole) <= cost / 2 or number == 1
         numbers.add(number)
     assert batch.crops(space.base) == 8
     assert len(numbers) > 1
+
+
+def test_a_batch_has_no_more_crops_than_fit(network):
+    space = network.space
+    need = ResourceEstimator(space, **WIDTHS).training_bytes(space.base, crops=3)
+    costs = ResourceEstimator(space, **WIDTHS, memory_gb=1.1 * need / 2**30)
+    assert PatchBatch(network, batch_size=8, resources=costs).crops(space.base) == 3
 
 
 def test_image_and_label_are_cut_and_flipped_alike(network):

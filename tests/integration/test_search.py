@@ -132,6 +132,7 @@ def test_properties_are_complete(small_phantom, tmp_path):
         ({"fold": 7}, "fold"),
         ({"strategy": "genetic"}, "strategy must be one of"),
         ({"time_budget_minutes": -1}, "time_budget_minutes"),
+        ({"memory_budget_gb": 0.001}, "the smallest network of the space needs"),
         ({"resume": "maybe"}, "resume must be true or false"),
         ({"space#dilations": "[9]"}, "not feasible"),
         ({"space#dilations": 3}, "the options of dilations must be a list, got 3"),

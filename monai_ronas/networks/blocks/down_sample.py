@@ -24,7 +24,8 @@ class SearchableDownSample(nn.Module):
 
     def __init__(self, spatial_dims: int, stride: Sequence[int]) -> None:
         super().__init__()
-        self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=tuple(stride), stride=tuple(stride))
+        # With its indices, pooling stays in bfloat16 under autocast on a CPU; without them it is done in float32.
+        self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=tuple(stride), stride=tuple(stride), return_indices=True)
         self.identity = max(stride) == 1
 
     def select(self, stride: Sequence[int]) -> None:
@@ -36,4 +37,4 @@ class SearchableDownSample(nn.Module):
         """Map ``(B, C, H, W[, D])`` to the same with each axis divided by its stride."""
         if self.identity:
             return x
-        return self.pool(x)
+        return self.pool(x)[0]

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory, operations and parameters of an architecture, without building it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monai_ronas.space import RonasSpace
+
+_SINGLE, _HALF, _INDEX = 4, 2, 8  # bytes of float32, of bfloat16 and of an index of max pooling
+_GIB = 2**30
+_MARGIN = 1.1  # measured needs exceed the estimate by up to a tenth
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What an architecture makes of an input: values in one feature map of each stage, and the choices."""
+
+    voxels: int
+    counts: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    skips: tuple[tuple[int, int], ...]
+
+
+class ResourceEstimator:
+    """Costs of the architectures of a space, from their feature maps in the order of the network's operations.
+
+    The workspace that a convolution takes for itself is left out, and so is the memory of the process and of the data.
+
+    Args:
+        space: the architectures.
+        channels: channels of the stages, finest first.
+        in_channels: channels of the image.
+        out_channels: channels of the prediction.
+        amp: training and scoring run in bfloat16 under autocast.
+        memory_gb: memory in GiB that training and scoring may need, or None for no limit.
+
+    Example:
+        >>> space = RonasSpace((32, 32, 32))
+        >>> costs = ResourceEstimator(space, channels=(8, 16, 32, 64), in_channels=1, out_channels=2)
+        >>> costs.macs(space.base)
+        294453248
+        >>> round(costs.training_bytes(space.base, crops=2) / 2**20)
+        39
+    """
+
+    def __init__(
+        self,
+        space: RonasSpace,
+        *,
+        channels: Sequence[int],
+        in_channels: int,
+        out_channels: int,
+        amp: bool = False,
+        memory_gb: float | None = None,
+    ) -> None:
+        self.space = space
+        self.channels = tuple(channels)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.amp = amp
+        self.memory_gb = memory_gb
+        self._kernel = 3 ** len(space.shape)
+        everything = [(i, j) for i in range(1, len(self.channels)) for j in range(1, i + 1)]
+        self._shared = self._parameters(everything, heads=len(self.channels) - 1)
+
+    def _maps(self, architecture: Mapping[str, Any], size: Sequence[int] | None) -> _Maps:
+        chosen = self.space.network_kwargs(architecture)
+        current = [float(s) for s in (self.space.patch(architecture) if size is None else size)]
+        voxels = math.prod(current)
+        counts = []
+        for stride in chosen["strides"]:
+            current = [c / s for c, s in zip(current, stride, strict=True)]
+            counts.append(math.ceil(math.prod(current)))
+        return _Maps(int(voxels), tuple(counts), chosen["strides"], chosen["skips"])
+
+    def _joined(self, maps: _Maps, level: int) -> list[int]:
+        """Channels of the skips that a decoder level adds."""
+        return [self.channels[j - 1] for i, j in maps.skips if i == level]
+
+    def macs(self, architecture: Mapping[str, Any], size: Sequence[int] | None = None) -> int:
+        """Multiply-accumulate operations of the convolutions in one forward pass on one sample.
+
+        Args:
+            architecture: the architecture.
+            size: spatial size of the input. Default: the architecture's training patch.
+        """
+        maps = self._maps(architecture, size)
+        total, before = 0, self.in_channels
+        for width, count in zip(self.channels, maps.counts, strict=True):
+            total += count * self._kernel * (before * width + width * width)
+            before = width
+        for level in range(1, len(self.channels)):
+            width, count = self.channels[level - 1], maps.counts[level - 1]
+            total += maps.counts[level] * self.channels[level] * width
+            total += count * self._kernel * 2 * width * width
+            total += count * width * sum(self._joined(maps, level))
+        return total + maps.counts[0] * self.channels[0] * self.out_channels
+
+    def parameters(self, architecture: Mapping[str, Any]) -> int:
+        """Parameters of the derived network."""
+        return self._parameters(self.space.network_kwargs(architecture)["skips"], heads=1)
+
+    def _parameters(self, skips: Sequence[tuple[int, int]], *, heads: int) -> int:
+        total, before = 0, self.in_channels
+        for width in self.channels:
+            total += self._kernel * (before * width + width * width) + 4 * width
+            before = width
+        for level in range(1, len(self.channels)):
+            width = self.channels[level - 1]
+            total += self.channels[level] * width + width + self._kernel * 2 * width * width + 4 * width
+            total += sum(self.channels[j - 1] * width + width for i, j in skips if i == level)
+            total += (width * self.out_channels + self.out_channels) if level <= heads else 0
+        return total
+
+    def inference_bytes(self, architecture: Mapping[str, Any], size: Sequence[int]) -> int:
+        """Peak of the bytes of feature maps alive while one volume goes through the derived network in float32.
+
+        The volume and its prediction are included, the weights are not.
+
+        Args:
+            architecture: the architecture.
+            size: spatial size of the volume.
+        """
+        maps = self._maps(architecture, size)
+        kept = maps.voxels * self.in_channels
+        peak, before = 0, self.in_channels
+        for stride, width, count in zip(maps.strides, self.channels, maps.counts, strict=True):
+            pooled = count * before if max(stride) > 1 else 0
+            peak = max(peak, kept + max(pooled + 2 * count * width, 3 * count * width))
+            kept += count * width
+            before = width
+        for level in range(len(self.channels) - 1, 0, -1):
+            width, count = self.channels[level - 1], maps.counts[level - 1]
+            own, matched = count * width, maps.counts[level] * width
+            pooled = max((count * c for c in self._joined(maps, level) if c != width), default=0)
+            peak = max(peak, kept + max(matched + own, 2 * own + pooled, 4 * own))
+            kept += own
+        return _SINGLE * max(peak, kept + maps.voxels * self.out_channels)
+
+    def training_bytes(self, architecture: Mapping[str, Any], *, crops: int) -> int:
+        """Peak of the bytes alive in a training step on the supernet, with deep supervision, Dice loss and Adam.
+
+        Weights, the optimiser's state and the batch are included.
+
+        Args:
+            architecture: the architecture, whose patch is trained.
+            crops: crops in the batch.
+        """
+        maps = self._maps(architecture, None)
+        value = _HALF if self.amp else _SINGLE
+        saved = maps.voxels * (self.in_channels + 1) * _SINGLE
+        saved += maps.voxels * self.in_channels * _HALF if self.amp else 0
+        before = self.in_channels
+        for stride, width, count in zip(maps.strides, self.channels, maps.counts, strict=True):
+            saved += count * before * (value + _INDEX) if max(stride) > 1 else 0
+            saved += 4 * count * width * value
+            before = width
+        levels = 0
+        for level in range(1, len(self.channels)):
+            width, count = self.channels[level - 1], maps.counts[level - 1]
+            saved += 5 * count * width * value
+            saved += sum(count * c * (value + _INDEX) for c in self._joined(maps, level) if c != width)
+            levels += count
+        logits = levels * self.out_channels * _SINGLE
+        losses = levels * (3 * self.out_channels + 2) * _SINGLE
+        transient = max(
+            1.4 * maps.voxels * self.out_channels * _SINGLE, 1.15 * maps.counts[0] * self.channels[0] * value
+        )
+        batch = crops * (saved + logits + losses + transient)
+        own = self._parameters(maps.skips, heads=len(self.channels) - 1)
+        return int(batch) + 3 * _SINGLE * self._shared + (_HALF * own if self.amp else 0)
+
+    def fits(self, architecture: Mapping[str, Any], *, crops: int = 1) -> bool:
+        """Whether a training step fits into the memory, with a tenth to spare for what the estimate misses."""
+        return (
+            self.memory_gb is None or _MARGIN * self.training_bytes(architecture, crops=crops) <= self.memory_gb * _GIB
+        )
+
+    def limited_space(self) -> RonasSpace:
+        """The space without the architectures that do not fit, even with a single crop.
+
+        Raises:
+            ValueError: when nothing fits, with the smallest memory that something needs.
+        """
+        if self.memory_gb is None:
+            return self.space
+        least = _MARGIN * self.training_bytes(self.space.cheapest, crops=1) / _GIB
+        if least > self.memory_gb:
+            raise ValueError(
+                f"memory_budget_gb {self.memory_gb} is too little: the smallest network of the space needs {least:.3g} "
+                "GB; give more memory, fewer channels or smaller patches."
+            )
+        return self.space.restrict(self.fits)
+
+    def one_shot_voxels(self, memory_gb: float) -> int:
+        """Voxels of the largest volume that every architecture segments in one shot, beside the supernet's own memory.
+
+        Args:
+            memory_gb: memory in GiB.
+        """
+        size = self.space.shape
+        free = max(memory_gb * _GIB / _MARGIN - 3 * _SINGLE * self._shared, 0.0)
+        return int(free * math.prod(size) / self.inference_bytes(self.space.largest, size))

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimated against measured peak memory of training, over random architectures, patches and batches.
+
+    python -m tests.benchmarks.memory --number 36 --output memory.json
+
+On a CPU by counting the bytes of live tensors, on a CUDA device by ``max_memory_allocated``. Prints a table and the
+median and extreme errors, and writes them as JSON.
+"""
+
+import argparse
+import json
+import random
+import statistics
+from pathlib import Path
+
+from monai_ronas.resources import ResourceEstimator
+from monai_ronas.space import RonasSpace
+from tests.measured_memory import training_peak
+
+SHAPES = [(48, 48, 32), (64, 48, 16), (40, 56, 40), (32, 32, 32), (48, 64, 24)]
+CHANNELS = [(8, 16, 32, 64), (16, 32, 64, 128), (6, 12, 24, 48)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--number", type=int, default=36)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--scale", type=int, default=1, help="factor of the volumes' size along each axis")
+    parser.add_argument("--output", type=Path, required=True)
+    given = parser.parse_args()
+    draw = random.Random(given.seed)
+    rows = []
+    print(f"{'shape':>14} {'patch':>14} {'crops':>5} {'bf16':>5} {'estimated MB':>13} {'measured MB':>12} {'error':>7}")
+    for number in range(given.number):
+        space = RonasSpace([given.scale * size for size in draw.choice(SHAPES)])
+        widths = {
+            "channels": draw.choice(CHANNELS),
+            "in_channels": draw.choice([1, 2, 4]),
+            "out_channels": draw.choice([2, 3, 5]),
+        }
+        crops, amp, architecture = draw.choice([1, 2, 4]), bool(number % 2), space.sample(draw)
+        estimated = ResourceEstimator(space, **widths, amp=amp).training_bytes(architecture, crops=crops)
+        measured = training_peak(space, architecture, crops, widths, amp=amp, device=given.device)
+        row = {
+            "shape": "x".join(map(str, space.shape)),
+            "patch": "x".join(map(str, space.patch(architecture))),
+            "crops": crops,
+            "bf16": amp,
+            "estimated": estimated,
+            "measured": measured,
+            "error": estimated / measured - 1,
+        }
+        rows.append({**row, **widths, "architecture": architecture.to_dict()})
+        print(
+            f"{row['shape']:>14} {row['patch']:>14} {crops:>5} {amp!s:>5} {estimated / 2**20:>13.1f} "
+            f"{measured / 2**20:>12.1f} {row['error']:>+7.1%}"
+        )
+    errors = [row["error"] for row in rows]
+    summary = {"median": statistics.median(map(abs, errors)), "lowest": min(errors), "highest": max(errors)}
+    print(", ".join(f"{name} error {value:+.1%}" for name, value in summary.items()))
+    given.output.write_text(json.dumps({"summary": summary, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

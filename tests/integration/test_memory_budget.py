@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A search within a memory budget that forbids half of its space."""
+
+import random
+import statistics
+
+import pytest
+
+from monai_ronas.data import open_study
+from monai_ronas.engines import PatchBatch
+from monai_ronas.handlers import read_history
+from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.resources import ResourceEstimator
+from monai_ronas.space import Architecture, RonasSpace
+from tests.measured_memory import training_peak
+
+from .conftest import SMALL, run_search
+
+
+@pytest.fixture(scope="module")
+def whole(small_phantom, tmp_path_factory):
+    """The space of the small search and its widths, without a budget."""
+    folder = tmp_path_factory.mktemp("study")
+    study = open_study(small_phantom, folder, fold=0, num_folds=5, reward_fraction=0.3, seed=0)
+    facts = study.fingerprint
+    widths = {"channels": SMALL["channels"], "in_channels": facts.in_channels, "out_channels": facts.out_channels}
+    return RonasSpace(study.search_shape, facts.target_spacing), widths
+
+
+def test_no_child_needs_more_than_the_budget(whole, small_phantom, tmp_path):
+    space, widths = whole
+    free = ResourceEstimator(space, **widths)
+    needs = [free.training_bytes(space.sample(random.Random(s)), crops=1) for s in range(100)]
+    budget = 1.1 * statistics.median(needs) / 2**30
+    done = run_search(
+        small_phantom, tmp_path, memory_budget_gb=budget, children_per_episode=8, amp="false", child_epochs=2
+    )
+    assert done.returncode == 0, done.stderr
+    costs = ResourceEstimator(space, **widths, memory_gb=budget)
+    children = {Architecture(line["architecture"]) for line in read_history(tmp_path / "history.jsonl")}
+    assert len(children) > 8
+    assert all(costs.fits(child) for child in children)
+    batches = PatchBatch(
+        RonasSuperNet(
+            costs.limited_space(), **{k: v for k, v in widths.items() if k != "channels"}, channels=widths["channels"]
+        ),
+        batch_size=SMALL["batch_size"],
+        resources=costs,
+    )
+    for child in sorted(children, key=lambda a: a.id)[:6]:
+        peak = training_peak(space, child, batches.crops(child), widths, amp=False)
+        assert peak <= budget * 2**30, child
