@@ -31,7 +31,7 @@ def toy_cases(number=3, shape=(16, 16, 8), seed=0):
     return cases
 
 
-def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0):
+def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0, iteration_update=None):
     """A trainer of a small supernet on :func:`toy_cases`."""
     torch.manual_seed(seed)
     network = RonasSuperNet(space or toy_space(), 1, 2, channels=(2, 3, 4))
@@ -44,6 +44,7 @@ def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0):
         optimizer=torch.optim.AdamW(network.parameters(), lr=learning_rate),
         loss_function=DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, batch=True)),
         prepare_batch=PatchBatch(network, batch_size=2, seed=seed),
+        iteration_update=iteration_update,
         decollate=False,
         optim_set_to_none=True,
     )

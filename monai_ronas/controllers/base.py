@@ -46,6 +46,7 @@ class Controller(nn.Module, ABC):
         result = []
         for t, logits in enumerate(self.step_logits(indices)[: len(self.space)]):
             allowed = torch.tensor([self.space.mask(row[:t]) for row in rows])
+            allowed.scatter_(1, indices[:, t : t + 1], True)  # what was taken stays possible when a mask has changed
             result.append(logits.masked_fill(~allowed, -torch.inf).log_softmax(dim=-1))
         return result
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents
 from monai_ronas.engines.exploitation import Exploitation
+from monai_ronas.engines.guarded_step import GuardedStep
 from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
 from monai_ronas.engines.scorer import ChildScorer, EpisodeSampler
@@ -12,6 +13,7 @@ __all__ = [
     "EpisodeEvents",
     "EpisodeSampler",
     "Exploitation",
+    "GuardedStep",
     "PatchBatch",
     "Phase",
     "SliceTrainer",

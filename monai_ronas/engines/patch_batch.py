@@ -68,6 +68,11 @@ class PatchBatch(PrepareBatch):
             self._known[architecture] = next(fitting, 1)
         return self._known[architecture]
 
+    def learn_limit(self, architecture: Architecture, *, crops: int) -> None:
+        """Take note that a batch of an architecture was too large for the memory."""
+        self.resources.learn_limit(architecture, crops=crops)
+        self._known.clear()
+
     def __call__(
         self,
         batchdata: Sequence[Mapping[str, Any]],  # type: ignore[override]

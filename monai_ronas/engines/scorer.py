@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ from torch.utils.data import Sampler
 
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
-from monai_ronas.utils import ChildScore, memory_mb
+from monai_ronas.utils import ChildScore, is_out_of_memory, memory_mb
+
+logger = logging.getLogger(__name__)
 
 
 class EpisodeSampler(Sampler[int]):
@@ -79,7 +82,7 @@ class ChildScorer:
         """Score ``architecture`` with the supernet's present weights.
 
         A class that a case does not have is left out of the case's mean, a case without any foreground out of the
-        reward; where nothing is left, the status is ``"failed"``.
+        reward; where nothing is left, the status is ``"failed"``, and ``"oom"`` where the memory did not suffice.
         """
         self.network.select(architecture)
         device = self.evaluator.state.device
@@ -87,7 +90,14 @@ class ChildScorer:
             torch.cuda.reset_peak_memory_stats(device)
         start = time.perf_counter()
         self.evaluator.state.epoch_length = len(self.sampler)
-        self.evaluator.run()
+        try:
+            self.evaluator.run()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("out of memory while %s was scored", architecture.id)
+            nothing = (math.nan,) * len(self.sampler)
+            return ChildScore(math.nan, nothing, time.perf_counter() - start, memory_mb(device), status="oom")
         name = self.evaluator.state.key_metric_name
         details = torch.as_tensor(self.evaluator.state.metric_details[name]).float()
         per_case = details.nanmean(dim=1)

@@ -51,5 +51,6 @@ class ChildTraining:
             before = engine.scorer.score(child).reward if self.measure else math.nan
             self.slices.run(lambda c=child: c)  # type: ignore[misc]
             after = engine.scorer.score(child).reward if self.measure else math.nan
-            gains.append(after - before)
+            too_large = getattr(self.slices.trainer.state, "out_of_memory", False)
+            gains.append(math.nan if too_large else after - before)
         engine.state.training_gain = gains if self.measure else None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -10,6 +11,10 @@ from typing import Any, cast
 import torch
 from monai.inferers import Inferer, SlidingWindowInferer
 from torch.nn import functional as F
+
+from monai_ronas.utils import is_out_of_memory
+
+logger = logging.getLogger(__name__)
 
 
 class PadToStrideInferer(Inferer):
@@ -20,7 +25,7 @@ class PadToStrideInferer(Inferer):
     have the right size already.
 
     A volume of more than ``max_voxels`` goes through MONAI's sliding window instead, with half overlap and Gaussian
-    weights.
+    weights; so does one for which the memory did not suffice, and all that are as large from then on.
 
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
@@ -63,13 +68,17 @@ class PadToStrideInferer(Inferer):
         Raises:
             ValueError: when the network returns several outputs and the input would have to be padded.
         """
-        if self.max_voxels is None or math.prod(inputs.shape[2:]) <= self.max_voxels:
-            return self._one_shot(inputs, network, *args, **kwargs)
-        windows = SlidingWindowInferer(
-            roi_size=self.roi_size or network.patch,  # type: ignore[attr-defined]
-            overlap=0.5,
-            mode="gaussian",
-        )
+        roi_size = self.roi_size or getattr(network, "patch", None)
+        voxels = math.prod(inputs.shape[2:])
+        if self.max_voxels is None or voxels <= self.max_voxels:
+            try:
+                return self._one_shot(inputs, network, *args, **kwargs)
+            except (RuntimeError, MemoryError) as error:
+                if roi_size is None or torch.is_grad_enabled() or not is_out_of_memory(error):
+                    raise
+            logger.warning("%d voxels are too many for one shot: going on with windows of %s", voxels, roi_size)
+            self.max_voxels = voxels - 1
+        windows = SlidingWindowInferer(roi_size=roi_size, overlap=0.5, mode="gaussian")  # type: ignore[arg-type]
         return cast(torch.Tensor, windows(inputs, lambda window: self._one_shot(window, network, *args, **kwargs)))
 
     def _one_shot(

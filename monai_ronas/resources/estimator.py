@@ -180,16 +180,19 @@ class ResourceEstimator:
             self.memory_gb is None or _MARGIN * self.training_bytes(architecture, crops=crops) <= self.memory_gb * _GIB
         )
 
+    def learn_limit(self, architecture: Mapping[str, Any], *, crops: int) -> None:
+        """Lower the limit, or set one, below a batch that was too large in fact."""
+        needed = _MARGIN * self.training_bytes(architecture, crops=crops) / _GIB
+        self.memory_gb = min(0.99 * needed, self.memory_gb or math.inf)
+
     def limited_space(self) -> RonasSpace:
-        """The space without the architectures that do not fit, even with a single crop.
+        """The space without the architectures that do not fit with a single crop; it follows a limit learnt later.
 
         Raises:
             ValueError: when nothing fits, with the smallest memory that something needs.
         """
-        if self.memory_gb is None:
-            return self.space
         least = _MARGIN * self.training_bytes(self.space.cheapest, crops=1) / _GIB
-        if least > self.memory_gb:
+        if self.memory_gb is not None and least > self.memory_gb:
             raise ValueError(
                 f"memory_budget_gb {self.memory_gb} is too little: the smallest network of the space needs {least:.3g} "
                 "GB; give more memory, fewer channels or smaller patches."

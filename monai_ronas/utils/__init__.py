@@ -2,7 +2,7 @@
 from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget
 from monai_ronas.utils.files import write_atomically
-from monai_ronas.utils.memory import memory_mb, usable_memory_gb
+from monai_ronas.utils.memory import is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.records import ChildScore, SearchResult
 
@@ -11,6 +11,7 @@ __all__ = [
     "SearchResult",
     "TimeBudget",
     "has_fast_bfloat16",
+    "is_out_of_memory",
     "keep_freed_memory",
     "memory_mb",
     "usable_memory_gb",

@@ -21,3 +21,9 @@ def usable_memory_gb(device: str | torch.device) -> float:
     if device.type == "cuda":
         return 0.8 * torch.cuda.get_device_properties(device).total_memory / 2**30
     return 0.5 * psutil.virtual_memory().total / 2**30
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short, on a CUDA device or on the CPU."""
+    kinds = (torch.cuda.OutOfMemoryError, MemoryError)
+    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)

@@ -20,7 +20,7 @@ class ChildScore:
         per_case: that Dice for each case; NaN for a case without foreground.
         seconds: time the scoring took.
         peak_memory_mb: peak memory in MB.
-        status: ``"ok"``, or ``"failed"`` for a score that is not finite.
+        status: ``"ok"``, ``"failed"`` for a score that is not finite, ``"oom"`` where the memory did not suffice.
     """
 
     reward: float

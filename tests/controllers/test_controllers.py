@@ -128,3 +128,15 @@ def test_unknown_strategy(space):
     assert isinstance(make_controller("random", space), RandomController)
     with pytest.raises(ValueError, match="strategy must be one of"):
         make_controller("genetic", space)
+
+
+def test_what_was_sampled_stays_possible_when_a_mask_has_changed():
+    space = RonasSpace((48, 48, 48))
+    limits: list = []
+    limited = space.restrict(lambda a: a not in limits)
+    policy = LSTMController(limited)
+    indices = policy.sample(4, torch.Generator().manual_seed(0))
+    limits.extend(limited.decode(row) for row in indices.tolist())
+    log_prob, entropy = policy.evaluate(indices)
+    assert log_prob.isfinite().all()
+    assert entropy.isfinite().all()

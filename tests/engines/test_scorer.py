@@ -94,3 +94,20 @@ def test_a_score_that_is_no_number_is_a_failure(scorer):
         Events.COMPLETED, lambda e: e.state.metric_details["val_mean_dice"].fill_(float("nan"))
     )
     assert scorer.score(scorer.network.space.base).status == "failed"
+
+
+def test_want_of_memory_is_recorded_and_no_reward(scorer):
+    base = scorer.network.space.base
+    scorer.sampler.choose(1)
+    before = scorer.score(base)
+
+    def fail(module, inputs):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    hook = scorer.network.register_forward_pre_hook(fail)
+    score = scorer.score(base)
+    assert score.status == "oom"
+    assert math.isnan(score.reward)
+    assert len(score.per_case) == 2
+    hook.remove()
+    assert scorer.score(base).per_case == before.per_case

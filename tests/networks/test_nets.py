@@ -175,6 +175,28 @@ def test_a_volume_too_large_for_one_shot_goes_through_windows():
     assert sizes == [(14, 10, 8)]
 
 
+def test_for_want_of_memory_a_volume_goes_through_windows_and_so_do_others_of_its_size():
+    net = RonasUNet(3, 1, 2, channels=(2, 3), strides=(1, 2), dilations=(1, 1)).eval()
+    sizes = []
+
+    def small_memory(module, inputs):
+        sizes.append(tuple(inputs[0].shape[2:]))
+        if inputs[0].numel() > 8**3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    net.register_forward_pre_hook(small_memory)
+    inferer = PadToStrideInferer(roi_size=(8, 8, 8))
+    with torch.no_grad():
+        assert inferer(torch.randn(1, 1, 12, 8, 8), net).shape == (1, 2, 12, 8, 8)
+        assert sizes[0] == (12, 8, 8)
+        sizes.clear()
+        inferer(torch.randn(1, 1, 12, 8, 8), net)
+        inferer(torch.randn(1, 1, 8, 8, 6), net)
+    assert set(sizes) == {(8, 8, 8), (8, 8, 6)}
+    with torch.no_grad(), pytest.raises(torch.cuda.OutOfMemoryError):
+        PadToStrideInferer()(torch.randn(1, 1, 12, 8, 8), net)
+
+
 def test_the_supernet_tells_the_window_and_a_wrong_one_is_refused():
     space = RonasSpace((16, 16, 16), stages=3, searched_strides=(3,), dilated_stages=(2,), min_cells=2)
     supernet = RonasSuperNet(space, 1, 2, channels=(2, 3, 4)).eval()

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training step that survives a lack of memory."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from monai.engines import SupervisedTrainer
+from monai.utils.enums import CommonKeys
+
+from monai_ronas.engines.patch_batch import PatchBatch
+from monai_ronas.utils import is_out_of_memory
+
+logger = logging.getLogger(__name__)
+
+
+class GuardedStep:
+    """The step of a stock :class:`~monai.engines.SupervisedTrainer`, tried again with fewer crops for want of memory.
+
+    For the trainer's ``iteration_update``. The estimates behind the trainer's
+    :class:`~monai_ronas.engines.PatchBatch` are corrected, so that such a batch is not made again, and where a single
+    crop is too much, such an architecture is not sampled again. That step is left out: its loss is NaN, no weight moves
+    and ``engine.state.out_of_memory`` is true.
+
+    Raises:
+        MemoryError: when the base network does not fit with a single crop.
+    """
+
+    def __call__(self, engine: SupervisedTrainer, batchdata: Any) -> dict[str, Any]:
+        """Make a step; see :meth:`monai.engines.SupervisedTrainer._iteration`."""
+        batches = engine.prepare_batch
+        if not isinstance(batches, PatchBatch):
+            raise TypeError(f"GuardedStep needs a trainer whose prepare_batch is a PatchBatch, got {type(batches)}.")
+        engine.state.out_of_memory = False
+        while True:
+            architecture = batches.network.architecture
+            crops = batches.crops(architecture)
+            try:
+                return engine._iteration(engine, batchdata)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # outside of the handler, where the traceback no longer holds the step's tensors
+            engine.state.output = None
+            engine.optimizer.zero_grad(set_to_none=True)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            logger.warning("out of memory with %d crop(s) of %s", crops, architecture.id)
+            batches.learn_limit(architecture, crops=crops)
+            if crops == 1 and architecture == batches.network.space.base:
+                raise MemoryError(
+                    "the base network does not fit into the memory with a single crop: give memory_budget_gb, with "
+                    "which the search begins with smaller patches, or fewer channels."
+                )
+            if crops == 1:
+                engine.state.out_of_memory = True
+                return {CommonKeys.LOSS: torch.tensor(float("nan"))}

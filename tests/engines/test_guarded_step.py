@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lack of memory, feigned on a CPU."""
+
+import math
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from monai_ronas.engines import GuardedStep
+from tests.toys import toy_slices
+
+
+def guarded(most_crops):
+    """Slices whose network has memory for so many crops of an architecture, by its id; other architectures all."""
+    slices = toy_slices(slice_steps=3, iteration_update=GuardedStep())
+    network = slices.network
+
+    def check(module, inputs):
+        if len(inputs[0]) > most_crops.get(module.architecture.id, math.inf):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate much")
+
+    network.register_forward_pre_hook(check)
+    seen = []
+    network.register_forward_hook(lambda module, inputs, outputs: seen.append(len(inputs[0])))
+    return slices, seen
+
+
+def weights(slices):
+    return {k: v.clone() for k, v in slices.network.state_dict().items()}
+
+
+def test_a_step_is_made_with_as_many_crops_as_fit():
+    base = toy_slices().network.space.base
+    slices, seen = guarded({base.id: 1})
+    before = weights(slices)
+    slices.run(lambda: base)
+    assert seen == [1, 1, 1]
+    assert slices.trainer.prepare_batch.crops(base) == 1
+    assert slices.steps == 3
+    assert any(not torch.equal(before[k], v) for k, v in weights(slices).items())
+    assert not slices.trainer.state.out_of_memory
+
+
+def test_what_does_not_fit_at_all_moves_no_weight_and_is_not_sampled_again():
+    space = toy_slices().network.space
+    largest = space.largest
+    assert largest != space.base
+    slices, seen = guarded({largest.id: 0})
+    batches = slices.trainer.prepare_batch
+    limited = batches.resources.limited_space()
+    assert limited.is_feasible(largest)
+    losses = []
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"])))
+    before = weights(slices)
+    slices.run(lambda: largest)
+    assert all(math.isnan(loss) for loss in losses)
+    assert all(torch.equal(before[k], v) for k, v in weights(slices).items())
+    assert slices.trainer.state.out_of_memory
+    assert not limited.is_feasible(largest)
+    assert limited.is_feasible(limited.base)
+    slices.run(lambda: space.base)
+    assert not slices.trainer.state.out_of_memory
+    assert len(seen) == 3
+
+
+def test_a_base_network_that_does_not_fit_is_said():
+    base = toy_slices().network.space.base
+    slices, _ = guarded({base.id: 0})
+    with pytest.raises(MemoryError, match="the base network does not fit"):
+        slices.run(lambda: base)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    slices, _ = guarded({})
+
+    def fail(module, inputs):
+        raise RuntimeError("shapes do not match")
+
+    slices.network.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        slices.run(lambda: slices.network.space.base)
