@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from monai_ronas.data import DatasetError, read_msd
+from monai_ronas.losses import WeightedProduct
+from monai_ronas.resources import ResourceEstimator
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -30,6 +32,31 @@ def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     except (ValueError, TypeError) as error:
         logger.debug("in %s", function, exc_info=True)
         raise SystemExit(f"monai_ronas: {error}") from None
+
+
+def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: float) -> WeightedProduct | None:
+    """What the controller maximises.
+
+    Args:
+        cost: None, ``"null"`` or ``"none"`` for the Dice alone; ``"latency"`` for the time that scoring took; else a
+            name that :meth:`ResourceEstimator.cost` knows.
+        resources: costs of the architectures.
+        exponent: exponent of the cost.
+
+    Returns:
+        None for the Dice alone.
+
+    Raises:
+        ValueError: when the cost is unknown or the exponent positive.
+    """
+    if cost is None or cost.lower() in ("null", "none"):
+        return None
+    if cost == "latency":
+        return WeightedProduct(lambda score, architecture: score.seconds, exponent=exponent)
+    of = resources.cost(cost)
+    return WeightedProduct(
+        lambda score, architecture: of(architecture), reference=of(resources.space.base), exponent=exponent
+    )
 
 
 def list_volumes(folder: str | os.PathLike[str]) -> list[str]:

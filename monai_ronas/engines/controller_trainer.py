@@ -18,6 +18,7 @@ from monai_ronas.controllers import Controller
 from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.losses import ExponentialBaseline, LeaveOneOutBaseline, ReinforceLoss
 from monai_ronas.space import Architecture
+from monai_ronas.utils import ChildScore
 
 _LEAST_SPREAD = 1e-4  # of Dice: children closer together than this are not told apart
 
@@ -44,8 +45,8 @@ class ControllerTrainer(Trainer):
     not change a child's score; where a handler measured ``state.training_gain``, they are credited with that instead.
 
     ``state.output`` of an iteration is a list with one dictionary, as MONAI's engines give after decollation:
-    ``reward``, ``seconds``, ``peak_memory_mb``. ``state.metrics`` has ``reward`` (mean of the episode), ``entropy``
-    (mean per decision, nats) and ``loss``.
+    ``reward``, ``seconds``, ``peak_memory_mb``. ``state.metrics`` has ``reward`` (mean over the episode of what is
+    maximised), ``entropy`` (mean per decision, nats) and ``loss``.
 
     Args:
         device: device of the supernet; the controller itself stays on the CPU.
@@ -56,6 +57,8 @@ class ControllerTrainer(Trainer):
         optimizer: optimiser of the controller's weights; None for a controller that does not learn.
         loss_function: objective of the update.
         baseline: turns an episode's rewards into advantages; rewards and training gains get a copy each.
+        objective: what the controller maximises of a scored child, such as
+            :class:`~monai_ronas.losses.WeightedProduct`. Default: its reward.
         normalize_advantages: divide the advantages of an episode by their standard deviation, or by 1e-4 where that
             is less, so that rounding is not taken for a difference.
         seed: seed of the sampling.
@@ -75,6 +78,7 @@ class ControllerTrainer(Trainer):
         optimizer: torch.optim.Optimizer | None = None,
         loss_function: ReinforceLoss | None = None,
         baseline: LeaveOneOutBaseline | ExponentialBaseline | None = None,
+        objective: Callable[[ChildScore, Architecture], float] | None = None,
         normalize_advantages: bool = True,
         seed: int = 0,
         key_metric: dict[str, Metric] | None = None,
@@ -98,6 +102,7 @@ class ControllerTrainer(Trainer):
         self.loss_function = loss_function or ReinforceLoss()
         baseline = baseline or LeaveOneOutBaseline()
         self.baselines = {kind: copy.deepcopy(baseline) for kind in ("network", "training")}
+        self.objective = objective
         self.normalize_advantages = normalize_advantages
         self.generator = torch.Generator().manual_seed(seed)
         self.state.children = []
@@ -148,7 +153,8 @@ class ControllerTrainer(Trainer):
         score = engine.scorer.score(architecture)
         engine.state.score = score
         engine.state.architecture = architecture
-        engine.state.rewards.append(score.reward if score.status == "ok" else math.nan)
+        worth = score.reward if engine.objective is None else engine.objective(score, architecture)
+        engine.state.rewards.append(worth if score.status == "ok" else math.nan)
         engine.state.output = [
             {"reward": score.reward, "seconds": score.seconds, "peak_memory_mb": score.peak_memory_mb}
         ]

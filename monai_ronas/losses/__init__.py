@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.losses.baseline import ExponentialBaseline, LeaveOneOutBaseline
+from monai_ronas.losses.objective import WeightedProduct
 from monai_ronas.losses.reinforce import ReinforceLoss
 
-__all__ = ["ExponentialBaseline", "LeaveOneOutBaseline", "ReinforceLoss"]
+__all__ = ["ExponentialBaseline", "LeaveOneOutBaseline", "ReinforceLoss", "WeightedProduct"]

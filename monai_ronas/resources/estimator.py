@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +173,25 @@ class ResourceEstimator:
         batch = crops * (saved + logits + losses + transient)
         own = self._parameters(maps.skips, heads=len(self.channels) - 1)
         return int(batch) + 3 * _SINGLE * self._shared + (_HALF * own if self.amp else 0)
+
+    def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:
+        """One of the costs of an architecture by its name.
+
+        Args:
+            name: ``"macs"`` of a forward pass on the data's shape, ``"parameters"``, or ``"memory"`` of inference.
+
+        Raises:
+            ValueError: when the name is unknown.
+        """
+        shape = self.space.shape
+        costs: dict[str, Callable[[Mapping[str, Any]], float]] = {
+            "macs": lambda architecture: self.macs(architecture, shape),
+            "parameters": self.parameters,
+            "memory": lambda architecture: self.inference_bytes(architecture, shape),
+        }
+        if name not in costs:
+            raise ValueError(f"cost must be null, latency or one of {list(costs)}, got {name!r}.")
+        return costs[name]
 
     def fits(self, architecture: Mapping[str, Any], *, crops: int = 1) -> bool:
         """Whether a training step fits into the memory, with a tenth to spare for what the estimate misses."""

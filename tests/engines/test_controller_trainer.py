@@ -37,7 +37,7 @@ class TableScorer:
         return ChildScore(reward=reward, per_case=(reward,), seconds=0.1, peak_memory_mb=1.0, status=status)
 
 
-def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, seed=0, baseline=None):
+def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, seed=0, baseline=None, objective=None):
     space = SearchSpace([Decision("patch", [1, 2], kind="training"), Decision("b", ["x", "y", "z"])])
     policy = LSTMController(space)
     return ControllerTrainer(
@@ -48,6 +48,7 @@ def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, 
         scorer=scorer or TableScorer(),
         optimizer=torch.optim.Adam(policy.parameters(), lr=lr),
         baseline=baseline,
+        objective=objective,
         seed=seed,
         train_handlers=handlers,
     )
@@ -161,3 +162,15 @@ def test_monais_handlers_work_unchanged(tmp_path, capsys):
     content = torch.load(saved[-1], weights_only=True)
     assert content["engine"]["epoch"] == 3
     assert set(content["policy"]) == set(engine.controller.state_dict())
+
+
+def test_the_controller_learns_from_the_objective_and_the_score_stays_the_reward():
+    """An objective that turns the rewards round makes the worst option the preferred one."""
+    engine = make_engine(episodes=40, children=20, objective=lambda score, architecture: -score.reward)
+    scores = []
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: scores.append(e.state.score.reward))
+    engine.run()
+    worst = min(REWARD, key=REWARD.get)
+    options = engine.controller.space["b"].options
+    assert engine.controller.probabilities()["b"][options.index(worst)] > 0.8
+    assert set(scores) <= set(REWARD.values())

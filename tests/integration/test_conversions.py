@@ -18,9 +18,15 @@ from .conftest import run_bundle
 DYNAMIC = {0: "batch", 2: "height", 3: "width", 4: "depth"}
 
 
+@pytest.fixture(scope="module", params=[("finished", "small_phantom"), ("searched", "real_data")], ids=lambda p: p[0])
+def source(request):
+    """Folder of a search that has ended, and its data: of the phantom, and real volumes."""
+    return tuple(request.getfixturevalue(name) for name in request.param)
+
+
 @pytest.fixture(scope="module")
-def bundle(finished):
-    return finished / "ronas_segmentation"
+def bundle(source):
+    return source[0] / "ronas_segmentation"
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +39,12 @@ def eager(bundle):
 
 
 @pytest.fixture(scope="module")
-def volume(finished, small_phantom):
+def volume(source):
     """A preprocessed test case, cropped to a multiple of every stride that the space has."""
-    report = json.loads((finished / "dataset_report.json").read_text())
+    searched, data = source
+    report = json.loads((searched / "dataset_report.json").read_text())
     fingerprint = Fingerprint.from_dict(report["fingerprint"])
-    path = small_phantom / "imagesTr" / f"{report['split']['test'][0]}.nii.gz"
+    path = data / "imagesTr" / f"{report['split']['test'][0]}.nii.gz"
     image = build_preprocessing(fingerprint, keys=["image"])({"image": str(path)})["image"]
     return image[(None, slice(None), *(slice(size // 8 * 8) for size in image.shape[1:]))]
 
