@@ -2,7 +2,14 @@
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.readme import summary_table
 from monai_ronas.bundle.settings import Settings
-from monai_ronas.bundle.steps import evaluation_cases, list_volumes, make_objective, one_sentence, training_cases
+from monai_ronas.bundle.steps import (
+    evaluation_cases,
+    list_volumes,
+    make_objective,
+    new_folder,
+    one_sentence,
+    training_cases,
+)
 
 __all__ = [
     "BundleExporter",
@@ -10,6 +17,7 @@ __all__ = [
     "evaluation_cases",
     "list_volumes",
     "make_objective",
+    "new_folder",
     "one_sentence",
     "summary_table",
     "training_cases",

@@ -59,6 +59,16 @@ def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: 
     )
 
 
+def new_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a folder that exists.
+
+    Raises:
+        ValueError: when it does.
+    """
+    if Path(path).exists():
+        raise ValueError(f"export_dir '{path}' exists: give the other bundle a folder of its own with --export_dir.")
+
+
 def list_volumes(folder: str | os.PathLike[str]) -> list[str]:
     """The NIfTI volumes of a folder, sorted.
 

@@ -4,6 +4,7 @@ from monai_ronas.engines.exploitation import Exploitation
 from monai_ronas.engines.guarded_step import GuardedStep
 from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
+from monai_ronas.engines.reselection import Reselection
 from monai_ronas.engines.scorer import ChildScorer, EpisodeSampler
 from monai_ronas.engines.slice_trainer import SliceTrainer
 
@@ -16,5 +17,6 @@ __all__ = [
     "GuardedStep",
     "PatchBatch",
     "Phase",
+    "Reselection",
     "SliceTrainer",
 ]

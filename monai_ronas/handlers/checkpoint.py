@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines import SliceTrainer
-from monai_ronas.utils import TimeBudget, write_atomically
+from monai_ronas.space import Architecture
+from monai_ronas.utils import SearchResult, TimeBudget, write_atomically
 
 logger = logging.getLogger(__name__)
-_FINISHED = "finished.json"
+_FINISHED, _FINAL = "finished.json", "final.pt"
 
 
 class SearchCheckpoint:
@@ -72,10 +74,45 @@ class SearchCheckpoint:
         for old in self.files()[2:]:
             old.unlink(missing_ok=True)
 
-    def finish(self, engine: Engine) -> None:
-        """Note that the search of ``engine`` has come to its end, bundle included."""
+    def finish(self, engine: Engine, result: SearchResult) -> None:
+        """Keep the last weights and the choice, and note that the search has come to its end, bundle included."""
+        final = {
+            "identity": self.identity,
+            "network": self.slices.network.state_dict(),
+            "architecture": result.architecture.to_json(),
+            "steps": result.steps,
+        }
+        write_atomically(self.directory / _FINAL, lambda file: torch.save(final, file))
         text = self._settings(engine)
         write_atomically(self.directory / _FINISHED, lambda file: file.write(text.encode()))
+
+    def load_final(self, *, may_differ: Sequence[str] = ("memory_budget_gb",)) -> tuple[Architecture, int]:
+        """Load the weights that a finished search has left.
+
+        Args:
+            may_differ: parts of the identity that need not be those of the search.
+
+        Returns:
+            the architecture that the search chose, and its training steps.
+
+        Raises:
+            ValueError: when the search has not finished or was another one.
+        """
+        path = self.directory / _FINAL
+        if not path.exists():
+            raise ValueError(f"{self.directory.parent} holds no finished search: run search there first.")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self._compare(state["identity"], may_differ)
+        self.slices.network.load_state_dict(state["network"])
+        return Architecture.from_json(state["architecture"]), int(state["steps"])
+
+    def _compare(self, identity: dict[str, Any], may_differ: Sequence[str] = ()) -> None:
+        changed = sorted(k for k, v in self.identity.items() if identity.get(k) != v and k not in may_differ)
+        if changed:
+            raise ValueError(
+                f"{self.directory.parent} holds a search with another {', '.join(changed)}: give another "
+                "output_dir, or resume=false to start over there."
+            )
 
     def _settings(self, engine: Engine) -> str:
         limits = {"episodes": engine.state.max_epochs, "seconds": self.budget.seconds}
@@ -91,7 +128,7 @@ class SearchCheckpoint:
             ValueError: when the checkpoint is of another search, or the same search has finished.
         """
         if not self.resume:
-            for path in (*self.files(), self.directory / _FINISHED):
+            for path in (*self.files(), self.directory / _FINISHED, self.directory / _FINAL):
                 path.unlink(missing_ok=True)
             return False
         mark = self.directory / _FINISHED
@@ -106,12 +143,7 @@ class SearchCheckpoint:
             except Exception as error:  # any damage to the file
                 logger.warning("checkpoint %s cannot be read (%s): trying the one before.", path.name, error)
                 continue
-            changed = sorted(k for k, v in self.identity.items() if state["identity"].get(k) != v)
-            if changed:
-                raise ValueError(
-                    f"{self.directory.parent} holds a search with another {', '.join(changed)}: give another "
-                    "output_dir, or resume=false to start over there."
-                )
+            self._compare(state["identity"])
             engine.load_state_dict(state["engine"])
             self.slices.load_state_dict(state["training"])
             self.budget.spent_before = state["elapsed"]

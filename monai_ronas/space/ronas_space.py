@@ -137,18 +137,13 @@ class RonasSpace(SearchSpace):
         wanted |= {f"skip_{i}_{j}": i == j for i, j in skip_points(self.stages)}
         self._cheapest = {d.name: min(d.options, key=partial(_demand, d.name)) for d in self.decisions}
         base = {d.name: wanted[d.name] if wanted.get(d.name) in d.options else d.options[0] for d in self.decisions}
-        patches = [d for d in self.decisions if d.kind == "training"]
-        sized = [
-            Architecture({**base, **dict(zip((d.name for d in patches), sizes, strict=True))})
-            for sizes in itertools.product(*(d.options for d in patches))
-        ]
-        feasible = [a for a in sized if self.is_feasible(a)]
+        feasible = [a for a in self.with_every_patch(base) if self.is_feasible(a)]
         if not feasible:
             raise ValueError(
                 f"the base network {base} is not feasible with any patch: give dilation 1, larger patches or more "
                 "memory."
             )
-        self.base = max(feasible, key=lambda a: math.prod(self.patch(a)))
+        self.base = feasible[0]
         self.largest = self._first(
             lambda d: sorted(d.options, key=lambda o: (-_demand(d.name, o), o != self.base[d.name]))
         )
@@ -159,6 +154,15 @@ class RonasSpace(SearchSpace):
         for decision in self.decisions:
             values[decision.name] = next(o for o in ordered(decision) if self.allows({**values, decision.name: o}))
         return Architecture(values)
+
+    def with_every_patch(self, architecture: Mapping[str, Any]) -> list[Architecture]:
+        """The same network with every patch of the space, the largest first."""
+        patches = [d for d in self.decisions if d.kind == "training"]
+        variants = [
+            Architecture({**architecture, **dict(zip((d.name for d in patches), sizes, strict=True))})
+            for sizes in itertools.product(*(d.options for d in patches))
+        ]
+        return sorted(variants, key=lambda a: -math.prod(self.patch(a)))
 
     def restrict(self, fits: Callable[[Architecture], bool]) -> RonasSpace:
         """The same space without the architectures that do not fit.

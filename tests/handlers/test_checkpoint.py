@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_ronas.handlers import ChildTraining, SearchCheckpoint
-from monai_ronas.utils import TimeBudget
+from monai_ronas.utils import ChildScore, SearchResult, TimeBudget
 from tests.toys import toy_slices
 
 IDENTITY = {"seed": 0, "space": "toy"}
@@ -84,10 +84,30 @@ def test_starting_over_removes_the_old_checkpoints(make_engine, tmp_path):
     assert checkpoint.files() == []
 
 
-def test_a_finished_search_is_not_run_again_unless_it_may_go_on(make_engine, tmp_path):
-    engine, _, checkpoint = search(make_engine, tmp_path, 1)
+def finish(checkpoint, engine, slices):
+    score = ChildScore(0.5, (0.5,), 1.0, 1.0)
+    checkpoint.finish(engine, SearchResult(slices.network.space.largest, score, steps=7))
+
+
+def test_the_last_weights_come_back(make_engine, tmp_path):
+    engine, slices, checkpoint = search(make_engine, tmp_path, 1)
+    with pytest.raises(ValueError, match="holds no finished search"):
+        checkpoint.load_final()
     engine.run()
-    checkpoint.finish(engine)
+    finish(checkpoint, engine, slices)
+    expected = {k: v.clone() for k, v in slices.network.state_dict().items()}
+    _, other, checkpoint = search(make_engine, tmp_path, 1, identity={**IDENTITY, "memory_budget_gb": 4}, seed=5)
+    assert checkpoint.load_final() == (other.network.space.largest, 7)
+    assert all(torch.equal(expected[k], v) for k, v in other.network.state_dict().items())
+    _, _, checkpoint = search(make_engine, tmp_path, 1, identity={**IDENTITY, "seed": 4})
+    with pytest.raises(ValueError, match="another seed"):
+        checkpoint.load_final()
+
+
+def test_a_finished_search_is_not_run_again_unless_it_may_go_on(make_engine, tmp_path):
+    engine, slices, checkpoint = search(make_engine, tmp_path, 1)
+    engine.run()
+    finish(checkpoint, engine, slices)
     same, _, checkpoint = search(make_engine, tmp_path, 1)
     with pytest.raises(ValueError, match="has finished: its bundle is there"):
         checkpoint.load(same)

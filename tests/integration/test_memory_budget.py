@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A search within a memory budget that forbids half of its space."""
 
+import json
 import random
 import statistics
 
 import pytest
+import torch
 
 from monai_ronas.data import open_study
 from monai_ronas.engines import PatchBatch
@@ -12,9 +14,10 @@ from monai_ronas.handlers import read_history
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture, RonasSpace
+from monai_ronas.utils import has_fast_bfloat16
 from tests.measured_memory import training_peak
 
-from .conftest import SMALL, run_search
+from .conftest import FINAL_EPOCHS, SMALL, run_search
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +53,38 @@ def test_no_child_needs_more_than_the_budget(whole, small_phantom, tmp_path):
     for child in sorted(children, key=lambda a: a.id)[:6]:
         peak = training_peak(space, child, batches.crops(child), widths, amp=False)
         assert peak <= budget * 2**30, child
+
+
+def export(finished, small_phantom, folder, **settings):
+    return run_search(
+        small_phantom, finished, run_id="export", final_epochs=FINAL_EPOCHS, export_dir=folder, **settings
+    )
+
+
+def test_a_finished_search_gives_another_bundle_for_another_budget(whole, finished, small_phantom, tmp_path):
+    """Within a budget that the search's own choice exceeds with its patch; nothing is trained."""
+    space, widths = whole
+    costs = ResourceEstimator(space, **widths, amp=has_fast_bfloat16("cpu"))
+    least, base = (1.1 * costs.training_bytes(a, crops=1) / 2**30 for a in (space.cheapest, space.base))
+    budget = (2 * least + base) / 3
+    before = (finished / "history.jsonl").read_bytes()
+    done = export(finished, small_phantom, tmp_path / "small", memory_budget_gb=budget)
+    assert done.returncode == 0, done.stderr
+    assert (finished / "history.jsonl").read_bytes() == before
+    inferers = [
+        json.loads((bundle / "configs" / "inference.json").read_text())["inferer"]
+        for bundle in (finished / "ronas_segmentation", tmp_path / "small")
+    ]
+    assert inferers[1]["max_voxels"] < inferers[0]["max_voxels"]
+    weights = torch.load(tmp_path / "small" / "models" / "model.pt", weights_only=True)
+    final = torch.load(finished / "checkpoints" / "final.pt", weights_only=True)["network"]
+    assert all(torch.equal(weight, final[name]) for name, weight in weights.items())
+
+
+def test_an_existing_bundle_or_an_unfinished_search_ends_in_one_sentence(finished, small_phantom, tmp_path):
+    refused = export(finished, small_phantom, finished / "ronas_segmentation", memory_budget_gb=1)
+    assert refused.returncode != 0
+    assert "exists: give the other bundle a folder of its own" in refused.stderr.strip().splitlines()[-1]
+    refused = run_search(small_phantom, tmp_path, run_id="export")
+    assert refused.returncode != 0
+    assert "holds no finished search" in refused.stderr.strip().splitlines()[-1]

@@ -37,7 +37,7 @@ def test_history_has_a_line_for_each_child_on_the_episodes_cases(finished):
 
 
 def test_output_dir_holds_what_is_promised(finished):
-    assert len(list((finished / "checkpoints").glob("*.pt"))) == 2
+    assert len(list((finished / "checkpoints").glob("episode_*.pt"))) == 2
     assert list(finished.glob("events.*"))
     table = (finished / "stdout.txt").read_text()
     for part in ("architecture", "reward Dice", "standard error", "parameters", "time", "ronas_segmentation"):

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Another choice from a finished search, for another budget; nothing is trained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai_ronas.engines.scorer import ChildScorer
+from monai_ronas.resources import ResourceEstimator
+from monai_ronas.space import Architecture, RonasSpace
+from monai_ronas.utils import SearchResult
+
+logger = logging.getLogger(__name__)
+
+
+class Reselection:
+    """Choose again among the architectures that a finished search has scored, within a limit of memory.
+
+    Those that fit, at least with a smaller patch, are put in the order of their reward above the mean of their episode.
+    The first ones, the base network and the search's own choice are scored on all reward cases with the weights that
+    the search has left. The best score wins.
+
+    Args:
+        scorer: scores with the shared weights.
+        space: the architectures that fit.
+        resources: costs and the limit.
+        number: how many architectures of the history are scored.
+    """
+
+    def __init__(
+        self, scorer: ChildScorer, space: RonasSpace, resources: ResourceEstimator, *, number: int = 8
+    ) -> None:
+        self.scorer = scorer
+        self.space = space
+        self.resources = resources
+        self.number = number
+        self.result: SearchResult | None = None
+
+    def candidates(self, history: Sequence[Mapping[str, Any]], chosen: Architecture) -> dict[Architecture, str]:
+        """Architectures that fit, with their origin.
+
+        Args:
+            history: the lines of ``history.jsonl``.
+            chosen: what the search has chosen.
+        """
+        means: dict[int, list[float]] = {}
+        scored = [line for line in history if line["reward"] is not None]
+        for line in scored:
+            means.setdefault(line["episode"], []).append(line["reward"])
+        scored.sort(key=lambda h: sum(means[h["episode"]]) / len(means[h["episode"]]) - h["reward"])
+        fitting: dict[Architecture, str] = {}
+        for origin, architecture in (("the search's choice", chosen), ("base network", self.space.base)):
+            small = self.fitted(architecture)
+            if small is not None:
+                fitting.setdefault(small, origin)
+        for line in scored:
+            small = self.fitted(Architecture(line["architecture"]))
+            if small is not None and len(fitting) < self.number + 2:
+                fitting.setdefault(small, f"episode {line['episode']}, child {line['child']}")
+        return fitting
+
+    def fitted(self, architecture: Architecture) -> Architecture | None:
+        """The architecture with the largest patch with which it fits; the patch is not part of what is computed."""
+        for patched in self.space.with_every_patch(architecture):
+            if self.space.is_feasible(patched):
+                return patched
+        return None
+
+    def run(self, history: Sequence[Mapping[str, Any]], chosen: Architecture, *, steps: int) -> SearchResult:
+        """Choose; the result is kept in :attr:`result` as well.
+
+        Args:
+            history: the lines of ``history.jsonl``.
+            chosen: what the search has chosen.
+            steps: training steps that the search has made.
+        """
+        self.scorer.sampler.choose_all()
+        origins = self.candidates(history, chosen)
+        scores = {a: self.scorer.score(a) for a in origins}
+        best = max(scores, key=lambda a: scores[a].reward if scores[a].status == "ok" else float("-inf"))
+        logger.info("of %d architectures within the budget: %s %s", len(scores), origins[best], best.id)
+        self.scorer.network.select(best)
+        rows = [
+            {
+                "origin": origins[a],
+                "architecture": a.to_dict(),
+                "id": a.id,
+                "reward": scores[a].reward,
+                "trial_reward": None,
+            }
+            for a in scores
+        ]
+        self.result = SearchResult(best, scores[best], rows, steps, self.scorer.case_names)
+        return self.result
