@@ -32,7 +32,7 @@ def make_environment(folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"
     same = [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "monai")]
-    for packages in (same[:1], [*same[1:], *REQUIREMENTS], ["--no-deps", *WITHOUT_DEPENDENCIES], [str(ROOT)]):
+    for packages in (same[:1], [*same[1:], *REQUIREMENTS], ["--no-deps", *WITHOUT_DEPENDENCIES], ["-e", str(ROOT)]):
         subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True, capture_output=True, text=True)
     return python
 
