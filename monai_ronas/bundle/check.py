@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from monai_ronas.space import Architecture
 
 
 def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture, study: Study) -> None:
-    """Load a bundle back with MONAI's own tools and let it segment a reward case.
+    """Load a bundle back with MONAI's own tools and let it segment the smallest reward case.
 
     ``verify_net_in_out`` runs, the configurations for inference and training lack no property, the weights load
     strictly, the prediction file has the image's geometry, and the logits of the bundle's own preprocessing, network
@@ -38,7 +39,7 @@ def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture,
     Raises:
         RuntimeError: when one of this does not hold.
     """
-    case = study.cases("reward")[0]
+    case = min(study.cases("reward"), key=lambda c: math.prod(cast(nib.Nifti1Image, nib.load(c.image)).shape))
     with tempfile.TemporaryDirectory() as output, _quiet():
         logits, inferer = _segment(root, case.image, Path(output), study)
     reference = copy.deepcopy(network).cpu().eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

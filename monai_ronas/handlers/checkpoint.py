@@ -74,8 +74,8 @@ class SearchCheckpoint:
         for old in self.files()[2:]:
             old.unlink(missing_ok=True)
 
-    def finish(self, engine: Engine, result: SearchResult) -> None:
-        """Keep the last weights and the choice, and note that the search has come to its end, bundle included."""
+    def keep_final(self, result: SearchResult) -> None:
+        """Keep the last weights and the choice, for :meth:`load_final`."""
         final = {
             "identity": self.identity,
             "network": self.slices.network.state_dict(),
@@ -83,6 +83,9 @@ class SearchCheckpoint:
             "steps": result.steps,
         }
         write_atomically(self.directory / _FINAL, lambda file: torch.save(final, file))
+
+    def finish(self, engine: Engine) -> None:
+        """Note that the search has come to its end, bundle included."""
         text = self._settings(engine)
         write_atomically(self.directory / _FINISHED, lambda file: file.write(text.encode()))
 

@@ -86,7 +86,8 @@ def test_starting_over_removes_the_old_checkpoints(make_engine, tmp_path):
 
 def finish(checkpoint, engine, slices):
     score = ChildScore(0.5, (0.5,), 1.0, 1.0)
-    checkpoint.finish(engine, SearchResult(slices.network.space.largest, score, steps=7))
+    checkpoint.keep_final(SearchResult(slices.network.space.largest, score, steps=7))
+    checkpoint.finish(engine)
 
 
 def test_the_last_weights_come_back(make_engine, tmp_path):
