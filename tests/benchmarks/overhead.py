@@ -55,9 +55,7 @@ def main() -> None:
     steps = steps_of(search, r"trained: (\d+) steps") + trial  # the loser's trial is training as well
     begins = [moment(search, text) for text in ("warm-up", "episode 1", "trial 1", "final training", "trained")]
     only = ["--warmup_epochs", "0", "--controller#exploitation#finalists", "1", "--episodes", "0"]
-    alone = log_of(
-        given.output_dir / "alone", [*data, *only, "--iterations_per_epoch", "1", "--final_epochs", str(steps)]
-    )
+    alone = log_of(given.output_dir / "alone", [*data, *only, "--controller#exploitation#final_steps", str(steps)])
     own_steps = steps_of(alone, r"trained: (\d+) steps")
     training = (moment(alone, "trained") - moment(alone, "final training")) / own_steps * steps
     whole = begins[-1] - begins[0]
