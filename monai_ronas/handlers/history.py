@@ -11,6 +11,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines import ControllerTrainer
+from monai_ronas.resources import ResourceEstimator
+from monai_ronas.space import Architecture
 from monai_ronas.utils import write_atomically
 
 
@@ -18,14 +20,18 @@ class HistoryWriter:
     """Append one line of JSON to ``history.jsonl`` for each scored child.
 
     Keys: ``episode`` and ``child`` (from 1), ``architecture``, ``id``, ``reward`` (null without one), ``training_gain``
-    (null where not measured), ``cases``, ``seconds``, ``peak_memory_mb``, ``status``.
+    (null where not measured), ``cases``, ``seconds``, ``peak_memory_mb`` (on a CPU that of the whole process),
+    ``status``; with ``resources`` also ``macs``, ``parameters`` and ``memory_mb`` of inference on the data's shape, as
+    estimated.
 
     Args:
         path: the file; its folder is made where it is missing.
+        resources: costs of the architectures.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, resources: ResourceEstimator | None = None) -> None:
         self.path = Path(path)
+        self.resources = resources
 
     def attach(self, engine: Engine) -> None:
         """Write after each iteration; on start, cut the file back to what the engine has done."""
@@ -54,9 +60,18 @@ class HistoryWriter:
             "seconds": round(state.score.seconds, 4),
             "peak_memory_mb": round(state.score.peak_memory_mb, 1),
             "status": state.score.status,
+            **self._costs(state.architecture),
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _costs(self, architecture: Architecture) -> dict[str, Any]:
+        if self.resources is None:
+            return {}
+        macs, parameters, memory = (
+            self.resources.cost(name)(architecture) for name in ("macs", "parameters", "memory")
+        )
+        return {"macs": macs, "parameters": parameters, "memory_mb": round(memory / 2**20, 1)}
 
 
 def read_history(path: str | Path) -> list[dict[str, Any]]:

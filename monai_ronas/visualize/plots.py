@@ -73,6 +73,32 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
+def _against(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float, Mapping[str, Any]]]:
+    """Cost, reward above the episode's mean, and line of every scored child whose cost is known."""
+    scored = [line for line in history if line["reward"] is not None]
+    rewards: dict[int, list[float]] = defaultdict(list)
+    for line in scored:
+        rewards[line["episode"]].append(float(line["reward"]))
+    means = {episode: float(np.mean(values)) for episode, values in rewards.items()}
+    return [(float(h[key]), float(h["reward"]) - means[h["episode"]], h) for h in scored if key in h]
+
+
+def pareto_children(history: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
+    """The children that no other beats in cost and in reward above its episode's mean, by increasing cost.
+
+    Args:
+        history: the lines of ``history.jsonl``.
+        key: the cost's key in a line.
+
+    Returns:
+        dictionaries with ``episode``, ``child``, ``id``, ``reward``, ``above_mean`` and the cost.
+    """
+    children = _against(history, key)
+    front = [children[i] for i in pareto_front([(cost, above) for cost, above, _ in children])]
+    kept = ("episode", "child", "id", "reward", key)
+    return [{**{k: line[k] for k in kept}, "above_mean": round(above, 6)} for _, above, line in front]
+
+
 def plot_cost(history: Sequence[Mapping[str, Any]], key: str, label: str) -> Figure:
     """Reward against a cost, with the Pareto front.
 
@@ -84,11 +110,7 @@ def plot_cost(history: Sequence[Mapping[str, Any]], key: str, label: str) -> Fig
         key: the cost's key in a line.
         label: text of the cost's axis.
     """
-    scored = [line for line in history if line["reward"] is not None]
-    rewards: dict[int, list[float]] = defaultdict(list)
-    for line in scored:
-        rewards[line["episode"]].append(float(line["reward"]))
-    points = [(float(line[key]), float(line["reward"] - np.mean(rewards[line["episode"]]))) for line in scored]
+    points = [(cost, above) for cost, above, _ in _against(history, key)]
     front = [points[i] for i in pareto_front(points)]
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.add_subplot()

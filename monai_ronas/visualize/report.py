@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.utils import SearchResult, write_atomically
-from monai_ronas.visualize.plots import draw_network, plot_cost, plot_probabilities, plot_reward
+from monai_ronas.visualize.plots import draw_network, pareto_children, plot_cost, plot_probabilities, plot_reward
 
 _STYLE = """body { font: 15px sans-serif; max-width: 60em; margin: 2em auto }
 td, th { padding: .2em .8em; text-align: left }
@@ -30,7 +31,7 @@ def write_report(
     history: Sequence[Mapping[str, Any]],
     summary: str,
 ) -> Path:
-    """Write ``search_report.html``, which needs no other file, and its pictures as PNG files beside it.
+    """Write ``search_report.html``, which needs no other file, its pictures as PNG files beside it, and ``pareto.json``.
 
     Args:
         output_dir: the folder.
@@ -48,11 +49,7 @@ def write_report(
         ("reward", "Reward and entropy", plot_reward(trace, history)),
         ("probabilities", "What the policy came to prefer", plot_probabilities(trace, network.space)),
         ("dice_seconds", "Dice against scoring time", plot_cost(history, "seconds", "seconds for the episode's cases")),
-        (
-            "dice_memory",
-            "Dice against memory",
-            plot_cost(history, "peak_memory_mb", "peak memory (MB; of the process on a CPU)"),
-        ),
+        ("dice_memory", "Dice against memory", plot_cost(history, "memory_mb", "memory of inference (MB, estimated)")),
     ]
     parts = [f"<h1>Architecture search</h1><pre>{html.escape(summary)}</pre>", _candidates(result)]
     for name, title, figure in figures:
@@ -63,6 +60,9 @@ def write_report(
         encoded = base64.b64encode(picture).decode()
         parts.append(f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{encoded}">')
     page = f'<!doctype html><meta charset="utf-8"><title>search report</title><style>{_STYLE}</style>{"".join(parts)}'
+    fronts = {key: pareto_children(history, key) for key in ("seconds", "macs", "parameters", "memory_mb")}
+    text = json.dumps(fronts, indent=1) + "\n"
+    write_atomically(Path(output_dir) / "pareto.json", lambda file: file.write(text.encode()))
     path = Path(output_dir) / "search_report.html"
     write_atomically(path, lambda file: file.write(page.encode()))
     return path

@@ -51,7 +51,7 @@ def test_what_does_not_fit_at_all_moves_no_weight_and_is_not_sampled_again():
     limited = batches.resources.limited_space()
     assert limited.is_feasible(largest)
     losses = []
-    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"])))
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(e.state.output["loss"].item()))
     before = weights(slices)
     slices.run(lambda: largest)
     assert all(math.isnan(loss) for loss in losses)

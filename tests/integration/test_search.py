@@ -13,7 +13,7 @@ from .conftest import FINAL_EPOCHS, SEARCH, SMALL, run_search, start_search
 
 HISTORY_KEYS = {
     *("episode", "child", "architecture", "id", "reward", "training_gain", "cases", "seconds", "peak_memory_mb"),
-    "status",
+    *("status", "macs", "parameters", "memory_mb"),
 }
 
 
@@ -39,6 +39,12 @@ def test_history_has_a_line_for_each_child_on_the_episodes_cases(finished):
 def test_output_dir_holds_what_is_promised(finished):
     assert len(list((finished / "checkpoints").glob("episode_*.pt"))) == 2
     assert list(finished.glob("events.*"))
+    fronts = json.loads((finished / "pareto.json").read_text())
+    history = {(line["episode"], line["child"]): line for line in read_history(finished / "history.jsonl")}
+    for cost, front in fronts.items():
+        assert [c[cost] for c in front] == sorted(c[cost] for c in front)
+        assert all(history[c["episode"], c["child"]][cost] == c[cost] for c in front)
+        assert front
     table = (finished / "stdout.txt").read_text()
     for part in ("architecture", "reward Dice", "standard error", "parameters", "time", "ronas_segmentation"):
         assert part in table

@@ -8,14 +8,21 @@ from PIL import Image
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult
-from monai_ronas.visualize import draw_network, pareto_front, plot_cost, plot_reward, write_report
+from monai_ronas.visualize import (
+    draw_network,
+    pareto_children,
+    pareto_front,
+    plot_cost,
+    plot_reward,
+    write_report,
+)
 
 SPACE = RonasSpace((32, 40, 32))
 PICTURES = ("network", "reward", "probabilities", "dice_seconds", "dice_memory")
 HISTORY = [
-    {"episode": 1, "reward": 0.5, "seconds": 1.0, "peak_memory_mb": 100.0},
-    {"episode": 1, "reward": None, "seconds": 1.0, "peak_memory_mb": 100.0},
-    {"episode": 2, "reward": 0.7, "seconds": 2.0, "peak_memory_mb": 120.0},
+    {"episode": 1, "child": 1, "id": "a", "reward": 0.5, "seconds": 1.0, "memory_mb": 100.0},
+    {"episode": 1, "child": 2, "id": "b", "reward": None, "seconds": 1.0, "memory_mb": 100.0},
+    {"episode": 2, "child": 1, "id": "c", "reward": 0.7, "seconds": 2.0, "memory_mb": 120.0},
 ]
 TRACE = [
     {
@@ -43,6 +50,19 @@ def test_pareto_front_keeps_what_nothing_beats():
     points = [(1.0, 0.5), (2.0, 0.4), (1.0, 0.6), (3.0, 0.9), (2.5, 0.6)]
     assert pareto_front(points) == [2, 3]
     assert pareto_front([]) == []
+
+
+def test_pareto_children_are_compared_within_their_episodes():
+    def child(episode, number, reward, macs):
+        return {"episode": episode, "child": number, "id": f"{episode}{number}", "reward": reward, "macs": macs}
+
+    late = [child(2, 1, 0.80, 10), child(2, 2, 0.90, 30)]
+    early = [child(1, 1, 0.40, 20), child(1, 2, 0.44, 5)]
+    front = pareto_children([*early, *late], "macs")
+    assert [c["id"] for c in front] == ["12", "22"]
+    assert [c["above_mean"] for c in front] == [0.02, 0.05]
+    assert front[0]["macs"] == 5
+    assert pareto_children([*early], "memory_mb") == []
 
 
 def test_plots_show_the_scored_children_only():
