@@ -68,10 +68,8 @@ class HistoryWriter:
     def _costs(self, architecture: Architecture) -> dict[str, Any]:
         if self.resources is None:
             return {}
-        macs, parameters, memory = (
-            self.resources.cost(name)(architecture) for name in ("macs", "parameters", "memory")
-        )
-        return {"macs": macs, "parameters": parameters, "memory_mb": round(memory / 2**20, 1)}
+        costs = {name: self.resources.cost(name)(architecture) for name in ("macs", "parameters", "memory")}
+        return {"memory_mb": round(costs.pop("memory") / 2**20, 1), **costs}
 
 
 def read_history(path: str | Path) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def write_report(
     history: Sequence[Mapping[str, Any]],
     summary: str,
 ) -> Path:
-    """Write ``search_report.html``, which needs no other file, its pictures as PNG files beside it, and ``pareto.json``.
+    """Write ``search_report.html``, which needs no other file, its pictures as PNG files, and ``pareto.json``.
 
     Args:
         output_dir: the folder.
