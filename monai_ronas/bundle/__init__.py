@@ -9,6 +9,7 @@ from monai_ronas.bundle.steps import (
     new_folder,
     one_sentence,
     training_cases,
+    validation_dataset,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "one_sentence",
     "summary_table",
     "training_cases",
+    "validation_dataset",
 ]

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from monai.data import CacheDataset
 
 from monai_ronas.data import DatasetError, read_msd
 from monai_ronas.losses import WeightedProduct
@@ -163,6 +165,24 @@ def training_cases(
         "the search's own" if own else "split anew: the search had none of their names",
     )
     return chosen
+
+
+def validation_dataset(
+    data: Sequence[Mapping[str, Any]], otherwise: Sequence[Mapping[str, Any]], transform: Callable[..., Any]
+) -> CacheDataset:
+    """The cases that decide whether new weights are better.
+
+    Args:
+        data: validation cases, may be empty.
+        otherwise: cases that take their place where there are none, because weights without a score are never saved.
+        transform: preprocessing.
+
+    Returns:
+        the cases, preprocessed once.
+    """
+    if not data:
+        logger.warning("no validation cases: the %d training cases decide which weights are kept", len(otherwise))
+    return CacheDataset(data=list(data or otherwise), transform=transform, progress=False)
 
 
 def _read_split(path: str | os.PathLike[str]) -> dict[str, list[str]]:

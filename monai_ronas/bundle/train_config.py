@@ -12,7 +12,8 @@ from monai_ronas.data import preprocessing_config
 def train_config(derived: Derived) -> dict[str, Any]:
     """``train.json``: train on from ``model.pt``, with the search's patch, loss and preprocessing.
 
-    The weights that the bundle has are validated before the first epoch, so that only better ones replace them.
+    The weights that the bundle has are validated before the first epoch, so that only better ones replace them. Where
+    there are no validation cases, as in MONAI Label with one or two labels, the training cases judge.
     """
     fingerprint, patch = derived.fingerprint, derived.patch
     classes = fingerprint.out_channels
@@ -109,10 +110,10 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "validate": {
             "preprocessing": {"_target_": "Compose", "transforms": deterministic},
             "dataset": {
-                "_target_": "CacheDataset",
+                "_target_": "monai_ronas.bundle.validation_dataset",
                 "data": "$@datalist['validate']",
+                "otherwise": "@train#dataset#data",  # MONAI Label gives no validation cases where there are few labels
                 "transform": "@validate#preprocessing",
-                "progress": False,
             },
             "dataloader": {
                 "_target_": "DataLoader",

@@ -127,6 +127,25 @@ def test_monais_own_checks_pass(bundle, tmp_path):
             torch.testing.assert_close(torch.jit.load(path).eval()(image), eager(image), rtol=1e-4, atol=1e-4)
 
 
+def test_dropout_can_be_switched_on_in_the_network(bundle):
+    """As MONAI Label does for epistemic scores: set in ``network_def``, run in training mode, one output expected."""
+    config = json.loads((bundle / "configs" / "inference.json").read_text())["network_def"]
+    del config["_target_"]
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    image = torch.randn(1, 1, 32, 24, 16, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for dropout in (0.0, 0.0, 0.2, 0.2):
+        network = RonasUNet(**{**config, "dropout": dropout}).train()
+        network.load_state_dict(weights, strict=True)
+        with torch.no_grad():
+            outputs.append(network(image))
+    plain, again, first, second = outputs
+    assert plain.shape == first.shape == (1, 4, 32, 24, 16)
+    assert torch.equal(plain, again)
+    assert not torch.equal(first, plain)
+    assert not torch.equal(first, second)
+
+
 def train_on(bundle, data, *args):
     done = run_bundle(
         *("run", "--config_file", str(bundle / "configs" / "train.json"), "--bundle_root", str(bundle)),

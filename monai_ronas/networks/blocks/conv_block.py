@@ -50,7 +50,7 @@ class SearchableConvBlock(nn.Module):
         act: activation, in the notation of MONAI's ``Act`` factory.
         norm: normalisation, in the notation of MONAI's ``Norm`` factory.
         dilation: dilation rate.
-        dropout: probability of MONAI's channel dropout behind the activation; 0 for none.
+        dropout: probability of dropout behind the activation; 0 for none.
 
     Example:
         >>> SearchableConvBlock(3, 1, 8, dilation=2)(torch.zeros(1, 1, 8, 8, 8)).shape

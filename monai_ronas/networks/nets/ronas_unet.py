@@ -37,7 +37,7 @@ class RonasUNet(nn.Module):
         skips: pairs (decoder level, encoder stage) with stage <= level. Default: each level its own stage.
         deep_supervision: in training, return the predictions of all decoder levels, finest first.
         drop_path: probability of dropping a skip for a sample in training.
-        dropout: probability of channel dropout behind each activation.
+        dropout: probability of dropout behind each activation; MONAI Label sets it for its epistemic scores.
 
     Raises:
         ValueError: when the lengths of ``channels``, ``strides`` and ``dilations`` differ or a skip is impossible.
