@@ -4,13 +4,14 @@
     python -m tests.benchmarks.memory --number 36 --output memory.json
 
 On a CPU by counting the bytes of live tensors, on a CUDA device by ``max_memory_allocated``. Prints a table and the
-median and extreme errors, and writes them as JSON.
+median and extreme errors and the number of architectures that are estimated in a second, and writes them as JSON.
 """
 
 import argparse
 import json
 import random
 import statistics
+import time
 from pathlib import Path
 
 from monai_ronas.resources import ResourceEstimator
@@ -19,6 +20,19 @@ from tests.measured_memory import training_peak
 
 SHAPES = [(48, 48, 32), (64, 48, 16), (40, 56, 40), (32, 32, 32), (48, 64, 24)]
 CHANNELS = [(8, 16, 32, 64), (16, 32, 64, 128), (6, 12, 24, 48)]
+
+
+def estimates_per_second(number: int = 2000) -> float:
+    """Architectures whose memory, operations and parameters are estimated in a second."""
+    space = RonasSpace((128, 128, 96))
+    costs = ResourceEstimator(space, channels=(16, 32, 64, 128), in_channels=1, out_channels=3)
+    architectures = [space.sample(random.Random(seed)) for seed in range(number)]
+    start = time.perf_counter()
+    for architecture in architectures:
+        costs.training_bytes(architecture, crops=2)
+        costs.macs(architecture)
+        costs.parameters(architecture)
+    return number / (time.perf_counter() - start)
 
 
 def main() -> None:
@@ -59,6 +73,8 @@ def main() -> None:
     errors = [row["error"] for row in rows]
     summary = {"median": statistics.median(map(abs, errors)), "lowest": min(errors), "highest": max(errors)}
     print(", ".join(f"{name} error {value:+.1%}" for name, value in summary.items()))
+    summary["estimates per second"] = estimates_per_second()
+    print(f"{summary['estimates per second']:.0f} architectures estimated in a second")
     given.output.write_text(json.dumps({"summary": summary, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
