@@ -18,7 +18,7 @@ from monai.losses import DeepSupervisionLoss, DiceCELoss
 
 from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.utils import has_fast_bfloat16, keep_freed_memory
-from tests.benchmarks.hand_made import dynunet
+from tests.benchmarks.peers import dynunet
 from tests.measured_memory import LiveTensors
 
 

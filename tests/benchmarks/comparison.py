@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our search and what a person would have trained instead, for the same minutes, on cases that none of them saw.
+
+    python -m tests.benchmarks.comparison --dataset_dir DATA --output_dir OUT [--minutes 12] [--seeds 0 1 2]
+
+Runs the contenders one after the other (see ``contender.py``), each in a process of its own; those that have a result
+in the output folder already are not run again, so that a table can be made in several sittings. Prints the table and
+writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search paired by case with its
+standard error, parameters, steps, peak memory of the process, time for a volume. A seed is a split of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.peers import PEERS
+
+TITLES = {
+    "search": "search, everything included",
+    "base": "our base network, no search",
+    "derived": "the searched network from new weights",
+    **{name: peer.title for name, peer in PEERS.items()},
+}
+
+
+def results(given: argparse.Namespace, rest: list[str], name: str) -> list[dict[str, Any]]:
+    """The result of a contender for every seed; runs what is missing."""
+    rows = []
+    for seed in given.seeds:
+        folder = given.output_dir / f"seed_{seed}" / name
+        if not (folder / "result.json").is_file():
+            arguments = ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder), "--seed", str(seed)]
+            arguments += ["--minutes", str(given.minutes)]
+            if name == "derived":
+                arguments += ["--search", str(folder.parent / "search" / "search")]
+            command = [sys.executable, "-m", "tests.benchmarks.contender", name, *arguments]
+            subprocess.run([*command, *(rest if name == "search" else [])], check=True)
+        rows.append(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    return rows
+
+
+def table(found: dict[str, list[dict[str, Any]]]) -> str:
+    """The results as a table in Markdown."""
+    lines = [
+        "| contender | parameters | steps | minutes | peak RSS | s/volume | mean foreground Dice (by class) "
+        "| search minus it |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    ours = found.get("search")
+    for name, rows in found.items():
+        mean = {
+            key: np.mean([row[key] for row in rows], axis=0)
+            for key in ("steps", "minutes", "peak_rss_gb", "seconds_per_volume", "mean_dice", "class_dice")
+        }
+        difference = "-"
+        if ours is not None and name != "search":
+            paired = [
+                own["per_case"][case] - row["per_case"][case]
+                for own, row in zip(ours, rows, strict=True)
+                for case in row["per_case"]
+            ]
+            difference = f"{np.nanmean(paired):+.4f} +- {np.nanstd(paired, ddof=1) / len(paired) ** 0.5:.4f}"
+        classes = " / ".join(f"{value:.4f}" for value in mean["class_dice"])
+        lines.append(
+            f"| {TITLES[name]} | {rows[0]['parameters'] / 1e6:.2f} M | {mean['steps']:.0f} | {mean['minutes']:.1f} | "
+            f"{mean['peak_rss_gb']:.2f} GB | {mean['seconds_per_volume']:.3f} | {mean['mean_dice']:.4f} ({classes}) | "
+            f"{difference} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--contenders", nargs="+", default=list(TITLES), choices=list(TITLES))
+    given, rest = parser.parse_known_args()
+    found = {name: results(given, rest, name) for name in given.contenders}
+    text = table(found)
+    print(text)
+    (given.output_dir / "comparison.md").write_text(text + "\n", encoding="utf-8")
+    (given.output_dir / "comparison.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

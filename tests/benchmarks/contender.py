@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One contender of the comparison: trained for some minutes, measured once on the held-out fold.
+
+    python -m tests.benchmarks.contender dynunet_half --dataset_dir DATA --output_dir OUT [--minutes 12] [--seed 0]
+
+``search`` is the whole search command. All others train on the search's own training cases, with its crops, flips,
+loss, precision, memory format and allocator, AdamW, and a cosine over the time of the training alone: ``base``, our
+base network from new weights; ``derived``, the architecture that the search in ``--search`` chose, from new weights;
+and the networks of ``peers.py``. Writes ``result.json`` with the Dice of every test case and class. ``--steps`` trains
+for a number of steps instead of minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from torch.utils.data import DataLoader
+
+from monai_ronas.data import build_dataset
+from monai_ronas.networks import PadToStrideInferer
+from monai_ronas.space import Architecture
+from tests.benchmarks.peers import PEERS
+
+SEARCH = Path(__file__).resolve().parents[2] / "bundles" / "ronas" / "configs" / "search.json"
+
+
+def train(
+    content: Any,
+    network: torch.nn.Module,
+    inferer: PadToStrideInferer,
+    *,
+    minutes: float,
+    steps: int | None,
+    learning_rate: float,
+) -> int:
+    """Train ``network`` for ``minutes`` or ``steps``; returns the number of steps."""
+    shared = content("loss")
+
+    def loss(prediction: Any, label: torch.Tensor) -> torch.Tensor:
+        if isinstance(prediction, torch.Tensor) and prediction.dim() == label.dim() + 1:  # DynUNet stacks its levels
+            prediction = list(prediction.unbind(dim=1))
+        return shared(prediction, label)
+
+    start = time.perf_counter()
+    trainer = SupervisedTrainer(
+        device=content("device"),
+        max_epochs=10**6,
+        train_data_loader=content("train#dataloader"),
+        network=network,
+        optimizer=torch.optim.AdamW(network.parameters(), lr=learning_rate),
+        loss_function=loss,
+        prepare_batch=content("train#prepare_batch"),
+        inferer=inferer,
+        decollate=False,
+        optim_set_to_none=True,
+    )
+
+    @trainer.on(Events.ITERATION_STARTED)
+    def schedule(engine):
+        progress = engine.state.iteration / steps if steps else (time.perf_counter() - start) / (60 * minutes)
+        ramp = min(1.0, engine.state.iteration / 50)
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = learning_rate * ramp * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        if progress >= 1.0:
+            engine.terminate()
+
+    trainer.run()
+    return int(trainer.state.iteration)
+
+
+def score(content: Any, network: torch.nn.Module, inferer: PadToStrideInferer, cases: str = "test") -> dict[str, Any]:
+    """Dice of every case and class, by the search's own evaluator settings, and the seconds for a volume."""
+    listed = content("study").cases(cases)
+    data = build_dataset(listed, content("validate#preprocessing"))
+    evaluator = SupervisedEvaluator(
+        device=content("device"),
+        val_data_loader=DataLoader(data, batch_size=1),
+        network=network,
+        inferer=inferer,
+        postprocessing=content("validate#postprocessing"),
+        key_val_metric=content("validate#key_metric"),
+    )
+    seconds: list[float] = []
+    evaluator.add_event_handler(Events.ITERATION_STARTED, lambda: seconds.append(-time.perf_counter()))
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda: seconds.append(time.perf_counter()))
+    evaluator.run()
+    dice = evaluator.state.metric_details["val_mean_dice"]
+    return {
+        "seconds_per_volume": statistics.median(a + b for a, b in zip(seconds[::2], seconds[1::2], strict=True)),
+        "mean_dice": float(dice.nanmean()),
+        "class_dice": dice.nanmean(dim=0).tolist(),
+        "per_case": dict(zip((case.name for case in listed), dice.nanmean(dim=1).tolist(), strict=True)),
+    }
+
+
+def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Run the search command; returns the network of its bundle and what it tells of its training."""
+    arguments = {
+        "config_file": SEARCH,
+        "dataset_dir": given.dataset_dir,
+        "output_dir": folder,
+        "time_budget_minutes": given.minutes,
+        "seed": given.seed,
+        "resume": "false",
+    }
+    command = [sys.executable, "-m", "monai.bundle", "run", "search"]
+    command += [str(a) for name, value in arguments.items() for a in (f"--{name}", value)]
+    begin = time.time()
+    done = subprocess.run([*command, *given.overrides], stdout=subprocess.PIPE, text=True, check=True)
+    minutes = (time.time() - begin) / 60
+    (folder / "search.log").write_text(done.stdout, encoding="utf-8")
+    bundle = folder / "ronas_segmentation"
+    parser = ConfigParser.load_config_file(bundle / "configs" / "inference.json")
+    network = ConfigParser(parser).get_parsed_content("network_def")
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    final = torch.load(folder / "checkpoints" / "final.pt", weights_only=True)
+    return network, {"minutes": minutes, "steps": final["steps"], "overrides": given.overrides}
+
+
+def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, PadToStrideInferer, dict[str, Any]]:
+    """Train a network of one's own choice."""
+    fingerprint, network = content("study").fingerprint, content("network")
+    learning_rate, divisor = content("learning_rate"), None
+    if given.contender in PEERS:
+        peer = PEERS[given.contender]
+        network = peer.build(fingerprint.in_channels, fingerprint.out_channels)
+        network = network.to(content("device"), memory_format=torch.channels_last_3d)
+        learning_rate, divisor = peer.learning_rate, (peer.divisor,) * 3
+    elif given.contender == "derived":
+        final = torch.load(given.search / "checkpoints" / "final.pt", weights_only=True)
+        network.select(Architecture.from_json(final["architecture"]))
+    inferer = PadToStrideInferer(divisor, amp=content("settings").amp)
+    content("train#dataset")  # read before the clock starts
+    begin = time.time()
+    learning_rate = given.learning_rate or learning_rate
+    steps = train(content, network, inferer, minutes=given.minutes, steps=given.steps, learning_rate=learning_rate)
+    row = {"minutes": (time.time() - begin) / 60, "steps": steps, "learning_rate": learning_rate}
+    own = network.derive(network.architecture) if hasattr(network, "derive") else network
+    return own, inferer, row
+
+
+def main() -> None:
+    """Train, score, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("contender", choices=["search", "base", "derived", *PEERS])
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--learning_rate", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--search", type=Path, help="output folder of a search, for 'derived'")
+    given, given.overrides = parser.parse_known_args()
+    given.output_dir.mkdir(parents=True, exist_ok=True)
+    folder = given.output_dir / "search" if given.contender == "search" else given.output_dir
+    workflow = ConfigWorkflow(
+        str(SEARCH), dataset_dir=given.dataset_dir, output_dir=str(folder), seed=given.seed, slice_steps=35
+    )
+    content = workflow.parser.get_parsed_content
+    if given.contender == "search":
+        network, row = search(given, folder)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        workflow.initialize()
+        inferer = PadToStrideInferer(amp=content("settings").amp)
+    else:
+        workflow.initialize()
+        network, inferer, row = by_hand(given, content)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    row = {
+        "contender": given.contender,
+        "seed": given.seed,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "peak_rss_gb": peak / 2**20,
+        **row,
+        **score(content, network.to(content("device"), memory_format=torch.channels_last_3d), inferer),
+    }
+    (given.output_dir / "result.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    print({key: value for key, value in row.items() if key != "per_case"})
+
+
+if __name__ == "__main__":
+    main()
