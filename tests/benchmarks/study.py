@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the controller is worth: REINFORCE against random choice, and what a score on shared weights tells.
+
+    python -m tests.benchmarks.study --dataset_dir DATA --output_dir OUT [--minutes 12] [--seeds 0 1 2] [--alone 4]
+
+For each strategy and seed, a search of the same budget (further arguments are passed to it; those that have a result in
+the output folder are not run again). Prints and writes as ``study.json``, mean over seeds: the children's mean reward
+in every quarter of the episodes, the entropy at the end, the final Dice on the test cases, and Kendall's tau between
+the rewards of the last episode's children and their scores on all reward cases with the same shared weights. With
+``--alone``, so many of those children, and the base network, are also trained alone from new weights for ``--steps``
+steps each, and tau is told between that and the scores on shared weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigWorkflow
+from scipy.stats import kendalltau
+
+from monai_ronas.handlers import read_history
+from monai_ronas.networks import PadToStrideInferer
+from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.space import Architecture
+from tests.benchmarks.contender import SEARCH, score, train
+
+
+def quarters(history: list[dict[str, Any]]) -> list[float]:
+    """Mean reward of the children in each quarter of the search."""
+    rewards = np.array([np.nan if line["reward"] is None else line["reward"] for line in history])
+    return [float(np.nanmean(part)) for part in np.array_split(rewards, 4)]
+
+
+def alone(content: Any, child: Architecture, *, steps: int) -> float:
+    """The score on all reward cases after training from new weights."""
+    supernet = content("network")
+    supernet.select(child)  # tells the crops their patch
+    torch.manual_seed(0)
+    network = RonasSuperNet(supernet.space, **supernet.kwargs)
+    network = network.to(content("device"), memory_format=torch.channels_last_3d)
+    network.select(child)
+    inferer = PadToStrideInferer(amp=content("settings").amp)
+    train(content, network, inferer, minutes=0.0, steps=steps, learning_rate=content("learning_rate"))
+    return float(score(content, network, inferer, "reward")["mean_dice"])
+
+
+def of_search(given: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]:
+    """Figures of one finished search."""
+    search = folder / "search"
+    history = read_history(search / "history.jsonl")
+    newest = sorted((search / "checkpoints").glob("episode_*.pt"))[-1]
+    state = torch.load(newest, weights_only=True)
+    workflow = ConfigWorkflow(
+        str(SEARCH), dataset_dir=given.dataset_dir, output_dir=str(search), seed=seed, slice_steps=35
+    )
+    workflow.initialize()
+    content = workflow.parser.get_parsed_content
+    network = content("network")
+    network.load_state_dict(state["training"]["network"])
+    last = {line["id"]: line for line in history if line["episode"] == history[-1]["episode"]}
+    children = [Architecture(line["architecture"]) for line in last.values()]
+    inferer = PadToStrideInferer(amp=content("settings").amp)
+    shared = []
+    for child in children:
+        network.select(child)
+        shared.append(float(score(content, network, inferer, "reward")["mean_dice"]))
+    row = {
+        "quarters": quarters(history),
+        "children": len(history),
+        "entropy": state["engine"]["trace"][-1]["entropy"],
+        "test_dice": json.loads((folder / "result.json").read_text())["mean_dice"],
+        "tau of reward and score": float(kendalltau([line["reward"] for line in last.values()], shared).statistic),
+    }
+    if given.alone:
+        chosen = np.argsort(shared)[np.linspace(0, len(shared) - 1, given.alone).round().astype(int)]
+        scores = [alone(content, children[n], steps=given.steps) for n in chosen]
+        row["alone"] = {children[n].id: [shared[n], value] for n, value in zip(chosen, scores, strict=True)}
+        row["base alone"] = alone(content, network.space.base, steps=given.steps)
+        row["tau of score and training alone"] = float(kendalltau([shared[n] for n in chosen], scores).statistic)
+    return row
+
+
+def main() -> None:
+    """Run what is missing, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--strategies", nargs="+", default=["reinforce", "random"])
+    parser.add_argument("--alone", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=500)
+    given, rest = parser.parse_known_args()
+    report: dict[str, list[dict[str, Any]]] = {}
+    for strategy in given.strategies:
+        for seed in given.seeds:
+            folder = given.output_dir / f"{strategy}_{seed}"
+            if not (folder / "result.json").is_file():
+                command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--seed", str(seed)]
+                command += ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder)]
+                command += ["--minutes", str(given.minutes), "--strategy", strategy]
+                subprocess.run([*command, *rest], check=True)
+            report.setdefault(strategy, []).append(of_search(given, folder, seed))
+    for strategy, rows in report.items():
+        print(strategy)
+        for key in rows[0]:
+            if key != "alone":
+                values = np.array([row[key] for row in rows], dtype=float)
+                print(f"  {key:>32} {np.round(values.mean(axis=0), 4)}  of the seeds: {np.round(values, 4).tolist()}")
+    (given.output_dir / "study.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
