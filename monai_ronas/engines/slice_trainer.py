@@ -82,6 +82,10 @@ class SliceTrainer:
             done = phase is None or phase.done()
         self.phase = None
 
+    def renew_optimizer(self) -> None:
+        """Drop what the optimiser remembers of the gradients, so that it starts as new on the present weights."""
+        self.trainer.optimizer.state.clear()
+
     def state_dict(self) -> dict[str, object]:
         """Weights, optimiser and counters, as tensors and plain types."""
         return {

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The C library's memory allocator, set for large tensors that come and go."""
+"""Memory allocators, set for large tensors of ever other shapes that come and go."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -11,15 +12,20 @@ _TOP_PAD_BYTES = 256 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed blocks instead of returning them to the system after every tensor.
+    """Tell glibc to keep freed blocks instead of returning them to the system after every tensor, and CUDA to join them.
 
     With its defaults, every large tensor is mapped and unmapped anew, and training on a CPU spends much of its time in
     page faults. The setting holds for the whole process; its resident memory stays at its peak. Without effect on
     other C libraries.
 
+    On CUDA, segments that can grow keep the patches' changing shapes from splitting the memory into pieces that no
+    tensor fits into. It is torch's ``expandable_segments``, set where the environment has no
+    ``PYTORCH_CUDA_ALLOC_CONF``, and holds if nothing has been allocated on a GPU before.
+
     Returns:
         whether the settings were taken.
     """
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
