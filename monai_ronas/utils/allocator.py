@@ -12,7 +12,7 @@ _TOP_PAD_BYTES = 256 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed blocks instead of returning them to the system after every tensor, and CUDA to join them.
+    """Tell glibc to keep freed blocks for the next tensor instead of returning them, and CUDA to join them.
 
     With its defaults, every large tensor is mapped and unmapped anew, and training on a CPU spends much of its time in
     page faults. The setting holds for the whole process; its resident memory stays at its peak. Without effect on
