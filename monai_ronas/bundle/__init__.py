@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.bundle.export import BundleExporter
+from monai_ronas.bundle.protection import claim_folder, protected
 from monai_ronas.bundle.readme import summary_table
 from monai_ronas.bundle.settings import Settings
 from monai_ronas.bundle.steps import (
@@ -15,11 +16,13 @@ from monai_ronas.bundle.steps import (
 __all__ = [
     "BundleExporter",
     "Settings",
+    "claim_folder",
     "evaluation_cases",
     "list_volumes",
     "make_objective",
     "new_folder",
     "one_sentence",
+    "protected",
     "summary_table",
     "training_cases",
     "validation_dataset",

@@ -48,6 +48,8 @@ class Derived:
         patch: training patch of the architecture; the window where a volume is too large for one shot.
         one_shot_voxels: voxels of the largest volume for one shot.
         fingerprint: of the data set; preprocessing follows from it.
+        batch_size: crops in a batch of the search.
+        amp: the search was trained in bfloat16.
     """
 
     network: Mapping[str, Any]
@@ -55,6 +57,8 @@ class Derived:
     patch: Sequence[int]
     one_shot_voxels: int
     fingerprint: Fingerprint
+    batch_size: int
+    amp: bool
 
 
 def common(derived: Derived) -> dict[str, Any]:
@@ -98,6 +102,9 @@ def mean_dice(name: str, classes: int) -> dict[str, Any]:
 def discrete(classes: int) -> dict[str, Any]:
     """Prediction and label as one-hot channels."""
     return {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": classes}
+
+
+_ON_IMAGE_GRID = {"_target_": "ResampleToMatchd", "keys": "label", "key_dst": "pred", "mode": "nearest"}
 
 
 def _invert(*, softmax: bool = True) -> list[dict[str, Any]]:
@@ -183,6 +190,7 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
             "_target_": "Compose",
             "transforms": [
                 *_invert(),
+                *([_ON_IMAGE_GRID] if derived.fingerprint.resample_label else []),
                 discrete(classes),
             ],
         },

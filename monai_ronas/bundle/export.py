@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from monai_ronas.bundle.readme import bundle_readme
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
+from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult
 from monai_ronas.visualize import draw_network
 
@@ -35,16 +37,29 @@ class BundleExporter:
         study: the data of the search.
         network: the supernet.
         one_shot_voxels: voxels of the largest volume for inference in one shot.
+        crops: tells the crops in a batch of an architecture.
+        amp: the search trains in bfloat16.
 
     Raises:
         ValueError: when ``export_dir`` is a folder that is not a derived bundle.
     """
 
-    def __init__(self, export_dir: str | Path, study: Study, network: RonasSuperNet, *, one_shot_voxels: int) -> None:
+    def __init__(
+        self,
+        export_dir: str | Path,
+        study: Study,
+        network: RonasSuperNet,
+        *,
+        one_shot_voxels: int,
+        crops: Callable[[Architecture], int],
+        amp: bool,
+    ) -> None:
         self.export_dir = Path(export_dir)
         self.study = study
         self.network = network
         self.one_shot_voxels = one_shot_voxels
+        self.crops = crops
+        self.amp = amp
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
             raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 
@@ -98,7 +113,15 @@ class BundleExporter:
         torch.save(single.state_dict(), root / "models" / "model.pt")
         torch.jit.script(single.eval()).save(str(root / "models" / "model.ts"))
 
-        facts = Derived(kwargs, derived.divisor, patch, self.one_shot_voxels, fingerprint)
+        facts = Derived(
+            kwargs,
+            derived.divisor,
+            patch,
+            self.one_shot_voxels,
+            fingerprint,
+            batch_size=self.crops(architecture),
+            amp=self.amp,
+        )
         configs = {
             "inference": inference_config(facts),
             "evaluate": evaluate_config(facts),

@@ -88,8 +88,8 @@ def metadata(
 
 
 def plain(text: str) -> str:
-    """Text of a data set as text: a configuration must not take it for an expression, a reference or a macro."""
-    return text.translate({ord(c): None for c in "$@%"}).strip()
+    """Text of a data set as one line of text: no expression, reference or macro to a configuration, no markup."""
+    return " ".join(text.translate({ord(c): None for c in "$@%<>`|"}).split())
 
 
 def _version(package: str) -> str:

@@ -22,6 +22,8 @@ class Settings:
         fold: the test fold, or None for no test cases.
         time_budget_minutes: the time that the whole command may take, or None for no limit.
         memory_budget_gb: memory in GiB that training and scoring may need, or None for no limit.
+        skip_invalid: leave cases with faults out instead of refusing the data set.
+        resample_label: resample labels that are on another grid than their image.
 
     Raises:
         ValueError: when a value is not of its kind.
@@ -32,11 +34,13 @@ class Settings:
     fold: int | None
     time_budget_minutes: float | None
     memory_budget_gb: float | None
+    skip_invalid: bool = False
+    resample_label: bool = False
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
             object.__setattr__(self, name, _meant(value))
-        for name in ("resume", "amp"):
+        for name in ("resume", "amp", "skip_invalid", "resample_label"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
         for name in ("time_budget_minutes", "memory_budget_gb"):

@@ -7,12 +7,14 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from monai.data import CacheDataset
 
-from monai_ronas.data import DatasetError, read_msd
+from monai_ronas.bundle.protection import protected
+from monai_ronas.data import DatasetError, MSDDataset, read_msd
 from monai_ronas.losses import WeightedProduct
 from monai_ronas.resources import ResourceEstimator
 
@@ -27,10 +29,10 @@ def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
     Raises:
         SystemExit: in place of a ``ValueError`` (``DatasetError`` included) or a ``TypeError``: the message, exit
-            status 1.
+            status 1; and for what :func:`protected` turns into a sentence.
     """
     try:
-        return function(*args, **kwargs)
+        return protected(function, *args, **kwargs)
     except (ValueError, TypeError) as error:
         logger.debug("in %s", function, exc_info=True)
         raise SystemExit(f"monai_ronas: {error}") from None
@@ -112,7 +114,7 @@ def evaluation_cases(
     if use not in allowed:
         raise ValueError(f"evaluation_use must be one of {allowed}, got {use!r}.")
     seen = set(split["train"]) | set(split["reward"])
-    dataset = read_msd(dataset_dir)
+    dataset = _without_skipped(dataset_dir, split)
     cases = [
         c for c in dataset.cases if use == "all" or (c.name not in seen if use == "unseen" else c.name in split[use])
     ]
@@ -144,7 +146,7 @@ def training_cases(
         DatasetError: when there is not at least one case for each.
     """
     split = _read_split(split_file)
-    cases = read_msd(dataset_dir).cases
+    cases = _without_skipped(dataset_dir, split).cases
     uses = {"train": set(split["train"]), "validate": set(split["reward"])}
     own = any(c.name in names for c in cases for names in uses.values())
     if not own:
@@ -183,6 +185,13 @@ def validation_dataset(
     if not data:
         logger.warning("no validation cases: the %d training cases decide which weights are kept", len(otherwise))
     return CacheDataset(data=list(data or otherwise), transform=transform, progress=False)
+
+
+def _without_skipped(dataset_dir: str | os.PathLike[str], split: Mapping[str, Sequence[str]]) -> MSDDataset:
+    """The data set without the cases that the search left out for their faults."""
+    skipped = set(split.get("skipped", ()))
+    dataset = read_msd(dataset_dir, strict=not skipped)
+    return replace(dataset, cases=tuple(c for c in dataset.cases if c.name not in skipped))
 
 
 def _read_split(path: str | os.PathLike[str]) -> dict[str, list[str]]:

@@ -44,7 +44,8 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "dataset_dir": "$@bundle_root + '/data'",
         "epochs": 10,
         "learning_rate": 1e-4,
-        "batch_size": 4,
+        "batch_size": derived.batch_size,
+        "amp": "$monai_ronas.utils.has_fast_bfloat16(@device)" if derived.amp else False,
         "val_interval": 1,
         "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.training_cases, @dataset_dir, "
         "@bundle_root + '/docs/data_split.json')",

@@ -36,19 +36,29 @@ class Controller(nn.Module, ABC):
             ``T' + 1`` tensors (``T`` at most), the logits of decision ``t`` as ``(N, number of options)``.
         """
 
-    def log_probs(self, indices: torch.Tensor) -> list[torch.Tensor]:
+    def masks(self, indices: torch.Tensor) -> list[torch.Tensor]:
+        """What the space allows at every decision of some children, ``(N, options)`` each.
+
+        Args:
+            indices: ``(N, T)`` option indices.
+        """
+        rows = indices.tolist()
+        return [torch.tensor([self.space.mask(row[:t]) for row in rows]) for t in range(len(self.space))]
+
+    def log_probs(self, indices: torch.Tensor, masks: Sequence[torch.Tensor] | None = None) -> list[torch.Tensor]:
         """Log-probabilities of all options of every decision, ``(N, options)`` each; infeasible options have ``-inf``.
 
         Args:
             indices: ``(N, T)`` option indices; decision ``t`` is conditioned on the columns before ``t``.
+            masks: what :meth:`masks` gave when the children were sampled; a space may have learnt a limit since.
+                Default: what it gives now.
         """
-        rows = indices.tolist()
-        result = []
-        for t, logits in enumerate(self.step_logits(indices)[: len(self.space)]):
-            allowed = torch.tensor([self.space.mask(row[:t]) for row in rows])
-            allowed.scatter_(1, indices[:, t : t + 1], True)  # what was taken stays possible when a mask has changed
-            result.append(logits.masked_fill(~allowed, -torch.inf).log_softmax(dim=-1))
-        return result
+        allowed = self.masks(indices) if masks is None else masks
+        steps = self.step_logits(indices)[: len(self.space)]
+        return [
+            logits.masked_fill(~mask, -torch.inf).log_softmax(dim=-1)
+            for logits, mask in zip(steps, allowed, strict=True)
+        ]
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Draw ``count`` children.
@@ -66,17 +76,20 @@ class Controller(nn.Module, ABC):
         """The most probable option of each decision in turn, ``(1, T)`` option indices."""
         return self._unroll(1, lambda p: p.argmax(dim=-1, keepdim=True))
 
-    def evaluate(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def evaluate(
+        self, indices: torch.Tensor, masks: Sequence[torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Recompute, in one batch and with gradients, what was sampled before.
 
         Args:
             indices: ``(N, T)`` option indices.
+            masks: as in :meth:`log_probs`.
 
         Returns:
             log-probability of each decision and entropy of each decision's distribution (nats), both ``(N, T)``.
         """
         chosen, entropy = [], []
-        for t, log_p in enumerate(self.log_probs(indices)):
+        for t, log_p in enumerate(self.log_probs(indices, masks)):
             chosen.append(log_p.gather(1, indices[:, t : t + 1]).squeeze(1))
             entropy.append(-(log_p.exp() * log_p.masked_fill(log_p.isinf(), 0.0)).sum(dim=-1))
         return torch.stack(chosen, dim=1), torch.stack(entropy, dim=1)

@@ -35,6 +35,7 @@ class Fingerprint:
         crop_foreground: whether volumes are cropped to the box around their voxels above 0.
         normalization: per channel, ``{"mode": "zscore"}`` or, for CT,
             ``{"mode": "ct", "lower", "upper", "mean", "std"}``.
+        resample_label: whether labels are resampled to the grid of their image before anything else.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Fingerprint:
     min_shape: tuple[int, ...]
     crop_foreground: bool
     normalization: tuple[dict[str, Any], ...]
+    resample_label: bool = False
 
     @property
     def in_channels(self) -> int:
@@ -82,7 +84,9 @@ class Fingerprint:
         return cls(**values)
 
 
-def fingerprint_dataset(dataset: MSDDataset, stats: Sequence[CaseStats]) -> Fingerprint:
+def fingerprint_dataset(
+    dataset: MSDDataset, stats: Sequence[CaseStats], *, resample_label: bool = False
+) -> Fingerprint:
     """Compute the fingerprint from the statistics collected by :func:`monai_ronas.data.verify_dataset`.
 
     The target spacing follows nnU-Net (Isensee et al., Nature Methods 18, 2021): the median per axis; if the median
@@ -92,6 +96,7 @@ def fingerprint_dataset(dataset: MSDDataset, stats: Sequence[CaseStats]) -> Fing
     Args:
         dataset: the data set.
         stats: statistics of its sound cases.
+        resample_label: as in :class:`Fingerprint`.
 
     Returns:
         The fingerprint.
@@ -121,6 +126,7 @@ def fingerprint_dataset(dataset: MSDDataset, stats: Sequence[CaseStats]) -> Fing
         min_shape=integers(shapes.min(axis=0)),
         crop_foreground=crop,
         normalization=tuple(_normalization(dataset.modality[c], c, stats) for c in sorted(dataset.modality)),
+        resample_label=resample_label,
     )
 
 

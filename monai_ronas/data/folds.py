@@ -19,11 +19,13 @@ class Split:
         train: cases on which the shared weights are trained.
         reward: cases on which children are scored.
         test: cases that the search never sees.
+        skipped: cases left out for their faults.
     """
 
     train: tuple[str, ...]
     reward: tuple[str, ...]
     test: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, list[str]]:
         """Return the split as JSON-able lists."""
@@ -34,7 +36,7 @@ class Split:
         """Make a split from what :meth:`to_dict` returned.
 
         Args:
-            content: lists of names under ``train``, ``reward`` and ``test``.
+            content: lists of names under ``train``, ``reward``, ``test`` and, where there are any, ``skipped``.
 
         Returns:
             The split.

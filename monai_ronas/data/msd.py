@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,8 @@ class MSDDataset:
         licence: licence of the data, possibly empty.
         modality: channel index to name of the imaging modality, indices 0..n-1.
         labels: label value to name, values 0..n, background (0) included.
-        cases: the training cases, sorted by name.
+        cases: the training cases whose files are there, sorted by name.
+        faults: what is wrong with the other entries of the training list, as pairs (case or entry, problem).
     """
 
     root: Path
@@ -52,6 +52,7 @@ class MSDDataset:
     modality: dict[int, str]
     labels: dict[int, str]
     cases: tuple[Case, ...]
+    faults: tuple[tuple[str, str], ...] = ()
 
     @property
     def in_channels(self) -> int:
@@ -69,7 +70,7 @@ class MSDDataset:
         return tuple(self.labels[value] for value in sorted(self.labels) if value != 0)
 
 
-def read_msd(dataset_dir: str | os.PathLike[str]) -> MSDDataset:
+def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSDDataset:
     """Read the ``dataset.json`` of an MSD-style folder and check that the listed files are there.
 
     No volume is opened: see :func:`monai_ronas.data.verify_dataset` for that. ``modality`` may also be called
@@ -77,17 +78,24 @@ def read_msd(dataset_dir: str | os.PathLike[str]) -> MSDDataset:
 
     Args:
         dataset_dir: folder with ``dataset.json`` and the files it lists, ``.nii`` or ``.nii.gz``.
+        strict: refuse a data set with a wrong entry in its training list, instead of telling so in ``faults``.
 
     Returns:
         The data set with its cases sorted by name.
 
     Raises:
-        DatasetError: when the folder, its ``dataset.json`` or a listed file is missing or contradictory.
+        DatasetError: when the folder or its ``dataset.json`` is missing or contradictory, or a listed file is.
     """
     root = Path(dataset_dir)
     content = _read_json(root)
     modality = _modality(content, root)
     labels = _labels(content, root)
+    cases, faults = _cases(content, root)
+    if strict and faults:
+        more = f" (and {len(faults) - 1} more such entries)" if len(faults) > 1 else ""
+        raise DatasetError(
+            f"training in dataset.json of '{root}' has a fault in '{faults[0][0]}'{more}: {faults[0][1]}."
+        )
     return MSDDataset(
         root=root,
         name=str(content.get("name") or root.resolve().name),
@@ -95,7 +103,8 @@ def read_msd(dataset_dir: str | os.PathLike[str]) -> MSDDataset:
         licence=str(content.get("licence", content.get("license", ""))),
         modality=modality,
         labels=labels,
-        cases=_cases(content, root),
+        cases=cases,
+        faults=faults,
     )
 
 
@@ -153,44 +162,50 @@ def _modality(content: Mapping[str, Any], root: Path) -> dict[int, str]:
     return {int(key): str(name) for key, name in sorted(given.items(), key=lambda item: int(item[0]))}
 
 
-def _cases(content: Mapping[str, Any], root: Path) -> tuple[Case, ...]:
+def _cases(content: Mapping[str, Any], root: Path) -> tuple[tuple[Case, ...], tuple[tuple[str, str], ...]]:
+    """The sound entries of the training list, sorted, and the faults of the others."""
     training = content.get("training")
     if not isinstance(training, list):
         raise DatasetError(
             f"dataset.json in '{root}' has no training list: add one" + ' of {"image": ..., "label": ...} entries.'
         )
-    cases, missing = [], []
-    for entry in training:
+    cases: dict[str, Case] = {}
+    faults: list[tuple[str, str]] = []
+    for number, entry in enumerate(training):
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
-            raise DatasetError(f"training in dataset.json of '{root}' needs image and label paths, received {entry!r}.")
-        if Path(entry["image"]).name.startswith("._"):  # resource forks of macOS archives, not volumes
+            faults.append((f"training[{number}]", f"the entry needs image and label paths, received {entry!r:.80}"))
             continue
-        image, label = (_inside(entry[key], root) for key in ("image", "label"))
-        missing += [path for path in (image, label) if not path.is_file()]
-        cases.append(Case(name=_stem(image), image=image, label=label))
-    if not cases:
+        name = _stem(Path(entry["image"]))
+        if name.startswith("._"):  # resource forks of macOS archives, not volumes
+            continue
+        try:
+            case = Case(name=name, **{key: _listed(entry[key], key, root) for key in ("image", "label")})
+        except DatasetError as error:
+            faults.append((name, str(error)))
+            continue
+        if name in cases:
+            faults.append((name, "the case is listed more than once"))
+        cases.setdefault(name, case)
+    if not cases and not faults:
         raise DatasetError(f"the training list in dataset.json of '{root}' is empty: list at least one labelled case.")
-    if missing:
-        more = f" and {len(missing) - 1} more listed file(s) are" if len(missing) > 1 else " is"
-        raise DatasetError(f"'{missing[0]}'{more} missing: restore or remove from training in dataset.json.")
-    repeated = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
-    if repeated:
-        raise DatasetError(f"training in dataset.json of '{root}' lists case '{repeated[0]}' more than once.")
-    return tuple(sorted(cases, key=lambda case: case.name))
+    return tuple(sorted(cases.values(), key=lambda case: case.name)), tuple(sorted(faults))
 
 
-def _inside(listed: str, root: Path) -> Path:
+def _listed(listed: str, what: str, root: Path) -> Path:
     """Path of a listed file below ``root``; links are not followed, so linked volumes are fine."""
+    if "\0" in listed:
+        raise DatasetError(f"the {what} path has a null character")
     base = Path(os.path.abspath(root))
     path = Path(os.path.abspath(base / listed))
     if base not in path.parents:
-        raise DatasetError(f"training in dataset.json of '{root}' lists '{listed}', outside of the data set's folder.")
+        raise DatasetError(f"the {what} '{listed}' lies outside of the data set's folder")
     if not path.name.endswith(_SUFFIXES):
-        raise DatasetError(f"training in dataset.json of '{root}' lists '{listed}', neither .nii nor .nii.gz.")
-    if not path.is_file():  # listed compressed and unpacked on disk, or the reverse
-        other = path.with_name(_stem(path) + (".nii" if path.name.endswith(".gz") else ".nii.gz"))
-        if other.is_file():
-            return other
+        raise DatasetError(f"the {what} '{listed}' is neither .nii nor .nii.gz")
+    other = path.with_name(_stem(path) + (".nii" if path.name.endswith(".gz") else ".nii.gz"))
+    if not path.is_file() and other.is_file():  # listed compressed and unpacked on disk, or the reverse
+        return other
+    if not path.is_file():
+        raise DatasetError(f"the {what} file '{listed}' is missing")
     return path
 
 

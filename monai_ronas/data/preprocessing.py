@@ -34,6 +34,7 @@ def preprocessing_config(
     if len(names) not in (1, 2):
         raise ValueError(f"keys must be (image,) or (image, label), received {keys}.")
     image = names[0]
+    match = {"_target_": "ResampleToMatchd", "keys": names[1:], "key_dst": image, "mode": "nearest"}
     spacing = {
         "_target_": "Spacingd",
         "keys": names,
@@ -42,6 +43,7 @@ def preprocessing_config(
     }
     components: list[dict[str, Any]] = [
         {"_target_": "LoadImaged", "keys": names, "image_only": True, "ensure_channel_first": True},
+        *([match] if fingerprint.resample_label and len(names) == 2 else []),
         {"_target_": "Orientationd", "keys": names, "axcodes": "RAS", "labels": None},
         *(_guarded(spacing, image) if len(names) == 1 else [spacing]),
     ]

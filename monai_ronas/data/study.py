@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
 from monai_ronas.data.folds import Split, split_cases
 from monai_ronas.data.msd import Case, MSDDataset, read_msd
-from monai_ronas.data.verify import raise_for_faults, verify_dataset, write_report
+from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.verify import as_table, raise_for_faults, verify_dataset, write_report
 
+logger = logging.getLogger(__name__)
 _LARGEST_TO_MEDIAN = 1.25
 
 
@@ -75,8 +78,10 @@ def open_study(
     num_folds: int,
     reward_fraction: float,
     seed: int,
+    skip_invalid: bool = False,
+    resample_label: bool = False,
 ) -> Study:
-    """Read, split, verify and fingerprint a data set; writes ``dataset_report.json``.
+    """Read, verify, split and fingerprint a data set; writes ``dataset_report.json``.
 
     Every case is verified; the fingerprint, and with it the preprocessing and the space, comes from the cases outside
     the test fold.
@@ -88,6 +93,8 @@ def open_study(
         num_folds: number of folds.
         reward_fraction: part of the other cases that is scored for the reward.
         seed: seed of the split.
+        skip_invalid: leave cases with faults out instead of refusing the data set.
+        resample_label: resample labels that are on another grid than their image.
 
     Returns:
         the study.
@@ -95,16 +102,33 @@ def open_study(
     Raises:
         DatasetError: one sentence, when the data set cannot be searched.
     """
-    dataset = read_msd(dataset_dir)
-    split = split_cases(
-        [c.name for c in dataset.cases], fold=fold, num_folds=num_folds, reward_fraction=reward_fraction, seed=seed
-    )
-    report, stats = verify_dataset(dataset)
+    dataset = read_msd(dataset_dir, strict=False)
+
+    def split_of(cases: Sequence[Case]) -> Split:
+        names = [c.name for c in cases]
+        return split_cases(names, fold=fold, num_folds=num_folds, reward_fraction=reward_fraction, seed=seed)
+
+    if not dataset.faults:
+        split_of(dataset.cases)  # wrong arguments are told before every file is decoded
+    report, stats = verify_dataset(dataset, resample_label=resample_label)
     path = Path(output_dir) / "dataset_report.json"
     if report["faults"]:
         write_report(report, path)
-    raise_for_faults(report, report_path=path)
-    fingerprint = fingerprint_dataset(dataset, [s for s in stats if s.name not in split.test])
+    if report["warnings"]:
+        logger.warning("warnings of data set %r:\n%s", dataset.name, as_table(report["warnings"]))
+    if not skip_invalid:
+        raise_for_faults(report, report_path=path)
+    elif report["faults"]:
+        logger.warning("left out for their faults:\n%s", as_table(report["faults"]))
+        sound = {s.name for s in stats}
+        dataset = replace(dataset, cases=tuple(c for c in dataset.cases if c.name in sound))
+        if not sound:
+            raise DatasetError(f"data set '{dataset.name}' has no case without a fault; the report is in '{path}'.")
+    skipped = {fault["case"] for fault in report["faults"]}
+    split = replace(split_of(dataset.cases), skipped=tuple(sorted(skipped)))
+    fingerprint = fingerprint_dataset(
+        dataset, [s for s in stats if s.name not in split.test], resample_label=resample_label
+    )
     write_report({**report, "fingerprint": fingerprint.to_dict(), "split": split.to_dict()}, path)
     return Study(dataset=dataset, fingerprint=fingerprint, split=split)
 

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.processing import resample_from_to
 
+from monai_ronas.data.checked import CheckedCase, check_duplicates, check_spacings, times
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.msd import Case, MSDDataset
 from monai_ronas.data.stats import CaseStats, case_stats
@@ -20,22 +24,31 @@ from monai_ronas.data.stats import CaseStats, case_stats
 AFFINE_TOLERANCE = 1e-3
 """Largest accepted difference between the affines of image and label, per matrix entry (mm)."""
 
+_OTHER_GRID = "the label has another grid than the image"
+_SKEW = 1e-3  # of the cosine between two axes of a volume
+logger = logging.getLogger(__name__)
+
 
 class _Fault(Exception):
     """A fault that makes the further checks of a case pointless."""
 
 
-def verify_dataset(dataset: MSDDataset, *, workers: int | None = None) -> tuple[dict[str, Any], list[CaseStats]]:
+def verify_dataset(
+    dataset: MSDDataset, *, workers: int | None = None, resample_label: bool = False
+) -> tuple[dict[str, Any], list[CaseStats]]:
     """Decode every image and label once, report all faults and collect the statistics of the sound cases.
 
-    Faults: unreadable or truncated files, a wrong number of dimensions, a channel count that contradicts
-    ``dataset.json``, NaN or infinite values, an image of one constant value, different shapes or affines (more than
-    :data:`AFFINE_TOLERANCE`) of image and label, label values that are not declared or not whole numbers. A label
-    without foreground is a warning.
+    Faults: entries of the training list that name no file of the data set; unreadable or truncated files, a wrong
+    number of dimensions, a single slice, a channel count that contradicts ``dataset.json``, NaN or infinite values, an
+    image of one constant value, an image that another case has as well, voxels of more than :data:`~monai_ronas.data.checked.SPACING_RANGE` times
+    the usual size or less than its fraction, different shapes or affines (more than :data:`AFFINE_TOLERANCE`) of image
+    and label, label values that are not declared or not whole numbers. Warnings: a label without foreground, axes
+    that are not at right angles.
 
     Args:
         dataset: the data set, as read by :func:`monai_ronas.data.read_msd`.
         workers: number of threads; ``None`` for one per CPU core, at most 8.
+        resample_label: a label on another grid than its image is no fault: it will be resampled.
 
     Returns:
         The report, a JSON-able dict with the keys ``dataset`` (summary), ``cases`` (name, shape, spacing in mm,
@@ -43,7 +56,10 @@ def verify_dataset(dataset: MSDDataset, *, workers: int | None = None) -> tuple[
         ``{"case", "problem"}``), and the statistics of the cases without fault, sorted by name.
     """
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(lambda case: _verify_case(case, dataset), dataset.cases))
+        results = list(pool.map(lambda case: _verify_case(case, dataset, resample_label), dataset.cases))
+    check_duplicates(results)
+    check_spacings(results)
+    listed = [{"case": name, "problem": problem} for name, problem in dataset.faults]
     report = {
         "dataset": {
             "name": dataset.name,
@@ -53,11 +69,11 @@ def verify_dataset(dataset: MSDDataset, *, workers: int | None = None) -> tuple[
             "labels": {str(key): name for key, name in dataset.labels.items()},
             "num_cases": len(dataset.cases),
         },
-        "cases": [entry for entry, _, _, _ in results],
-        "faults": [fault for _, faults, _, _ in results for fault in faults],
-        "warnings": [warning for _, _, warnings, _ in results for warning in warnings],
+        "cases": [found.entry for found in results],
+        "faults": listed + [{"case": c.entry["name"], "problem": text} for c in results for text in c.problems],
+        "warnings": [{"case": c.entry["name"], "problem": text} for c in results for text in c.warnings],
     }
-    return report, [stats for _, _, _, stats in results if stats is not None]
+    return report, [found.stats for found in results if found.stats is not None and not found.problems]
 
 
 def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -72,61 +88,86 @@ def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
 
 
 def raise_for_faults(report: Mapping[str, Any], *, report_path: str | os.PathLike[str] | None = None) -> None:
-    """Raise if a report holds faults.
+    """Raise if a report holds faults; the log gets a table of them all.
 
     Args:
         report: the report of :func:`verify_dataset`.
         report_path: where the full report was written, to be named in the message.
 
     Raises:
-        DatasetError: one sentence with the number of faults, the first one and the place of the full report.
+        DatasetError: one sentence with the number of faults, the first one, the flags that mend them and the place of
+            the full report.
     """
     faults = report["faults"]
     if faults:
+        logger.error("faults of data set %r:\n%s", report["dataset"]["name"], as_table(faults))
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         first = "" if len(faults) == 1 else ", the first"
         place = f"; the full report is in '{report_path}'" if report_path is not None else ""
+        grids = any(fault["problem"].startswith(_OTHER_GRID) for fault in faults)
+        flags = "--resample_label true resamples labels to the grid of their image, " if grids else ""
         raise DatasetError(
             f"data set '{report['dataset']['name']}' has {count}{first} in case '{faults[0]['case']}':"
-            f" {faults[0]['problem']}{place}."
+            f" {faults[0]['problem']}; correct it, or {flags}--skip_invalid true leaves such cases out{place}."
         )
 
 
-def _verify_case(
-    case: Case, dataset: MSDDataset
-) -> tuple[dict[str, Any], list[dict[str, str]], list[dict[str, str]], CaseStats | None]:
-    """Entry of the report, faults, warnings and, if there is no fault, statistics of one case."""
-    entry: dict[str, Any] = {"name": case.name}
-    problems: list[str] = []
-    warnings: list[str] = []
-    stats = None
+def as_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Faults or warnings of a report as lines of text, a line each."""
+    width = max((len(row["case"]) for row in rows), default=0)
+    return "\n".join(f"{row['case']:>{width}}  {row['problem']}" for row in rows)
+
+
+def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> CheckedCase:
+    """Everything that can be said of a case without the others."""
+    checked = CheckedCase({"name": case.name})
     decoded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for what, path in (("image", case.image), ("label", case.label)):
         try:
             decoded[what] = _decode(path, what)
         except _Fault as fault:
-            problems.append(str(fault))
+            checked.problems.append(str(fault))
     if "image" in decoded:
         image, affine = decoded["image"]
-        entry["shape"] = [int(size) for size in image.shape[:3]]
-        entry["spacing"] = [float(size) for size in nib.affines.voxel_sizes(affine)]
-        entry["orientation"] = "".join(nib.orientations.aff2axcodes(affine))
-        problems += _image_problems(image, dataset.in_channels)
+        checked.entry["shape"] = [int(size) for size in image.shape[:3]]
+        checked.entry["spacing"] = [float(size) for size in nib.affines.voxel_sizes(affine)]
+        checked.entry["orientation"] = "".join(nib.orientations.aff2axcodes(affine))
+        checked.digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).hexdigest()
+        checked.problems += _image_problems(image, dataset.in_channels)
+        skew = _skew(affine)
+        if skew > _SKEW:
+            checked.warnings.append(f"the axes of the image are not at right angles (cosine {skew:.3g})")
     if "label" in decoded:
-        label, counts, found = _count_labels(decoded["label"][0], tuple(dataset.labels))
-        problems += found
-        entry["label_voxels"] = {str(value): count for value, count in counts.items()}
-        if not found and not any(count for value, count in counts.items() if value != 0):
-            warnings.append("the label has no foreground voxel")
+        label, label_affine = decoded["label"]
         if "image" in decoded:
-            problems += _geometry_problems(image, label, affine, decoded["label"][1])
-            if not problems:
-                stats = case_stats(case.name, image=image, label=label, affine=affine, label_voxels=counts)
+            problems = _geometry_problems(image, label, affine, label_affine)
+            if problems and resample_label:
+                label = _resampled(label, label_affine, image.shape[:3], affine)
+                checked.warnings.append("the label is resampled to the grid of its image")
+            else:
+                checked.problems += problems
+        label, counts, found = _count_labels(label, tuple(dataset.labels))
+        checked.problems += found
+        checked.entry["label_voxels"] = {str(value): count for value, count in counts.items()}
+        if not found and not any(count for value, count in counts.items() if value != 0):
+            checked.warnings.append("the label has no foreground voxel")
+        if "image" in decoded and not checked.problems:
+            checked.stats = case_stats(case.name, image=image, label=label, affine=affine, label_voxels=counts)
+    return checked
 
-    def tag(texts: list[str]) -> list[dict[str, str]]:
-        return [{"case": case.name, "problem": text} for text in texts]
 
-    return entry, tag(problems), tag(warnings), stats
+def _skew(affine: np.ndarray) -> float:
+    """Largest cosine between two axes of a volume; 0 for right angles."""
+    axes = affine[:3, :3] / nib.affines.voxel_sizes(affine)
+    return float(np.abs(axes.T @ axes - np.eye(3)).max())
+
+
+def _resampled(label: np.ndarray, affine: np.ndarray, shape: Sequence[int], target: np.ndarray) -> np.ndarray:
+    """The label on the image's grid, by the nearest voxel."""
+    values = label if label.dtype.kind in "iuf" else label.astype(np.float32)
+    values = values.astype(np.float64) if values.dtype == np.int64 else values
+    moved = resample_from_to(nib.Nifti1Image(values, affine), (tuple(shape), target), order=0)
+    return np.asanyarray(moved.dataobj)
 
 
 def _decode(path: Path, what: str) -> tuple[np.ndarray, np.ndarray]:
@@ -134,16 +175,22 @@ def _decode(path: Path, what: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         file: Any = nib.load(path)
         affine = np.asarray(file.affine, dtype=np.float64)
-        data = file.get_fdata(dtype=np.float32) if what == "image" else np.asanyarray(file.dataobj)
+        kind = file.get_data_dtype().kind
+        data = file.get_fdata(dtype=np.float32) if what == "image" and kind != "c" else np.asanyarray(file.dataobj)
     except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
         raise _Fault(f"the {what} file '{path.name}' cannot be read ({type(error).__name__}: {error})") from error
     channels_last = data.ndim == 4 and (what == "image" or data.shape[3] == 1)
     if not (data.ndim == 3 or channels_last) or 0 in data.shape:
         expected = "(X, Y, Z) or (X, Y, Z, channels)" if what == "image" else "(X, Y, Z)"
         raise _Fault(f"the {what} has shape {tuple(data.shape)} where {expected} is expected")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise _Fault(f"the {what} has an affine that cannot be inverted")
+    sizes = nib.affines.voxel_sizes(affine)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) <= 1e-3 * sizes.prod():
+        raise _Fault(f"the {what} has an affine that cannot be inverted, with voxels of {times(sizes)} mm")
     if what == "image":
+        if kind == "c":
+            raise _Fault("the image has complex values")
+        if 1 in data.shape[:3]:
+            raise _Fault(f"the image has shape {tuple(data.shape)}, a single slice where a volume is expected")
         return data.reshape(*data.shape[:3], -1), affine
     return data.reshape(data.shape[:3]), affine
 
@@ -151,7 +198,9 @@ def _decode(path: Path, what: str) -> tuple[np.ndarray, np.ndarray]:
 def _image_problems(image: np.ndarray, in_channels: int) -> list[str]:
     problems = []
     if image.shape[3] != in_channels:
-        problems.append(f"the image has {image.shape[3]} channel(s) where dataset.json declares {in_channels}")
+        problems.append(
+            f"the image has {image.shape[3]} channel(s), or moments of time, where dataset.json declares {in_channels}"
+        )
     bad = image.size - int(np.count_nonzero(np.isfinite(image)))
     if bad:
         problems.append(f"the image holds {bad} NaN or infinite value(s)")
@@ -164,10 +213,10 @@ def _geometry_problems(
     image: np.ndarray, label: np.ndarray, image_affine: np.ndarray, label_affine: np.ndarray
 ) -> list[str]:
     if image.shape[:3] != label.shape:
-        return [f"the image has shape {tuple(image.shape[:3])} and the label {tuple(label.shape)}"]
+        return [f"{_OTHER_GRID}: {tuple(label.shape)} voxels, the image {tuple(image.shape[:3])}"]
     difference = float(np.abs(image_affine - label_affine).max())
     if difference > AFFINE_TOLERANCE:
-        return [f"the affines of image and label differ by {difference:.4g} (accepted: {AFFINE_TOLERANCE:g})"]
+        return [f"{_OTHER_GRID}: the affines differ by {difference:.4g} (accepted: {AFFINE_TOLERANCE:g})"]
     return []
 
 

@@ -42,7 +42,8 @@ class ControllerTrainer(Trainer):
     cases, all with the same shared weights. A handler that has no time for all of them leaves the others out with
     :meth:`keep_children`. At the end the log-probabilities of the children are recomputed in one
     batch, and the controller is updated once with an advantage for each child. Decisions of the kind ``"training"`` do
-    not change a child's score; where a handler measured ``state.training_gain``, they are credited with that instead.
+    not change a child's score; where a handler measured ``state.training_gain``, they are credited with that instead. A
+    child that a handler put into ``state.out_of_memory`` is not scored: its status is ``"oom"``.
 
     ``state.output`` of an iteration is a list with one dictionary, as MONAI's engines give after decollation:
     ``reward``, ``seconds``, ``peak_memory_mb``. ``state.metrics`` has ``reward`` (mean over the episode of what is
@@ -107,8 +108,10 @@ class ControllerTrainer(Trainer):
         self.generator = torch.Generator().manual_seed(seed)
         self.state.children = []
         self.state.indices = None
+        self.state.masks = None
         self.state.rewards = []
         self.state.training_gain = None
+        self.state.out_of_memory = set()
         self.state.trace = []
         self.state.best_child = None
         self.state.best_advantage = -math.inf
@@ -124,9 +127,11 @@ class ControllerTrainer(Trainer):
 
     def _begin_episode(self) -> None:
         self.state.indices = self.controller.sample(self.state.epoch_length, self.generator)
+        self.state.masks = self.controller.masks(self.state.indices)
         self.state.children = [self.controller.space.decode(row) for row in self.state.indices.tolist()]
         self.state.rewards = []
         self.state.training_gain = None
+        self.state.out_of_memory = set()
         self.scorer.sampler.choose(self.state.epoch)
         self.fire_event(EpisodeEvents.CHILDREN_SAMPLED)
 
@@ -137,6 +142,7 @@ class ControllerTrainer(Trainer):
         """
         self.state.children = self.state.children[: max(number, 1)]
         self.state.indices = self.state.indices[: max(number, 1)]
+        self.state.masks = [mask[: max(number, 1)] for mask in self.state.masks]
 
     def _iteration(  # type: ignore[override]
         self, engine: Any, batchdata: Any
@@ -150,7 +156,10 @@ class ControllerTrainer(Trainer):
         architecture = engine.state.children[int(batchdata)]
         if int(batchdata) + 1 == len(engine.state.children) < engine.state.epoch_length:
             engine.terminate_epoch()
-        score = engine.scorer.score(architecture)
+        if architecture in engine.state.out_of_memory:
+            score = ChildScore(math.nan, (math.nan,) * len(engine.scorer.cases), 0.0, 0.0, status="oom")
+        else:
+            score = engine.scorer.score(architecture)
         engine.state.score = score
         engine.state.architecture = architecture
         worth = score.reward if engine.objective is None else engine.objective(score, architecture)
@@ -178,7 +187,7 @@ class ControllerTrainer(Trainer):
 
     def update(self) -> torch.Tensor:
         """One step of the controller on the episode's children; returns the loss."""
-        log_prob, entropy = self.controller.evaluate(self.state.indices)
+        log_prob, entropy = self.controller.evaluate(self.state.indices, self.state.masks)
         loss = self.loss_function(log_prob, entropy, self.advantages())
         if self.optimizer is not None and loss.requires_grad:
             self.optimizer.zero_grad(set_to_none=True)
@@ -218,7 +227,6 @@ class ControllerTrainer(Trainer):
         """All that the next episode depends on, apart from the shared weights; tensors and plain types."""
         return {
             "epoch": self.state.epoch,
-            "iteration": self.state.iteration,
             "best_metric": self.state.best_metric,
             "best_metric_epoch": self.state.best_metric_epoch,
             "trace": list(self.state.trace),
@@ -232,7 +240,8 @@ class ControllerTrainer(Trainer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # type: ignore[override]
         """Inverse of :meth:`state_dict`."""
-        for name in ("epoch", "iteration", "best_metric", "best_metric_epoch", "best_advantage", "trace"):
+        self.state.iteration = state["epoch"] * self.state.epoch_length  # a last episode may have been cut short
+        for name in ("epoch", "best_metric", "best_metric_epoch", "best_advantage", "trace"):
             setattr(self.state, name, state[name])
         self.state.best_child = None if state["best_child"] is None else Architecture.from_json(state["best_child"])
         self.controller.load_state_dict(state["controller"])

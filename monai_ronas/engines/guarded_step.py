@@ -11,7 +11,7 @@ from monai.engines import SupervisedTrainer
 from monai.utils.enums import CommonKeys
 
 from monai_ronas.engines.patch_batch import PatchBatch
-from monai_ronas.utils import is_out_of_memory
+from monai_ronas.utils import TrainingError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +21,11 @@ class GuardedStep:
 
     For the trainer's ``iteration_update``. The estimates behind the trainer's
     :class:`~monai_ronas.engines.PatchBatch` are corrected, so that such a batch is not made again, and where a single
-    crop is too much, such an architecture is not sampled again. That step is left out: its loss is NaN, no weight moves
-    and ``engine.state.out_of_memory`` is true.
+    crop is too much, such an architecture is not sampled again, and a base network goes on with a smaller patch. That
+    step is left out: its loss is NaN, no weight moves and ``engine.state.out_of_memory`` is true.
 
     Raises:
-        MemoryError: when the base network does not fit with a single crop.
+        TrainingError: when the base network does not fit with a single crop of any patch.
     """
 
     def __call__(self, engine: SupervisedTrainer, batchdata: Any) -> dict[str, Any]:
@@ -49,10 +49,11 @@ class GuardedStep:
                 torch.cuda.empty_cache()
             logger.warning("out of memory with %d crop(s) of %s", crops, architecture.id)
             batches.learn_limit(architecture, crops=crops)
-            if crops == 1 and architecture == batches.network.space.base:
-                raise MemoryError(
-                    "the base network does not fit into the memory with a single crop: give memory_budget_gb, with "
-                    "which the search begins with smaller patches, or fewer channels."
+            space = batches.resources.space
+            if not any(batches.resources.fits(a) for a in space.with_every_patch(space.base)):
+                raise TrainingError(
+                    "the base network does not fit into the memory with a single crop of any patch: give fewer channels "
+                    "or, with space#overrides, smaller patches."
                 )
             if crops == 1:
                 engine.state.out_of_memory = True

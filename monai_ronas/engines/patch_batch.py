@@ -68,6 +68,11 @@ class PatchBatch(PrepareBatch):
             self._known[architecture] = next(fitting, 1)
         return self._known[architecture]
 
+    def lower_limit(self, memory_gb: float) -> None:
+        """Let batches need no more than ``memory_gb`` GiB, such as was learnt before an interruption."""
+        self.resources.memory_gb = min(memory_gb, self.resources.memory_gb or memory_gb)
+        self._known.clear()
+
     def learn_limit(self, architecture: Architecture, *, crops: int) -> None:
         """Take note that a batch of an architecture was too large for the memory."""
         self.resources.learn_limit(architecture, crops=crops)

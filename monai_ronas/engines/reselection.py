@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture, RonasSpace
-from monai_ronas.utils import SearchResult
+from monai_ronas.utils import ChildScore, SearchResult
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +24,25 @@ class Reselection:
 
     Args:
         scorer: scores with the shared weights.
-        space: the architectures that fit.
+        space: the architectures.
         resources: costs and the limit.
+        objective: what is maximised of a score, as in :class:`~monai_ronas.engines.ControllerTrainer`.
         number: how many architectures of the history are scored.
     """
 
     def __init__(
-        self, scorer: ChildScorer, space: RonasSpace, resources: ResourceEstimator, *, number: int = 8
+        self,
+        scorer: ChildScorer,
+        space: RonasSpace,
+        resources: ResourceEstimator,
+        *,
+        objective: Callable[[ChildScore, Architecture], float] | None = None,
+        number: int = 8,
     ) -> None:
         self.scorer = scorer
         self.space = space
         self.resources = resources
+        self.objective = objective
         self.number = number
         self.result: SearchResult | None = None
 
@@ -62,11 +70,16 @@ class Reselection:
         return fitting
 
     def fitted(self, architecture: Architecture) -> Architecture | None:
-        """The architecture with the largest patch with which it fits; the patch is not part of what is computed."""
+        """The architecture with the largest patch that it segments, as a window, within the memory."""
         for patched in self.space.with_every_patch(architecture):
-            if self.space.is_feasible(patched):
+            if self.resources.window_fits(patched):
                 return patched
         return None
+
+    def _worth(self, score: ChildScore, architecture: Architecture) -> float:
+        if score.status != "ok":
+            return float("-inf")
+        return score.reward if self.objective is None else self.objective(score, architecture)
 
     def run(self, history: Sequence[Mapping[str, Any]], chosen: Architecture, *, steps: int) -> SearchResult:
         """Choose; the result is kept in :attr:`result` as well.
@@ -75,11 +88,16 @@ class Reselection:
             history: the lines of ``history.jsonl``.
             chosen: what the search has chosen.
             steps: training steps that the search has made.
+
+        Raises:
+            ValueError: when nothing fits.
         """
         self.scorer.sampler.choose_all()
         origins = self.candidates(history, chosen)
         scores = {a: self.scorer.score(a) for a in origins}
-        best = max(scores, key=lambda a: scores[a].reward if scores[a].status == "ok" else float("-inf"))
+        if not any(score.status == "ok" for score in scores.values()):
+            raise ValueError("no architecture of the history fits into memory_budget_gb and can be scored: give more.")
+        best = max(scores, key=lambda a: self._worth(scores[a], a))
         logger.info("of %d architectures within the budget: %s %s", len(scores), origins[best], best.id)
         self.scorer.network.select(best)
         rows = [

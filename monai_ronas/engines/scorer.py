@@ -95,6 +95,7 @@ class ChildScorer:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            self.evaluator._internal_run_generator = None  # Ignite would end the next run where this one broke off
             logger.warning("out of memory while %s was scored", architecture.id)
             nothing = (math.nan,) * len(self.sampler)
             return ChildScore(math.nan, nothing, time.perf_counter() - start, memory_mb(device), status="oom")

@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
+from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
@@ -88,7 +89,9 @@ class SliceTrainer:
 
     def state_dict(self) -> dict[str, object]:
         """Weights, optimiser and counters, as tensors and plain types."""
+        batches = self.trainer.prepare_batch
         return {
+            "memory_gb": batches.resources.memory_gb if isinstance(batches, PatchBatch) else None,
             "network": self.network.state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
             "iteration": self.trainer.state.iteration,
@@ -102,6 +105,9 @@ class SliceTrainer:
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]
+        batches = self.trainer.prepare_batch
+        if isinstance(batches, PatchBatch) and state["memory_gb"] is not None:
+            batches.lower_limit(state["memory_gb"])
         generator = getattr(self.trainer.prepare_batch, "generator", None)
         if generator is not None:
             generator.set_state(state["generator"])

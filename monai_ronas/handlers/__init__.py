@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.handlers.checkpoint import SearchCheckpoint
 from monai_ronas.handlers.child_training import ChildTraining
+from monai_ronas.handlers.collapse import CollapseWarning
+from monai_ronas.handlers.finite_steps import FiniteSteps
 from monai_ronas.handlers.history import HistoryWriter, read_history
 from monai_ronas.handlers.progress import SearchProgress, TrainingProgress
 from monai_ronas.handlers.search_budget import SearchBudget
@@ -8,6 +10,8 @@ from monai_ronas.handlers.warm_up import WarmUp
 
 __all__ = [
     "ChildTraining",
+    "CollapseWarning",
+    "FiniteSteps",
     "HistoryWriter",
     "SearchBudget",
     "SearchCheckpoint",

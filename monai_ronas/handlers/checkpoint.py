@@ -81,6 +81,7 @@ class SearchCheckpoint:
             "network": self.slices.network.state_dict(),
             "architecture": result.architecture.to_json(),
             "steps": result.steps,
+            "seconds": self.budget.elapsed(),
         }
         write_atomically(self.directory / _FINAL, lambda file: torch.save(final, file))
 
@@ -89,14 +90,14 @@ class SearchCheckpoint:
         text = self._settings(engine)
         write_atomically(self.directory / _FINISHED, lambda file: file.write(text.encode()))
 
-    def load_final(self, *, may_differ: Sequence[str] = ("memory_budget_gb",)) -> tuple[Architecture, int]:
+    def load_final(self, *, may_differ: Sequence[str] = ("memory_budget_gb",)) -> tuple[Architecture, int, float]:
         """Load the weights that a finished search has left.
 
         Args:
             may_differ: parts of the identity that need not be those of the search.
 
         Returns:
-            the architecture that the search chose, and its training steps.
+            the architecture that the search chose, its training steps, and the seconds that the search took.
 
         Raises:
             ValueError: when the search has not finished or was another one.
@@ -107,7 +108,7 @@ class SearchCheckpoint:
         state = torch.load(path, map_location="cpu", weights_only=True)
         self._compare(state["identity"], may_differ)
         self.slices.network.load_state_dict(state["network"])
-        return Architecture.from_json(state["architecture"]), int(state["steps"])
+        return Architecture.from_json(state["architecture"]), int(state["steps"]), float(state["seconds"])
 
     def _compare(self, identity: dict[str, Any], may_differ: Sequence[str] = ()) -> None:
         changed = sorted(k for k, v in self.identity.items() if identity.get(k) != v and k not in may_differ)

@@ -50,7 +50,9 @@ class ChildTraining:
                 break
             before = engine.scorer.score(child).reward if self.measure else math.nan
             self.slices.run(lambda c=child: c)  # type: ignore[misc]
-            after = engine.scorer.score(child).reward if self.measure else math.nan
             too_large = getattr(self.slices.trainer.state, "out_of_memory", False)
-            gains.append(math.nan if too_large else after - before)
+            if too_large:
+                engine.state.out_of_memory.add(child)
+            after = engine.scorer.score(child).reward if self.measure and not too_large else math.nan
+            gains.append(after - before)
         engine.state.training_gain = gains if self.measure else None

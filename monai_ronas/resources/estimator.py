@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai_ronas.space import RonasSpace
+from monai.networks.layers.utils import get_act_layer
+
+from monai_ronas.space import RonasSpace, total_stride
 
 _SINGLE, _HALF, _INDEX = 4, 2, 8  # bytes of float32, of bfloat16 and of an index of max pooling
 _GIB = 2**30
@@ -37,6 +40,7 @@ class ResourceEstimator:
         out_channels: channels of the prediction.
         amp: training and scoring run in bfloat16 under autocast.
         memory_gb: memory in GiB that training and scoring may need, or None for no limit.
+        volume: shape of the largest volume that is scored. Default: the shape of the space.
 
     Example:
         >>> space = RonasSpace((32, 32, 32))
@@ -56,6 +60,7 @@ class ResourceEstimator:
         out_channels: int,
         amp: bool = False,
         memory_gb: float | None = None,
+        volume: Sequence[int] | None = None,
     ) -> None:
         self.space = space
         self.channels = tuple(channels)
@@ -63,13 +68,16 @@ class ResourceEstimator:
         self.out_channels = out_channels
         self.amp = amp
         self.memory_gb = memory_gb
+        self.volume = tuple(space.shape if volume is None else volume)
         self._kernel = 3 ** len(space.shape)
         everything = [(i, j) for i in range(1, len(self.channels)) for j in range(1, i + 1)]
         self._shared = self._parameters(everything, heads=len(self.channels) - 1)
 
     def _maps(self, architecture: Mapping[str, Any], size: Sequence[int] | None) -> _Maps:
         chosen = self.space.network_kwargs(architecture)
-        current = [float(s) for s in (self.space.patch(architecture) if size is None else size)]
+        size = self.space.patch(architecture) if size is None else size
+        divisor = total_stride(chosen["strides"], len(size))
+        current = [float(-(-s // d) * d) for s, d in zip(size, divisor, strict=True)]  # as the inferer pads it
         voxels = math.prod(current)
         counts = []
         for stride in chosen["strides"]:
@@ -152,17 +160,18 @@ class ResourceEstimator:
         """
         maps = self._maps(architecture, None)
         value = _HALF if self.amp else _SINGLE
+        kept = 2 if _in_place(architecture["activation"]) else 3  # maps of a convolution, its normalisation, activation
         saved = maps.voxels * (self.in_channels + 1) * _SINGLE
         saved += maps.voxels * self.in_channels * _HALF if self.amp else 0
         before = self.in_channels
         for stride, width, count in zip(maps.strides, self.channels, maps.counts, strict=True):
             saved += count * before * (value + _INDEX) if max(stride) > 1 else 0
-            saved += 4 * count * width * value
+            saved += 2 * kept * count * width * value
             before = width
         levels = 0
         for level in range(1, len(self.channels)):
             width, count = self.channels[level - 1], maps.counts[level - 1]
-            saved += 5 * count * width * value
+            saved += (2 * kept + 1) * count * width * value
             saved += sum(count * c * (value + _INDEX) for c in self._joined(maps, level) if c != width)
             levels += count
         logits = levels * self.out_channels * _SINGLE
@@ -208,15 +217,45 @@ class ResourceEstimator:
         """The space without the architectures that do not fit with a single crop; it follows a limit learnt later.
 
         Raises:
-            ValueError: when nothing fits, with the smallest memory that something needs.
+            ValueError: when nothing, or not the base network, can be trained, or the largest volume cannot be scored,
+                with the smallest memory that would do.
         """
-        least = _MARGIN * self.training_bytes(self.space.cheapest, crops=1) / _GIB
-        if self.memory_gb is not None and least > self.memory_gb:
-            raise ValueError(
-                f"memory_budget_gb {self.memory_gb} is too little: the smallest network of the space needs {least:.3g} "
-                "GB; give more memory, fewer channels or smaller patches."
-            )
+        if self.memory_gb is not None:
+            bases = self.space.with_every_patch(self.space.base)
+            needs = {
+                "the smallest network of the space": self.training_bytes(self.space.cheapest, crops=1),
+                "the base network": min(self.training_bytes(a, crops=1) for a in bases if self.space.is_feasible(a)),
+                "scoring the largest volume": self.scoring_bytes(),
+            }
+            for what, need in needs.items():
+                least = math.ceil(1000 * _MARGIN * need / _GIB) / 1000
+                if least > self.memory_gb:
+                    raise ValueError(
+                        f"memory_budget_gb {self.memory_gb} is too little: {what} needs {least:g} GB; give more "
+                        "memory, fewer channels or smaller patches."
+                    )
         return self.space.restrict(self.fits)
+
+    def scoring_bytes(self) -> int:
+        """What scoring the largest volume needs, in one shot or in windows, whichever is less, beside the supernet.
+
+        Windows of the base network's patch are summed up in a volume for each class, with their weights.
+        """
+        sums = math.prod(self.volume) * (self.in_channels + self.out_channels + 1) * _SINGLE
+        windows = sums + self.inference_bytes(self.space.largest, self.space.patch(self.space.base))
+        return min(windows, self.inference_bytes(self.space.largest, self.volume)) + 3 * _SINGLE * self._shared
+
+    def window_fits(self, architecture: Mapping[str, Any]) -> bool:
+        """Whether the derived network segments a window of its patch within the memory."""
+        return (
+            self.memory_gb is None
+            or _MARGIN
+            * (self.inference_bytes(architecture, self.space.patch(architecture)) + self._weights(architecture))
+            <= self.memory_gb * _GIB
+        )
+
+    def _weights(self, architecture: Mapping[str, Any]) -> int:
+        return _SINGLE * self.parameters(architecture)
 
     def one_shot_voxels(self, memory_gb: float) -> int:
         """Voxels of the largest volume that every architecture segments in one shot, beside the supernet's own memory.
@@ -227,3 +266,9 @@ class ResourceEstimator:
         size = self.space.shape
         free = max(memory_gb * _GIB / _MARGIN - 3 * _SINGLE * self._shared, 0.0)
         return int(free * math.prod(size) / self.inference_bytes(self.space.largest, size))
+
+
+@functools.cache
+def _in_place(activation: str) -> bool:
+    """Whether an activation writes its output over its input, as the blocks let it where it can."""
+    return hasattr(get_act_layer(activation), "inplace")

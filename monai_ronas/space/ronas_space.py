@@ -143,10 +143,27 @@ class RonasSpace(SearchSpace):
                 f"the base network {base} is not feasible with any patch: give dilation 1, larger patches or more "
                 "memory."
             )
-        self.base = feasible[0]
-        self.largest = self._first(
-            lambda d: sorted(d.options, key=lambda o: (-_demand(d.name, o), o != self.base[d.name]))
+        self._base = feasible[0]
+        self._largest = self._first(
+            lambda d: sorted(d.options, key=lambda o: (-_demand(d.name, o), o != self._base[d.name]))
         )
+
+    def _renew(self) -> None:
+        """A limit that was learnt later may forbid the base network's patch, or the largest network."""
+        if self._fits is not None and not all(self.is_feasible(a) for a in (self._base, self._largest)):
+            self._prepare()
+
+    @property
+    def base(self) -> Architecture:
+        """The base network, with the largest patch with which it is feasible."""
+        self._renew()
+        return self._base
+
+    @property
+    def largest(self) -> Architecture:
+        """The first of the largest options, decided in turn, that are feasible together."""
+        self._renew()
+        return self._largest
 
     def _first(self, ordered: Callable[[Decision], Sequence[Any]]) -> Architecture:
         """Decide everything in turn for the first feasible option in an order."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget
+from monai_ronas.utils.errors import TrainingError
 from monai_ronas.utils.files import write_atomically
 from monai_ronas.utils.memory import is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
@@ -10,6 +11,7 @@ __all__ = [
     "ChildScore",
     "SearchResult",
     "TimeBudget",
+    "TrainingError",
     "has_fast_bfloat16",
     "is_out_of_memory",
     "keep_freed_memory",

@@ -24,7 +24,7 @@ class TimeBudget:
         ValueError: when ``minutes`` is not positive.
     """
 
-    def __init__(self, minutes: float | None = None, *, reserve: float = 6.0) -> None:
+    def __init__(self, minutes: float | None = None, *, reserve: float = 8.0) -> None:
         if minutes is not None and minutes <= 0:
             raise ValueError(f"time_budget_minutes must be positive or null, got {minutes}.")
         self.seconds = None if minutes is None else 60.0 * minutes

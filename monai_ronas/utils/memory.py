@@ -26,4 +26,5 @@ def usable_memory_gb(device: str | torch.device) -> float:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is short, on a CUDA device or on the CPU."""
     kinds = (torch.cuda.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
+    words = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")  # torch, CUDA, cuDNN and cuBLAS
+    return isinstance(error, kinds) or any(word in str(error) for word in words)

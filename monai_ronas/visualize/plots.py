@@ -91,11 +91,11 @@ def pareto_children(history: Sequence[Mapping[str, Any]], key: str) -> list[dict
         key: the cost's key in a line.
 
     Returns:
-        dictionaries with ``episode``, ``child``, ``id``, ``reward``, ``above_mean`` and the cost.
+        dictionaries with ``episode``, ``child``, ``id``, ``architecture``, ``reward``, ``above_mean`` and the cost.
     """
     children = _against(history, key)
     front = [children[i] for i in pareto_front([(cost, above) for cost, above, _ in children])]
-    kept = ("episode", "child", "id", "reward", key)
+    kept = ("episode", "child", "id", "architecture", "reward", key)
     return [{**{k: line[k] for k in kept}, "above_mean": round(above, 6)} for _, above, line in front]
 
 

@@ -38,9 +38,9 @@ def result_of(architecture):
 def test_exported_files_give_the_supernets_output_bit_for_bit(study, tmp_path, seed):
     supernet = supernet_of(study)
     architecture = supernet.space.sample(random.Random(seed))
-    bundle = BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6).run(
-        result_of(architecture), seconds=1.0
-    )
+    bundle = BundleExporter(
+        tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False
+    ).run(result_of(architecture), seconds=1.0)
     config = json.loads((bundle / "configs" / "inference.json").read_text())["network_def"]
     assert config.pop("_target_") == "monai_ronas.networks.nets.RonasUNet"
     derived = RonasUNet(**config).eval()
@@ -65,7 +65,7 @@ def test_an_export_that_is_not_the_supernets_leaves_nothing_behind(study, tmp_pa
         return network
 
     monkeypatch.setattr(RonasSuperNet, "derive", wrong)
-    exporter = BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6)
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False)
     with pytest.raises(RuntimeError, match="does not give the output"):
         exporter.run(result_of(supernet.space.base), seconds=1.0)
     assert list(tmp_path.iterdir()) == []
@@ -73,14 +73,14 @@ def test_an_export_that_is_not_the_supernets_leaves_nothing_behind(study, tmp_pa
 
 def test_an_older_bundle_is_replaced_and_other_files_in_its_folder_stay(study, tmp_path):
     supernet = supernet_of(study)
-    BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6).run(
+    BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False).run(
         result_of(supernet.space.base), seconds=1.0
     )
     (tmp_path / "bundle" / "notes.txt").write_text("mine")
     (tmp_path / "bundle" / "configs" / "old.json").write_text("{}")
     with torch.no_grad():
         supernet.heads[0].weight.zero_()
-    BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6).run(
+    BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False).run(
         result_of(supernet.space.largest), seconds=1.0
     )
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
@@ -96,7 +96,7 @@ def test_a_bundle_whose_configuration_does_not_work_is_not_left_behind(study, tm
     monkeypatch.setattr(export, f"{name}_config", lambda facts: {**config(facts), **change})
     supernet = supernet_of(study)
     with pytest.raises(Exception, match=r"."):
-        BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6).run(
+        BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False).run(
             result_of(supernet.space.base), seconds=1.0
         )
     assert list(tmp_path.iterdir()) == []
@@ -105,9 +105,9 @@ def test_a_bundle_whose_configuration_does_not_work_is_not_left_behind(study, tm
 @pytest.mark.parametrize(("voxels", "mode"), [(10**6, "in one shot"), (1000, "in windows of {}")])
 def test_the_readme_says_how_volumes_are_segmented(study, tmp_path, voxels, mode):
     supernet = supernet_of(study)
-    bundle = BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=voxels).run(
-        result_of(supernet.space.base), seconds=1.0
-    )
+    bundle = BundleExporter(
+        tmp_path / "bundle", study, supernet, one_shot_voxels=voxels, crops=lambda a: 3, amp=False
+    ).run(result_of(supernet.space.base), seconds=1.0)
     text = (bundle / "docs" / "README.md").read_text()
     window = "x".join(str(n) for n in supernet.space.patch(supernet.space.base))
     assert f"is segmented {mode.format(window)}" in text

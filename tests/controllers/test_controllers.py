@@ -130,13 +130,18 @@ def test_unknown_strategy(space):
         make_controller("genetic", space)
 
 
-def test_what_was_sampled_stays_possible_when_a_mask_has_changed():
+def test_log_probabilities_are_those_of_the_sampling_when_a_limit_was_learnt_since():
     space = RonasSpace((48, 48, 48))
-    limits: list = []
-    limited = space.restrict(lambda a: a not in limits)
+    ceiling = [math.inf]
+    limited = space.restrict(lambda a: math.prod(space.patch(a)) <= ceiling[0])
     policy = LSTMController(limited)
-    indices = policy.sample(4, torch.Generator().manual_seed(0))
-    limits.extend(limited.decode(row) for row in indices.tolist())
-    log_prob, entropy = policy.evaluate(indices)
-    assert log_prob.isfinite().all()
-    assert entropy.isfinite().all()
+    indices = policy.sample(6, torch.Generator().manual_seed(0))
+    masks = policy.masks(indices)
+    before = policy.evaluate(indices)
+    ceiling[0] = math.prod(space.patch(space.cheapest))
+    assert any(not limited.is_feasible(limited.decode(row)) for row in indices.tolist())
+    with pytest.raises(ValueError, match="no option of decision"):
+        policy.evaluate(indices)
+    after = policy.evaluate(indices, masks)
+    assert torch.equal(after[0], before[0])
+    assert torch.equal(after[1], before[1])

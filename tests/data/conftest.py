@@ -44,7 +44,8 @@ class DatasetMaker:
     ) -> None:
         affine = np.eye(4) if affine is None else affine
         if image is None:
-            image = np.random.default_rng(0).uniform(1, 2, (9, 8, 7)).astype(np.float32)
+            rng = np.random.default_rng(1000 + len(self.content["training"]))
+            image = rng.uniform(1, 2, (9, 8, 7)).astype(np.float32)
         if label is None:
             label = np.zeros(image.shape[:3], dtype=np.uint8)
             label[2:5, 2:5, 2:5] = 1

@@ -8,6 +8,7 @@ import torch
 from ignite.engine import Events
 
 from monai_ronas.engines import GuardedStep
+from monai_ronas.utils import TrainingError
 from tests.toys import toy_slices
 
 
@@ -64,11 +65,33 @@ def test_what_does_not_fit_at_all_moves_no_weight_and_is_not_sampled_again():
     assert len(seen) == 3
 
 
-def test_a_base_network_that_does_not_fit_is_said():
-    base = toy_slices().network.space.base
-    slices, _ = guarded({base.id: 0})
-    with pytest.raises(MemoryError, match="the base network does not fit"):
-        slices.run(lambda: base)
+def test_a_base_network_that_does_not_fit_goes_on_with_a_smaller_patch():
+    first = toy_slices().network.space.base
+    slices, seen = guarded({first.id: 0})
+    limited = slices.trainer.prepare_batch.resources.limited_space()
+    trained = []
+    slices.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda: trained.append(slices.network.space.patch(slices.network.architecture))
+    )
+    slices.run(lambda: limited.base)
+    assert trained[0] == limited.patch(first)
+    assert trained[1] == trained[2] == limited.patch(limited.base) < trained[0]
+    assert len(seen) == 2
+    assert {k: v for k, v in limited.base.items() if "patch" not in k} == {
+        k: v for k, v in first.items() if "patch" not in k
+    }
+
+
+def test_a_base_network_that_does_not_fit_with_any_patch_is_said():
+    slices, _ = guarded({})
+
+    def fail(module, inputs):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    slices.network.register_forward_pre_hook(fail)
+    limited = slices.trainer.prepare_batch.resources.limited_space()
+    with pytest.raises(TrainingError, match="the base network does not fit .* of any patch"):
+        slices.run(lambda: limited.base)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():

@@ -110,4 +110,13 @@ def test_want_of_memory_is_recorded_and_no_reward(scorer):
     assert math.isnan(score.reward)
     assert len(score.per_case) == 2
     hook.remove()
-    assert scorer.score(base).per_case == before.per_case
+    passes = []
+    scorer.network.register_forward_hook(lambda *args: passes.append(1))
+    with torch.no_grad():
+        for weight in scorer.network.heads[0].parameters():
+            weight.neg_()
+    scorer.sampler.choose(2)
+    after = scorer.score(base)
+    assert len(passes) == 2
+    assert after.status == "ok"
+    assert after.per_case != before.per_case

@@ -98,7 +98,9 @@ def test_the_last_weights_come_back(make_engine, tmp_path):
     finish(checkpoint, engine, slices)
     expected = {k: v.clone() for k, v in slices.network.state_dict().items()}
     _, other, checkpoint = search(make_engine, tmp_path, 1, identity={**IDENTITY, "memory_budget_gb": 4}, seed=5)
-    assert checkpoint.load_final() == (other.network.space.largest, 7)
+    chosen, steps, seconds = checkpoint.load_final()
+    assert (chosen, steps) == (other.network.space.largest, 7)
+    assert 0 < seconds < 3600
     assert all(torch.equal(expected[k], v) for k, v in other.network.state_dict().items())
     _, _, checkpoint = search(make_engine, tmp_path, 1, identity={**IDENTITY, "seed": 4})
     with pytest.raises(ValueError, match="another seed"):

@@ -213,3 +213,25 @@ def test_inferer_pads_a_tiny_volume_to_two_voxels_at_the_deepest_stage():
     prediction = PadToStrideInferer()(torch.randn(1, 1, 3, 4, 2), net)
     assert prediction.shape == (1, 2, 3, 4, 2)
     assert prediction.isfinite().all()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_supernet_derives_whatever_a_restricted_space_samples(share):
+    space = RonasSpace((64, 64, 64))
+    costs = ResourceEstimator(space, channels=(4, 6, 8, 10), in_channels=1, out_channels=2)
+    least, most = (costs.training_bytes(a, crops=1) for a in (space.cheapest, space.largest))
+    limited = space.restrict(lambda a: costs.training_bytes(a, crops=1) <= least + share * (most - least))
+    network = RonasSuperNet(limited, 1, 2, channels=(4, 6, 8, 10))
+    whole = RonasSuperNet(space, 1, 2, channels=(4, 6, 8, 10))
+    assert network.state_dict().keys() == whole.state_dict().keys()
+    for seed in range(20):
+        child = limited.sample(random.Random(seed))
+        network.select(child)
+        assert network.derive(child).state_dict().keys() <= network.state_dict().keys()
+
+
+def test_a_supernet_refuses_a_skip_that_it_has_not():
+    space = RonasSpace((32, 32, 32), overrides={"skip_2_1": [False]})
+    network = RonasSuperNet(space, 1, 2, channels=(4, 6, 8, 10))
+    with pytest.raises(ValueError, match=r"offers no skips \[\(2, 1\)\]"):
+        network.select({**space.base, "skip_2_1": True})

@@ -12,7 +12,7 @@ from monai_ronas.networks.blocks.conv_block import SearchableConvBlock
 from monai_ronas.networks.blocks.stages import DecoderStage, EncoderStage
 from monai_ronas.networks.blocks.sum_skip import SumSkip
 from monai_ronas.networks.nets.ronas_unet import RonasUNet
-from monai_ronas.space import Architecture, RonasSpace, total_stride
+from monai_ronas.space import Architecture, RonasSpace, skip_points, total_stride
 
 
 class RonasSuperNet(RonasUNet):
@@ -39,10 +39,12 @@ class RonasSuperNet(RonasUNet):
 
     def __init__(self, space: RonasSpace, in_channels: int, out_channels: int, **kwargs: Any) -> None:
         own = {"in_channels": in_channels, "out_channels": out_channels, "channels": (16, 32, 64, 128), **kwargs}
-        super().__init__(len(space.shape), **{**own, **space.network_kwargs(space.largest)})
+        skips = [(i, j) for i, j in skip_points(space.stages) if True in space[f"skip_{i}_{j}"].options]
+        super().__init__(len(space.shape), **{**own, **space.network_kwargs(space.base), "skips": skips})
         for module in self.modules():
             if isinstance(module, SearchableConvBlock):
                 module.offer(space["activation"].options)
+        self._offered = set(skips)
         self.space = space
         self.kwargs = own
         self.select(space.base)
@@ -53,10 +55,17 @@ class RonasSuperNet(RonasUNet):
         return self.space.patch(self.architecture)
 
     def select(self, architecture: Mapping[str, Any]) -> None:
-        """Make the supernet compute the function of ``architecture``; nothing is allocated or rebuilt."""
+        """Make the supernet compute the function of ``architecture``; nothing is allocated or rebuilt.
+
+        Raises:
+            ValueError: when a choice is none of the space's options.
+        """
         chosen = self.space.network_kwargs(architecture)
         strides, act, joined = chosen["strides"], chosen["act"], set(chosen["skips"])
         dims = self.spatial_dims
+        missing = joined - self._offered
+        if missing:
+            raise ValueError(f"the space of this supernet offers no skips {sorted(missing)}.")
         for i, stage in enumerate(self.encoder):
             cast(EncoderStage, stage).select(stride=strides[i], dilation=chosen["dilations"][i], act=act)
         for level, module in zip(range(len(strides) - 1, 0, -1), self.decoder, strict=True):

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Searches that are killed, interrupted or run out of room, and go on."""
+
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from .conftest import FINAL_EPOCHS, ROOT, run_search, search_arguments, start_search
+from .test_search import timeless
+
+KILLS = 20
+SETTINGS = {"final_epochs": FINAL_EPOCHS}
+
+
+def same_end(output, finished):
+    """History and weights, to the last bit."""
+    assert timeless(output / "history.jsonl") == timeless(finished / "history.jsonl")
+    ends = [torch.load(f / "ronas_segmentation/models/model.pt", weights_only=True) for f in (output, finished)]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(ends[0][name], weight) for name, weight in ends[1].items())
+
+
+def test_killed_at_random_moments_the_search_comes_to_the_same_end(finished, small_phantom, tmp_path):
+    draw = random.Random(0)
+    begin = time.monotonic()
+    assert run_search(small_phantom, tmp_path / "timed", **SETTINGS).returncode == 0
+    length = time.monotonic() - begin
+    kills = number = 0
+    while kills < KILLS:
+        output, number = tmp_path / str(number), number + 1
+        ended = False
+        while not ended:
+            with start_search(small_phantom, output, **SETTINGS) as process:
+                try:
+                    process.wait(timeout=draw.uniform(0.2, 1.05) * length if kills < KILLS else None)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    kills += 1
+            ended = process.returncode >= 0
+        finished_before = process.returncode != 0  # killed behind its end, when all was written
+        assert not finished_before or (output / "checkpoints" / "finished.json").exists()
+        same_end(output, finished)
+
+
+def test_ctrl_c_ends_with_130_and_the_search_goes_on(finished, small_phantom, tmp_path):
+    with start_search(small_phantom, tmp_path, **SETTINGS) as process:
+        while not (tmp_path / "checkpoints" / "episode_00001.pt").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert run_search(small_phantom, tmp_path, **SETTINGS).returncode == 0
+    same_end(tmp_path, finished)
+
+
+def test_no_room_for_a_checkpoint_is_a_sentence_and_the_search_goes_on(finished, small_phantom, tmp_path):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    command = [sys.executable, "-m", "monai.bundle", *search_arguments(small_phantom, tmp_path, "search", SETTINGS)]
+    full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=small_files)
+    assert full.returncode == 1
+    last = full.stderr.strip().splitlines()[-1]
+    assert last.startswith("monai_ronas: File too large")
+    assert "run the same command again" in last
+    assert "Traceback" not in full.stderr
+    assert run_search(small_phantom, tmp_path, **SETTINGS).returncode == 0
+    same_end(tmp_path, finished)
+
+
+def test_a_second_search_in_the_same_folder_is_refused(small_phantom, tmp_path):
+    with start_search(small_phantom, tmp_path, **SETTINGS) as first:
+        while not (tmp_path / ".lock").exists():
+            assert first.poll() is None
+            time.sleep(0.05)
+        second = run_search(small_phantom, tmp_path, **SETTINGS)
+        first.kill()
+    assert second.returncode == 1
+    assert "another search is running in output_dir" in second.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("run_id", ["search", "verify"])
+def test_an_output_folder_that_cannot_be_written(small_phantom, tmp_path, run_id):
+    (tmp_path / "file").touch()
+    refused = run_search(small_phantom, tmp_path / "file" / "output", run_id=run_id)
+    assert refused.returncode == 1
+    assert refused.stderr.strip().splitlines()[-1].startswith("monai_ronas: Not a directory")
+    assert "Traceback" not in refused.stderr
