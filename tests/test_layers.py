@@ -13,7 +13,7 @@ LAYER = {
     **dict.fromkeys(("engines", "bundle", "visualize"), 2),
     "handlers": 3,
 }
-SIDEWAYS = {("utils", "space"), ("bundle", "visualize")}
+SIDEWAYS = {("utils", "space"), ("resources", "networks"), ("bundle", "visualize")}
 
 
 def imported(path):

@@ -77,6 +77,7 @@ def common(derived: Derived) -> dict[str, Any]:
             "amp": "@amp",
             "max_voxels": derived.one_shot_voxels,
             "roi_size": list(derived.patch),
+            "flips": False,
         },
         "checkpointloader": {
             "_target_": "CheckpointLoader",

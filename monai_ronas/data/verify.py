@@ -40,10 +40,10 @@ def verify_dataset(
 
     Faults: entries of the training list that name no file of the data set; unreadable or truncated files, a wrong
     number of dimensions, a single slice, a channel count that contradicts ``dataset.json``, NaN or infinite values, an
-    image of one constant value, an image that another case has as well, voxels of more than :data:`~monai_ronas.data.checked.SPACING_RANGE` times
-    the usual size or less than its fraction, different shapes or affines (more than :data:`AFFINE_TOLERANCE`) of image
-    and label, label values that are not declared or not whole numbers. Warnings: a label without foreground, axes
-    that are not at right angles.
+    image of one constant value, an image that another case has as well, voxels of another scale than the data set's
+    (``SPACING_RANGE``), different shapes or affines (more than :data:`AFFINE_TOLERANCE`) of image and label, label
+    values that are not declared or not whole numbers. Warnings: a label without foreground, axes that are not at right
+    angles.
 
     Args:
         dataset: the data set, as read by :func:`monai_ronas.data.read_msd`.
@@ -178,7 +178,8 @@ def _decode(path: Path, what: str) -> tuple[np.ndarray, np.ndarray]:
         kind = file.get_data_dtype().kind
         data = file.get_fdata(dtype=np.float32) if what == "image" and kind != "c" else np.asanyarray(file.dataobj)
     except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
-        raise _Fault(f"the {what} file '{path.name}' cannot be read ({type(error).__name__}: {error})") from error
+        words = " ".join(str(error).split())
+        raise _Fault(f"the {what} file '{path.name}' cannot be read ({type(error).__name__}: {words})") from error
     channels_last = data.ndim == 4 and (what == "image" or data.shape[3] == 1)
     if not (data.ndim == 3 or channels_last) or 0 in data.shape:
         expected = "(X, Y, Z) or (X, Y, Z, channels)" if what == "image" else "(X, Y, Z)"

@@ -52,8 +52,8 @@ class GuardedStep:
             space = batches.resources.space
             if not any(batches.resources.fits(a) for a in space.with_every_patch(space.base)):
                 raise TrainingError(
-                    "the base network does not fit into the memory with a single crop of any patch: give fewer channels "
-                    "or, with space#overrides, smaller patches."
+                    "the base network does not fit into the memory with a single crop of any patch: give fewer "
+                    "channels or, with space#overrides, smaller patches."
                 )
             if crops == 1:
                 engine.state.out_of_memory = True

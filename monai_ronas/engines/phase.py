@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from monai_ronas.utils import TimeBudget
@@ -24,17 +25,31 @@ class Phase:
         budget: the time budget; without a limit, ``steps`` rules.
         steps: length in steps.
         until: share of the budget at which the phase ends.
+        begun: :meth:`state_dict` of the same phase before an interruption.
     """
 
-    def __init__(self, name: str, slices: SliceTrainer, budget: TimeBudget, *, steps: int, until: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        slices: SliceTrainer,
+        budget: TimeBudget,
+        *,
+        steps: int,
+        until: float,
+        begun: Mapping[str, float] | None = None,
+    ) -> None:
         self.name = name
         self._slices = slices
         self._budget = budget
         self._steps = max(steps, 1)
-        self._first_step = slices.steps
-        self._begin = budget.elapsed()
+        self._first_step = slices.steps if begun is None else int(begun["first_step"])
+        self._begin = budget.elapsed() if begun is None else begun["begin"]
         self._end = budget.until(until)
         logger.info("%s: %s", name, f"{self._steps} steps" if self._end is None else f"until {self._end:.0f} s")
+
+    def state_dict(self) -> dict[str, float]:
+        """Where the phase began: step and second."""
+        return {"first_step": self._first_step, "begin": self._begin}
 
     @property
     def progress(self) -> float:

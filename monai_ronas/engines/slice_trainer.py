@@ -67,6 +67,7 @@ class SliceTrainer:
         *,
         phase: Phase | None = None,
         decay: bool = False,
+        between: Callable[[], None] | None = None,
     ) -> None:
         """Train on: one slice, or slices until the end of a phase (at least one).
 
@@ -74,6 +75,7 @@ class SliceTrainer:
             choose: called before every step for the architecture to train.
             phase: how long to train. Default: one slice.
             decay: let the learning rate fall to 0 over the phase, as a cosine.
+            between: called behind every slice but the last, such as for a checkpoint.
         """
         self._choose, self._decay, self.phase = choose, decay, phase
         done = False
@@ -81,6 +83,8 @@ class SliceTrainer:
             self.trainer.state.max_epochs = self.trainer.state.epoch + 1
             self.trainer.run()
             done = phase is None or phase.done()
+            if between is not None and not done:
+                between()
         self.phase = None
 
     def renew_optimizer(self) -> None:

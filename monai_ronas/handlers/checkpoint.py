@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,14 @@ from monai_ronas.utils import SearchResult, TimeBudget, write_atomically
 
 logger = logging.getLogger(__name__)
 _FINISHED, _FINAL = "finished.json", "final.pt"
+_PLACE = re.compile(r"episode_(\d+)(?:_step_(\d+))?\.pt")
 
 
 class SearchCheckpoint:
     """Write the state of a search after each episode, keep the two newest, and continue from the newest that is whole.
+
+    Warm-up and final training, the two long stretches without episodes, have themselves saved from time to time with
+    :meth:`save_within`, and find in :attr:`interrupted` where they were.
 
     Args:
         directory: where the checkpoints are.
@@ -32,6 +37,10 @@ class SearchCheckpoint:
         budget: the time spent so far is part of the state.
         identity: what must be the same for a search to be continued (space, data, seed), as plain types.
         resume: continue from a checkpoint where there is one.
+        every_seconds: time between two checkpoints within a stretch without episodes.
+
+    Attributes:
+        interrupted: by the name of the stretch, the state it gave to :meth:`save_within`; filled by :meth:`load`.
     """
 
     def __init__(
@@ -42,12 +51,16 @@ class SearchCheckpoint:
         *,
         identity: dict[str, Any],
         resume: bool = True,
+        every_seconds: float = 120.0,
     ) -> None:
         self.directory = Path(directory)
         self.slices = slices
         self.budget = budget
         self.identity = identity
         self.resume = resume
+        self.every_seconds = every_seconds
+        self.interrupted: dict[str, Any] = {}
+        self._saved = time.monotonic()
 
     def attach(self, engine: Engine) -> None:
         """Save after each episode of ``engine``."""
@@ -55,11 +68,26 @@ class SearchCheckpoint:
 
     def files(self) -> list[Path]:
         """Checkpoints, newest first."""
-        found = [p for p in self.directory.glob("episode_*.pt") if re.fullmatch(r"episode_\d+\.pt", p.name)]
-        return sorted(found, key=lambda p: int(p.stem.split("_")[1]), reverse=True)
+        found = [p for p in self.directory.glob("episode_*.pt") if _PLACE.fullmatch(p.name)]
+        return sorted(found, key=_place, reverse=True)
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoint of the episode just completed."""
+        self._write(f"episode_{engine.state.epoch:05d}.pt", engine, {})
+
+    def save_within(self, engine: Engine, stretch: str, state: dict[str, Any]) -> None:
+        """Write a checkpoint within a stretch of training between or behind the episodes, when it is time to.
+
+        Args:
+            engine: the search.
+            stretch: name of the stretch.
+            state: what it needs to go on beside weights, optimiser and random states, as plain types.
+        """
+        if time.monotonic() - self._saved >= self.every_seconds:
+            name = f"episode_{engine.state.epoch:05d}_step_{self.slices.steps:08d}.pt"
+            self._write(name, engine, {stretch: state})
+
+    def _write(self, name: str, engine: Engine, interrupted: dict[str, Any]) -> None:
         state = {
             "identity": self.identity,
             "engine": engine.state_dict(),
@@ -68,10 +96,17 @@ class SearchCheckpoint:
             "torch_rng": torch.get_rng_state(),
             "numpy_rng": _numpy_state(),
             "python_rng": list(random.getstate()[1]),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "interrupted": interrupted,
+            "limits": self._limits(engine),
         }
-        path = self.directory / f"episode_{engine.state.epoch:05d}.pt"
-        write_atomically(path, lambda file: torch.save(state, file))
-        for old in self.files()[2:]:
+        begin = time.monotonic()
+        write_atomically(self.directory / name, lambda file: torch.save(state, file))
+        self._saved = time.monotonic()
+        logger.info("checkpoint %s in %.2f s", name, self._saved - begin)
+        files = self.files()
+        episodes = [file for file in files if _place(file)[1] < 0]  # for a search that is given more of them
+        for old in set(files) - {*files[:2], *episodes[:2]}:
             old.unlink(missing_ok=True)
 
     def keep_final(self, result: SearchResult) -> None:
@@ -89,6 +124,9 @@ class SearchCheckpoint:
         """Note that the search has come to its end, bundle included."""
         text = self._settings(engine)
         write_atomically(self.directory / _FINISHED, lambda file: file.write(text.encode()))
+        for path in self.files():
+            if _place(path)[1] >= 0:
+                path.unlink()
 
     def load_final(self, *, may_differ: Sequence[str] = ("memory_budget_gb",)) -> tuple[Architecture, int, float]:
         """Load the weights that a finished search has left.
@@ -118,9 +156,11 @@ class SearchCheckpoint:
                 "output_dir, or resume=false to start over there."
             )
 
+    def _limits(self, engine: Engine) -> dict[str, Any]:
+        return {"episodes": engine.state.max_epochs, "seconds": self.budget.seconds}
+
     def _settings(self, engine: Engine) -> str:
-        limits = {"episodes": engine.state.max_epochs, "seconds": self.budget.seconds}
-        return json.dumps({"identity": self.identity, **limits})
+        return json.dumps({"identity": self.identity, **self._limits(engine)})
 
     def load(self, engine: Engine) -> bool:
         """Continue from the newest checkpoint that can be read.
@@ -131,6 +171,8 @@ class SearchCheckpoint:
         Raises:
             ValueError: when the checkpoint is of another search, or the same search has finished.
         """
+        for unfinished in self.directory.glob(".*"):  # of a process that was killed while writing
+            unfinished.unlink()
         if not self.resume:
             for path in (*self.files(), self.directory / _FINISHED, self.directory / _FINAL):
                 path.unlink(missing_ok=True)
@@ -148,6 +190,9 @@ class SearchCheckpoint:
                 logger.warning("checkpoint %s cannot be read (%s): trying the one before.", path.name, error)
                 continue
             self._compare(state["identity"])
+            if state["interrupted"] and state["engine"]["epoch"] and state["limits"] != self._limits(engine):
+                logger.info("%s is of a search with other limits: going on behind its last episode", path.name)
+                continue
             engine.load_state_dict(state["engine"])
             self.slices.load_state_dict(state["training"])
             self.budget.spent_before = state["elapsed"]
@@ -155,9 +200,19 @@ class SearchCheckpoint:
             name, keys, *rest = state["numpy_rng"]
             np.random.set_state((name, np.asarray(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - MONAI draws from it
             random.setstate((3, tuple(state["python_rng"]), None))
+            if torch.cuda.is_available() and len(state["cuda_rng"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(state["cuda_rng"])
+            self.interrupted = state["interrupted"]
             logger.info("resuming behind episode %d from %s", engine.state.epoch, path.name)
             return True
         return False
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Episode and step of a checkpoint; the step is -1 for that of an episode."""
+    match = _PLACE.fullmatch(path.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or -1)
 
 
 def _numpy_state() -> list[Any]:

@@ -7,7 +7,7 @@ import logging
 import math
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.engines import IterationEvents
 from monai.engines.trainer import SupervisedTrainer
 
@@ -42,7 +42,7 @@ class FiniteSteps:
         self._finite = 0
         self._copy: dict[str, torch.Tensor] = {}
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: SupervisedTrainer) -> None:
         """Watch the steps of ``engine``, a stock trainer."""
         engine.state.skipped_steps = 0
         engine.add_event_handler(Events.STARTED, self._first_copy)
@@ -58,7 +58,7 @@ class FiniteSteps:
     def __call__(self, engine: SupervisedTrainer) -> None:
         """Behind the backward pass: leave the step out where it is not finite."""
         norm = torch.nn.utils.clip_grad_norm_(engine.network.parameters(), math.inf)  # clips nothing, tells the norm
-        loss = float(engine.state.output["loss"])
+        loss = float(engine.state.output["loss"].detach())
         if math.isfinite(loss) and math.isfinite(float(norm)):
             self._in_a_row = 0
             self._finite += 1

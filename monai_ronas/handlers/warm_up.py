@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines import Phase, SliceTrainer
+from monai_ronas.handlers.checkpoint import SearchCheckpoint
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import TimeBudget
 
@@ -27,6 +28,7 @@ class WarmUp:
         until: share of the time budget at which the warm-up ends.
         base_share: share of the steps that the base network gets.
         seed: seed of the random architectures.
+        checkpoint: saves the warm-up now and then. Default: it starts over after an interruption.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class WarmUp:
         until: float = 0.2,
         base_share: float = 0.5,
         seed: int = 0,
+        checkpoint: SearchCheckpoint | None = None,
     ) -> None:
         self.slices = slices
         self.space = space
@@ -47,6 +50,7 @@ class WarmUp:
         self.until = until
         self.base_share = base_share
         self.generator = random.Random(seed)
+        self.checkpoint = checkpoint
 
     def attach(self, engine: Engine) -> None:
         """Run at the start of ``engine`` unless it resumes."""
@@ -56,14 +60,24 @@ class WarmUp:
         """Warm up."""
         if engine.state.epoch > 0:
             return
-        order = self.order()
-        phase = Phase("warm-up", self.slices, self.budget, steps=self.steps, until=self.until)
-        self.slices.run(lambda: next(order), phase=phase)
+        begun = None if self.checkpoint is None else self.checkpoint.interrupted.pop("warm-up", None)
+        if begun is not None:
+            self.generator.setstate((3, tuple(begun["generator"]), None))
+        order = self.order(begun=begun is not None)
+        phase = Phase("warm-up", self.slices, self.budget, steps=self.steps, until=self.until, begun=begun)
 
-    def order(self) -> Iterator[Architecture]:
-        """The architectures to train, one a step, without end."""
-        yield self.space.largest
-        yield self.space.base
+        def save() -> None:
+            if self.checkpoint is not None:
+                state = {**phase.state_dict(), "generator": list(self.generator.getstate()[1])}
+                self.checkpoint.save_within(engine, "warm-up", state)
+
+        self.slices.run(lambda: next(order), phase=phase, between=save)
+
+    def order(self, *, begun: bool = False) -> Iterator[Architecture]:
+        """The architectures to train, one a step, without end; those of a warm-up that has ``begun`` are random."""
+        if not begun:
+            yield self.space.largest
+            yield self.space.base
         while True:
             if self.generator.random() < self.base_share:
                 yield self.space.base

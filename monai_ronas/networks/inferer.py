@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ class PadToStrideInferer(Inferer):
         max_voxels: voxels of the largest volume for one shot. Default: no limit.
         roi_size: size of the window, a multiple of the divisor; the training patch is a good one. Default: the
             ``patch`` attribute of the network at each call.
+        flips: average the softmax probabilities over all flips of the spatial axes, ``2**axes`` runs; the prediction is
+            the logarithm of the mean.
 
     Raises:
         ValueError: when ``roi_size`` is no multiple of ``divisor``.
@@ -51,12 +54,14 @@ class PadToStrideInferer(Inferer):
         amp: bool = False,
         max_voxels: int | None = None,
         roi_size: Sequence[int] | None = None,
+        flips: bool = False,
     ) -> None:
         super().__init__()
         self.divisor = None if divisor is None else tuple(int(d) for d in divisor)
         self.amp = amp
         self.max_voxels = max_voxels
         self.roi_size = None if roi_size is None else tuple(int(r) for r in roi_size)
+        self.flips = flips
         if self.divisor and self.roi_size and any(r % d for r, d in zip(self.roi_size, self.divisor, strict=True)):
             raise ValueError(f"roi_size must be a multiple of {self.divisor} on each axis, got {self.roi_size}.")
 
@@ -68,6 +73,20 @@ class PadToStrideInferer(Inferer):
         Raises:
             ValueError: when the network returns several outputs and the input would have to be padded.
         """
+        if not self.flips:
+            return self._volume(inputs, network, *args, **kwargs)
+        axes = range(2, inputs.dim())
+        total: Any = 0.0
+        flips = [flip for number in range(len(axes) + 1) for flip in itertools.combinations(axes, number)]
+        for flip in flips:
+            prediction = cast(torch.Tensor, self._volume(inputs.flip(flip), network, *args, **kwargs))
+            total = total + prediction.softmax(dim=1).flip(flip)
+        return cast(torch.Tensor, torch.log(total / len(flips)))
+
+    def _volume(
+        self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """One run, in one shot or in windows."""
         roi_size = self.roi_size or getattr(network, "patch", None)
         voxels = math.prod(inputs.shape[2:])
         if self.max_voxels is None or voxels <= self.max_voxels:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai.networks.layers.utils import get_act_layer
+import torch
 
+from monai_ronas.networks.blocks import SearchableConvBlock
 from monai_ronas.space import RonasSpace, total_stride
 
 _SINGLE, _HALF, _INDEX = 4, 2, 8  # bytes of float32, of bfloat16 and of an index of max pooling
@@ -124,18 +125,20 @@ class ResourceEstimator:
             total += (width * self.out_channels + self.out_channels) if level <= heads else 0
         return total
 
-    def inference_bytes(self, architecture: Mapping[str, Any], size: Sequence[int]) -> int:
-        """Peak of the bytes of feature maps alive while one volume goes through the derived network in float32.
+    def inference_bytes(self, architecture: Mapping[str, Any], size: Sequence[int], *, amp: bool = False) -> int:
+        """Peak of the bytes of feature maps alive while one volume goes through the derived network.
 
         The volume and its prediction are included, the weights are not.
 
         Args:
             architecture: the architecture.
             size: spatial size of the volume.
+            amp: in bfloat16 under autocast instead of float32.
         """
         maps = self._maps(architecture, size)
-        kept = maps.voxels * self.in_channels
-        peak, before = 0, self.in_channels
+        value = _HALF if amp else _SINGLE
+        volume, prediction = maps.voxels * self.in_channels * _SINGLE, maps.voxels * self.out_channels
+        kept, peak, before = 0, maps.voxels * self.in_channels if amp else 0, self.in_channels
         for stride, width, count in zip(maps.strides, self.channels, maps.counts, strict=True):
             pooled = count * before if max(stride) > 1 else 0
             peak = max(peak, kept + max(pooled + 2 * count * width, 3 * count * width))
@@ -147,7 +150,8 @@ class ResourceEstimator:
             pooled = max((count * c for c in self._joined(maps, level) if c != width), default=0)
             peak = max(peak, kept + max(matched + own, 2 * own + pooled, 4 * own))
             kept += own
-        return _SINGLE * max(peak, kept + maps.voxels * self.out_channels)
+        end = value * (kept + prediction) + (_SINGLE * prediction if amp else 0)
+        return volume + max(value * peak, end)
 
     def training_bytes(self, architecture: Mapping[str, Any], *, crops: int) -> int:
         """Peak of the bytes alive in a training step on the supernet, with deep supervision, Dice loss and Adam.
@@ -160,7 +164,7 @@ class ResourceEstimator:
         """
         maps = self._maps(architecture, None)
         value = _HALF if self.amp else _SINGLE
-        kept = 2 if _in_place(architecture["activation"]) else 3  # maps of a convolution, its normalisation, activation
+        kept = _kept_maps(architecture["activation"])
         saved = maps.voxels * (self.in_channels + 1) * _SINGLE
         saved += maps.voxels * self.in_channels * _HALF if self.amp else 0
         before = self.in_channels
@@ -228,7 +232,7 @@ class ResourceEstimator:
                 "scoring the largest volume": self.scoring_bytes(),
             }
             for what, need in needs.items():
-                least = math.ceil(1000 * _MARGIN * need / _GIB) / 1000
+                least = math.ceil(1e6 * _MARGIN * need / _GIB) / 1e6
                 if least > self.memory_gb:
                     raise ValueError(
                         f"memory_budget_gb {self.memory_gb} is too little: {what} needs {least:g} GB; give more "
@@ -242,33 +246,42 @@ class ResourceEstimator:
         Windows of the base network's patch are summed up in a volume for each class, with their weights.
         """
         sums = math.prod(self.volume) * (self.in_channels + self.out_channels + 1) * _SINGLE
-        windows = sums + self.inference_bytes(self.space.largest, self.space.patch(self.space.base))
-        return min(windows, self.inference_bytes(self.space.largest, self.volume)) + 3 * _SINGLE * self._shared
+        window, whole = (
+            self.inference_bytes(self.space.largest, size, amp=self.amp)
+            for size in (self.space.patch(self.space.base), self.volume)
+        )
+        return min(sums + window, whole) + 3 * _SINGLE * self._shared
 
     def window_fits(self, architecture: Mapping[str, Any]) -> bool:
         """Whether the derived network segments a window of its patch within the memory."""
-        return (
-            self.memory_gb is None
-            or _MARGIN
-            * (self.inference_bytes(architecture, self.space.patch(architecture)) + self._weights(architecture))
-            <= self.memory_gb * _GIB
-        )
+        need = self.inference_bytes(architecture, self.space.patch(architecture))
+        need += _SINGLE * self.parameters(architecture)
+        return self.memory_gb is None or _MARGIN * need <= self.memory_gb * _GIB
 
-    def _weights(self, architecture: Mapping[str, Any]) -> int:
-        return _SINGLE * self.parameters(architecture)
-
-    def one_shot_voxels(self, memory_gb: float) -> int:
+    def one_shot_voxels(self, memory_gb: float, *, amp: bool = False) -> int:
         """Voxels of the largest volume that every architecture segments in one shot, beside the supernet's own memory.
 
         Args:
             memory_gb: memory in GiB.
+            amp: in bfloat16 under autocast instead of float32.
         """
         size = self.space.shape
         free = max(memory_gb * _GIB / _MARGIN - 3 * _SINGLE * self._shared, 0.0)
-        return int(free * math.prod(size) / self.inference_bytes(self.space.largest, size))
+        return int(free * math.prod(size) / self.inference_bytes(self.space.largest, size, amp=amp))
 
 
 @functools.cache
-def _in_place(activation: str) -> bool:
-    """Whether an activation writes its output over its input, as the blocks let it where it can."""
-    return hasattr(get_act_layer(activation), "inplace")
+def _kept_maps(activation: str) -> int:
+    """Maps that a convolution, its normalisation and an activation keep for the gradient, counted on a small block."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        block = SearchableConvBlock(3, 1, 2, act=activation)
+        kept: list[torch.Tensor] = []
+
+        def note(saved: torch.Tensor) -> torch.Tensor:
+            kept.append(saved)
+            return saved
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
+            output = block(torch.ones(1, 1, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d))
+    maps = [saved for saved in (*kept, output) if saved.numel() == output.numel()]
+    return len({saved.untyped_storage().data_ptr() for saved in maps})

@@ -39,7 +39,8 @@ def measured(costs: ResourceEstimator, space: RonasSpace, child: Architecture, d
     row: dict[str, Any] = {"training_gb": peak / _GIB, "step_seconds": (time.perf_counter() - begin) / 2}
     network = RonasSuperNet(space, 1, costs.out_channels, channels=costs.channels).to(device).eval()
     network.select(child)
-    inferer = PadToStrideInferer(amp=costs.amp, max_voxels=costs.one_shot_voxels(costs.memory_gb or 0))
+    limit = costs.one_shot_voxels(costs.memory_gb or 0, amp=costs.amp)
+    inferer = PadToStrideInferer(amp=costs.amp, max_voxels=limit, roi_size=space.patch(space.base))
     torch.cuda.reset_peak_memory_stats(device)
     begin = time.perf_counter()
     with torch.no_grad():
@@ -60,7 +61,13 @@ def main() -> None:
     given = parser.parse_args()
     whole = RonasSpace(SHAPE)
     costs = ResourceEstimator(
-        whole, channels=given.channels, in_channels=1, out_channels=2, amp=True, memory_gb=given.memory_gb
+        whole,
+        channels=given.channels,
+        in_channels=1,
+        out_channels=2,
+        amp=True,
+        memory_gb=given.memory_gb,
+        volume=DEEPEST,
     )
     space = costs.limited_space()
     draw = random.Random(0)
@@ -69,8 +76,9 @@ def main() -> None:
         "highest estimate of 1000 children, GB": max(
             costs.training_bytes(space.sample(draw), crops=1) / _GIB for _ in range(1000)
         ),
-        "voxels in one shot, share of the deepest volume": costs.one_shot_voxels(given.memory_gb)
+        "voxels in one shot, share of the deepest volume": costs.one_shot_voxels(given.memory_gb, amp=True)
         / (DEEPEST[0] * DEEPEST[1] * DEEPEST[2]),
+        "scoring the deepest volume, GB, estimated": costs.scoring_bytes() / _GIB,
     }
     for name, child in (("base", space.base), ("largest", space.largest)):
         report[f"{name} patch"] = space.patch(child)

@@ -47,13 +47,6 @@ def train(
     learning_rate: float,
 ) -> int:
     """Train ``network`` for ``minutes`` or ``steps``; returns the number of steps."""
-    shared = content("loss")
-
-    def loss(prediction: Any, label: torch.Tensor) -> torch.Tensor:
-        if isinstance(prediction, torch.Tensor) and prediction.dim() == label.dim() + 1:  # DynUNet stacks its levels
-            prediction = list(prediction.unbind(dim=1))
-        return shared(prediction, label)
-
     start = time.perf_counter()
     trainer = SupervisedTrainer(
         device=content("device"),
@@ -61,7 +54,7 @@ def train(
         train_data_loader=content("train#dataloader"),
         network=network,
         optimizer=torch.optim.AdamW(network.parameters(), lr=learning_rate),
-        loss_function=loss,
+        loss_function=content("loss"),
         prepare_batch=content("train#prepare_batch"),
         inferer=inferer,
         decollate=False,

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from monai.networks.nets import DynUNet, SegResNet, UNet
 from torch import nn
 
@@ -19,9 +20,18 @@ class Peer(NamedTuple):
     learning_rate: float = 1e-3
 
 
+class Levels(DynUNet):
+    """A DynUNet that returns its levels as a list in training, as the deeply supervised loss wants them."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """Map ``(B, C, H, W, D)`` to logits, in training those of all levels."""
+        outputs = super().forward(x)
+        return list(outputs.unbind(dim=1)) if self.training else outputs
+
+
 def dynunet(in_channels: int, out_channels: int, width: int = 16) -> DynUNet:
     """nnU-Net's plan for small volumes: four stages, 3x3x3 convolutions, deep supervision; its own width is 32."""
-    return DynUNet(
+    return Levels(
         spatial_dims=3,
         in_channels=in_channels,
         out_channels=out_channels,

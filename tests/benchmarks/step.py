@@ -36,7 +36,7 @@ class Trainee:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
             levels = self.network(image)
-        levels = levels.unbind(dim=1) if isinstance(levels, torch.Tensor) else levels
+        levels = [levels] if isinstance(levels, torch.Tensor) else levels
         self.loss([level.float() for level in levels], label).backward()
         self.optimizer.step()
         if self.device.type == "cuda":

@@ -28,19 +28,30 @@ def supernet_of(study):
     return RonasSuperNet(space, facts.in_channels, facts.out_channels, channels=(4, 6, 8, 10)).eval()
 
 
+FACTS = {"one_shot_voxels": 10**6, "crops": lambda a: 3, "amp": False}
+
+
 def result_of(architecture):
     row = {"architecture": architecture.to_dict(), "id": architecture.id, "reward": 0.5, "trial_reward": None}
     score = ChildScore(reward=0.5, per_case=(0.4, 0.6), seconds=1.0, peak_memory_mb=1.0)
     return SearchResult(architecture, score, candidates=[{"origin": "random", **row}], case_names=("a", "b"))
 
 
+def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):
+    supernet = supernet_of(study)
+    for amp, expected in ((False, False), (True, "$monai_ronas.utils.has_fast_bfloat16(@device)")):
+        bundle = BundleExporter(tmp_path / "bundle", study, supernet, **{**FACTS, "amp": amp}).run(
+            result_of(supernet.space.base), seconds=1.0
+        )
+        config = json.loads((bundle / "configs" / "train.json").read_text())
+        assert (config["batch_size"], config["amp"]) == (3, expected)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_exported_files_give_the_supernets_output_bit_for_bit(study, tmp_path, seed):
     supernet = supernet_of(study)
     architecture = supernet.space.sample(random.Random(seed))
-    bundle = BundleExporter(
-        tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False
-    ).run(result_of(architecture), seconds=1.0)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(architecture), seconds=1.0)
     config = json.loads((bundle / "configs" / "inference.json").read_text())["network_def"]
     assert config.pop("_target_") == "monai_ronas.networks.nets.RonasUNet"
     derived = RonasUNet(**config).eval()
@@ -65,7 +76,7 @@ def test_an_export_that_is_not_the_supernets_leaves_nothing_behind(study, tmp_pa
         return network
 
     monkeypatch.setattr(RonasSuperNet, "derive", wrong)
-    exporter = BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False)
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS)
     with pytest.raises(RuntimeError, match="does not give the output"):
         exporter.run(result_of(supernet.space.base), seconds=1.0)
     assert list(tmp_path.iterdir()) == []
@@ -73,16 +84,12 @@ def test_an_export_that_is_not_the_supernets_leaves_nothing_behind(study, tmp_pa
 
 def test_an_older_bundle_is_replaced_and_other_files_in_its_folder_stay(study, tmp_path):
     supernet = supernet_of(study)
-    BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False).run(
-        result_of(supernet.space.base), seconds=1.0
-    )
+    BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.base), seconds=1.0)
     (tmp_path / "bundle" / "notes.txt").write_text("mine")
     (tmp_path / "bundle" / "configs" / "old.json").write_text("{}")
     with torch.no_grad():
         supernet.heads[0].weight.zero_()
-    BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False).run(
-        result_of(supernet.space.largest), seconds=1.0
-    )
+    BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.largest), seconds=1.0)
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
     assert (tmp_path / "bundle" / "notes.txt").read_text() == "mine"
     assert not (tmp_path / "bundle" / "configs" / "old.json").exists()
@@ -96,18 +103,16 @@ def test_a_bundle_whose_configuration_does_not_work_is_not_left_behind(study, tm
     monkeypatch.setattr(export, f"{name}_config", lambda facts: {**config(facts), **change})
     supernet = supernet_of(study)
     with pytest.raises(Exception, match=r"."):
-        BundleExporter(tmp_path / "bundle", study, supernet, one_shot_voxels=10**6, crops=lambda a: 3, amp=False).run(
-            result_of(supernet.space.base), seconds=1.0
-        )
+        BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.base), seconds=1.0)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("voxels", "mode"), [(10**6, "in one shot"), (1000, "in windows of {}")])
 def test_the_readme_says_how_volumes_are_segmented(study, tmp_path, voxels, mode):
     supernet = supernet_of(study)
-    bundle = BundleExporter(
-        tmp_path / "bundle", study, supernet, one_shot_voxels=voxels, crops=lambda a: 3, amp=False
-    ).run(result_of(supernet.space.base), seconds=1.0)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **{**FACTS, "one_shot_voxels": voxels}).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
     text = (bundle / "docs" / "README.md").read_text()
     window = "x".join(str(n) for n in supernet.space.patch(supernet.space.base))
     assert f"is segmented {mode.format(window)}" in text

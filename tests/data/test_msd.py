@@ -62,10 +62,10 @@ def test_linked_files_are_inside(maker, tmp_path: Path):
         ({"training": [{"image": "a.nii"}]}, "image and label paths"),
         (
             {"training": [{"image": "./x/a.nii", "label": "./x/b.nii"}]},
-            r"a\.nii' and 1 more listed file\(s\) are missing",
+            r"has a fault in 'a': the image file './x/a\.nii' is missing",
         ),
-        ({"training": [{"image": "../a.nii", "label": "b.nii"}]}, "lists '../a.nii', outside"),
-        ({"training": [{"image": "/a.nii", "label": "b.nii"}]}, "lists '/a.nii', outside"),
+        ({"training": [{"image": "../a.nii", "label": "b.nii"}]}, "image '../a.nii' lies outside"),
+        ({"training": [{"image": "/a.nii", "label": "b.nii"}]}, "image '/a.nii' lies outside"),
         ({"training": [{"image": "a.mha", "label": "b.nii"}]}, "neither .nii nor .nii.gz"),
     ],
 )
@@ -81,7 +81,7 @@ def test_contradictions_are_one_sentence(maker, change, message):
 def test_duplicate_cases(maker):
     maker.add("a")
     maker.content["training"] *= 2
-    with pytest.raises(DatasetError, match="lists case 'a' more than once"):
+    with pytest.raises(DatasetError, match="fault in 'a': the case is listed more than once"):
         read_msd(maker.write())
 
 

@@ -47,10 +47,10 @@ def test_sound_phantom(phantom: Path):
         ({"image": np.zeros((9, 8, 7), np.float32), "label": labelled(1)}, "same value, 0, everywhere"),
         ({"image": image_with(np.nan)}, r"image holds 1 NaN or infinite"),
         ({"image": image_with(-np.inf)}, r"image holds 1 NaN or infinite"),
-        ({"image": np.stack([IMAGE, IMAGE], -1)}, r"2 channel\(s\) where dataset.json declares 1"),
+        ({"image": np.stack([IMAGE, IMAGE], -1)}, r"2 channel\(s\), or moments of time, where dataset.json declares 1"),
         ({"image": IMAGE[..., 0], "label": labelled(1)}, r"image has shape \(9, 8\)"),
         ({"image": IMAGE, "label": np.stack([labelled(1)] * 2, -1)}, r"label has shape \(9, 8, 7, 2\)"),
-        ({"image": IMAGE, "label": labelled(1)[:-1]}, r"image has shape \(9, 8, 7\) and the label \(8, 8, 7\)"),
+        ({"image": IMAGE, "label": labelled(1)[:-1]}, r"another grid .*: \(8, 8, 7\) voxels, the image \(9, 8, 7\)"),
         ({"label_affine": shifted(0.01)}, "differ by 0.01"),
         ({"image": IMAGE, "label": labelled(1, 3, 7)}, r"holds 3, 7, which .* \(declared: 0, 1\)"),
         ({"image": IMAGE, "label": labelled(1, -1, dtype=np.int16)}, "holds -1, which"),
@@ -82,7 +82,7 @@ def test_truncated_file(maker, suffix, kept):
 def test_all_faults_of_all_cases_in_one_report(maker, tmp_path: Path):
     maker.add("a", image=image_with(np.nan), label=labelled(1, 5), label_affine=shifted(1))
     maker.add("b", image=IMAGE, label=labelled())
-    maker.add("c", image=IMAGE, label=labelled(2))
+    maker.add("c", image=IMAGE + 1, label=labelled(2))
     report, stats = verify_dataset(read_msd(maker.write()))
     assert [fault["case"] for fault in report["faults"]] == ["a", "a", "a", "c"]
     assert report["warnings"] == [{"case": "b", "problem": "the label has no foreground voxel"}]

@@ -174,3 +174,36 @@ def test_the_controller_learns_from_the_objective_and_the_score_stays_the_reward
     options = engine.controller.space["b"].options
     assert engine.controller.probabilities()["b"][options.index(worst)] > 0.8
     assert set(scores) <= set(REWARD.values())
+
+
+def test_a_search_goes_on_behind_an_episode_that_was_cut_short():
+    first = make_engine(episodes=1)
+    first.add_event_handler(EpisodeEvents.CHILDREN_SAMPLED, lambda e: e.keep_children(3))
+    first.run()
+    assert first.state.iteration == 3
+    second = make_engine(episodes=3)
+    second.load_state_dict(first.state_dict())
+    scored = []
+    second.add_event_handler(EpisodeEvents.POLICY_UPDATED, lambda e: scored.append(len(e.state.rewards)))
+    second.run()
+    assert scored == [8, 8]
+
+
+def test_a_child_that_memory_did_not_suffice_for_is_not_scored():
+    engine = make_engine(episodes=1, children=6)
+    engine.scorer.cases = ["case"]
+    seen = []
+
+    def forbid(e):
+        e.state.out_of_memory.add(e.state.children[2])
+
+    engine.add_event_handler(EpisodeEvents.CHILDREN_SAMPLED, forbid)
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: seen.append((e.state.architecture, e.state.score.status))
+    )
+    engine.run()
+    lost = engine.state.children[2]
+    assert [status for _, status in seen] == ["oom" if child == lost else "ok" for child, _ in seen]
+    assert math.isnan(engine.state.rewards[2])
+    assert math.isfinite(engine.state.metrics["reward"])
+    assert engine.advantages()[2].abs().sum() == 0

@@ -12,9 +12,9 @@ from monai_ronas.utils import TrainingError
 from tests.toys import toy_slices
 
 
-def guarded(most_crops):
+def guarded(most_crops, slice_steps=3):
     """Slices whose network has memory for so many crops of an architecture, by its id; other architectures all."""
-    slices = toy_slices(slice_steps=3, iteration_update=GuardedStep())
+    slices = toy_slices(slice_steps=slice_steps, iteration_update=GuardedStep())
     network = slices.network
 
     def check(module, inputs):
@@ -83,14 +83,14 @@ def test_a_base_network_that_does_not_fit_goes_on_with_a_smaller_patch():
 
 
 def test_a_base_network_that_does_not_fit_with_any_patch_is_said():
-    slices, _ = guarded({})
+    slices, _ = guarded({}, slice_steps=100)
 
     def fail(module, inputs):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     slices.network.register_forward_pre_hook(fail)
     limited = slices.trainer.prepare_batch.resources.limited_space()
-    with pytest.raises(TrainingError, match="the base network does not fit .* of any patch"):
+    with pytest.raises(TrainingError, match=r"the base network does not fit .* of any patch"):
         slices.run(lambda: limited.base)
 
 

@@ -13,6 +13,7 @@ class StepScorer:
     def __init__(self, slices):
         self.slices = slices
         self.sampler = EpisodeSampler(2, per_episode=1)
+        self.case_names = ("case0", "case1")
         self.fail = False
 
     @property

@@ -4,8 +4,10 @@ import random
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 
-from monai_ronas.handlers import ChildTraining, SearchCheckpoint
+from monai_ronas.engines import Exploitation
+from monai_ronas.handlers import ChildTraining, SearchCheckpoint, WarmUp
 from monai_ronas.utils import ChildScore, SearchResult, TimeBudget
 from tests.toys import toy_slices
 
@@ -61,6 +63,14 @@ def test_a_damaged_newest_one_falls_back_and_says_so(make_engine, tmp_path, capl
     assert checkpoint.load(again)
     assert again.state.epoch == 1
     assert "episode_00002.pt cannot be read" in caplog.text
+
+
+def test_files_that_a_killed_process_left_half_written_are_removed(make_engine, tmp_path):
+    engine, _, checkpoint = search(make_engine, tmp_path, 1)
+    engine.run()
+    (tmp_path / ".episode_00002.pt.x1y2").write_bytes(b"half")
+    assert checkpoint.load(engine)
+    assert [path.name for path in tmp_path.iterdir()] == ["episode_00001.pt"]
 
 
 def test_nothing_to_continue(make_engine, tmp_path):
@@ -119,3 +129,81 @@ def test_a_finished_search_is_not_run_again_unless_it_may_go_on(make_engine, tmp
     over, _, checkpoint = search(make_engine, tmp_path, 1, resume=False)
     assert not checkpoint.load(over)
     assert list(tmp_path.iterdir()) == []
+
+
+def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=None, episodes=1):
+    """Warm-up, an episode and the end of a search, each of several slices; interrupted before a step."""
+    slices = toy_slices(seed=seed)
+    space, budget = slices.network.space, TimeBudget(None)
+    checkpoint = SearchCheckpoint(directory, slices, budget, identity=IDENTITY, every_seconds=every_seconds)
+    warm_up = WarmUp(slices, space, budget, steps=10, seed=seed, checkpoint=checkpoint)
+    engine = make_engine(slices, [warm_up, ChildTraining(slices, space), checkpoint], episodes, seed=seed)
+    end = Exploitation(
+        engine, slices, space, budget, trial_steps=2, final_steps=10, random_candidates=0, checkpoint=checkpoint
+    )
+
+    def interrupt(trainer):
+        if trainer.state.iteration == stop_at:
+            raise KeyboardInterrupt
+
+    slices.trainer.add_event_handler(Events.ITERATION_STARTED, interrupt)
+
+    def run():
+        found = checkpoint.load(engine)
+        engine.run()
+        return found, end.run()
+
+    return run, slices, checkpoint
+
+
+@pytest.mark.parametrize("stop_at", [7, 24])  # of 10 steps of warm-up, 4 of children, 2 of each trial, 10 of the end
+def test_warm_up_and_final_training_go_on_where_they_were(make_engine, tmp_path, stop_at):
+    whole, slices, _ = long_search(make_engine, tmp_path / "whole")
+    _, expected = whole()
+    weights = slices.network.state_dict()
+    assert slices.steps == 26
+    interrupted, _, checkpoint = long_search(make_engine, tmp_path / "cut", stop_at=stop_at)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert checkpoint.files()[0].name == f"episode_0000{int(stop_at > 10)}_step_{(stop_at - 1) // 2 * 2:08d}.pt"
+    torch.rand(5)
+    made = []
+    again, slices, _ = long_search(make_engine, tmp_path / "cut", seed=3)
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda trainer: made.append(trainer.state.iteration))
+    found, result = again()
+    assert found
+    trials = [15, 16, 15, 16] if stop_at < 15 else []
+    assert made == [*range((stop_at - 1) // 2 * 2 + 1, 15), *trials, *range(max(17, stop_at // 2 * 2 - 1), 27)]
+    assert (result.architecture, result.candidates) == (expected.architecture, expected.candidates)
+    for name, value in slices.network.state_dict().items():
+        assert torch.equal(weights[name], value), name
+
+
+def test_within_a_stretch_it_saves_from_time_to_time_only(make_engine, tmp_path):
+    run, _, checkpoint = long_search(make_engine, tmp_path, every_seconds=3600)
+    run()
+    assert [path.name for path in checkpoint.files()] == ["episode_00001.pt"]
+
+
+def test_more_episodes_go_on_behind_the_last_one_and_not_in_the_final_training(make_engine, tmp_path):
+    run, _, checkpoint = long_search(make_engine, tmp_path, stop_at=26)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert {path.name for path in checkpoint.files()} == {
+        "episode_00001.pt",
+        "episode_00001_step_00000022.pt",
+        "episode_00001_step_00000024.pt",
+    }
+    again, slices, checkpoint = long_search(make_engine, tmp_path, episodes=2, every_seconds=3600)
+    assert again()[0]
+    assert slices.steps == 26 + 4
+    assert checkpoint.files()[0].name == "episode_00002.pt"
+
+
+def test_the_end_leaves_checkpoints_of_episodes_only(make_engine, tmp_path):
+    run, slices, checkpoint = long_search(make_engine, tmp_path)
+    run()
+    assert len(checkpoint.files()) == 3
+    engine, _, _ = search(make_engine, tmp_path / "other", 1)
+    finish(checkpoint, engine, slices)
+    assert [path.name for path in checkpoint.files()] == ["episode_00001.pt"]

@@ -67,6 +67,6 @@ def test_where_they_do_not_cease_older_weights_come_back_with_half_the_rate_and_
     slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(weights(slices)))
     with pytest.raises(TrainingError, match="3 steps in a row, 3 times: give a smaller learning_rate"):
         slices.run(lambda: slices.network.space.base)
-    assert same(seen[6], seen[3])  # four finite steps, a copy behind the second one's gradient, then three left out
+    assert same(seen[6], seen[2])  # four finite steps, a copy before the fourth one moves, then three left out
     assert slices.trainer.optimizer.param_groups[0]["initial_lr"] == pytest.approx(1e-2 / 4)
     assert slices.trainer.state.skipped_steps == 9

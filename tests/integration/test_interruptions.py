@@ -11,44 +11,53 @@ import time
 import pytest
 import torch
 
-from .conftest import FINAL_EPOCHS, ROOT, run_search, search_arguments, start_search
+from .conftest import ROOT, run_search, search_arguments, start_search
 from .test_search import timeless
 
 KILLS = 20
-SETTINGS = {"final_epochs": FINAL_EPOCHS}
+SETTINGS = {"final_epochs": 40, "controller#checkpoint#every_seconds": 0.2}
 
 
-def same_end(output, finished):
+@pytest.fixture(scope="module")
+def undisturbed(small_phantom, tmp_path_factory):
+    """Folder of a search that was left in peace, and the seconds it took."""
+    output = tmp_path_factory.mktemp("undisturbed")
+    begin = time.monotonic()
+    assert run_search(small_phantom, output, **SETTINGS).returncode == 0
+    return output, time.monotonic() - begin
+
+
+def same_end(output, undisturbed):
     """History and weights, to the last bit."""
-    assert timeless(output / "history.jsonl") == timeless(finished / "history.jsonl")
-    ends = [torch.load(f / "ronas_segmentation/models/model.pt", weights_only=True) for f in (output, finished)]
+    assert timeless(output / "history.jsonl") == timeless(undisturbed / "history.jsonl")
+    ends = [torch.load(f / "ronas_segmentation/models/model.pt", weights_only=True) for f in (output, undisturbed)]
     assert ends[0].keys() == ends[1].keys()
     assert all(torch.equal(ends[0][name], weight) for name, weight in ends[1].items())
 
 
-def test_killed_at_random_moments_the_search_comes_to_the_same_end(finished, small_phantom, tmp_path):
+def test_killed_at_random_moments_the_search_comes_to_the_same_end(undisturbed, small_phantom, tmp_path):
     draw = random.Random(0)
-    begin = time.monotonic()
-    assert run_search(small_phantom, tmp_path / "timed", **SETTINGS).returncode == 0
-    length = time.monotonic() - begin
+    _, length = undisturbed
     kills = number = 0
     while kills < KILLS:
         output, number = tmp_path / str(number), number + 1
-        ended = False
+        ended, killed = False, False
         while not ended:
+            begin = time.monotonic()
             with start_search(small_phantom, output, **SETTINGS) as process:
                 try:
-                    process.wait(timeout=draw.uniform(0.2, 1.05) * length if kills < KILLS else None)
+                    process.wait(timeout=draw.uniform(0.35, 1.05) * length if kills < KILLS else None)
                 except subprocess.TimeoutExpired:
                     process.kill()
-                    kills += 1
+                    kills, killed = kills + 1, True
             ended = process.returncode >= 0
+            length = length if killed else min(length, time.monotonic() - begin)
         finished_before = process.returncode != 0  # killed behind its end, when all was written
         assert not finished_before or (output / "checkpoints" / "finished.json").exists()
-        same_end(output, finished)
+        same_end(output, undisturbed[0])
 
 
-def test_ctrl_c_ends_with_130_and_the_search_goes_on(finished, small_phantom, tmp_path):
+def test_ctrl_c_ends_with_130_and_the_search_goes_on(undisturbed, small_phantom, tmp_path):
     with start_search(small_phantom, tmp_path, **SETTINGS) as process:
         while not (tmp_path / "checkpoints" / "episode_00001.pt").exists():
             assert process.poll() is None
@@ -56,10 +65,10 @@ def test_ctrl_c_ends_with_130_and_the_search_goes_on(finished, small_phantom, tm
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
     assert run_search(small_phantom, tmp_path, **SETTINGS).returncode == 0
-    same_end(tmp_path, finished)
+    same_end(tmp_path, undisturbed[0])
 
 
-def test_no_room_for_a_checkpoint_is_a_sentence_and_the_search_goes_on(finished, small_phantom, tmp_path):
+def test_no_room_for_a_checkpoint_is_a_sentence_and_the_search_goes_on(undisturbed, small_phantom, tmp_path):
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
@@ -71,7 +80,7 @@ def test_no_room_for_a_checkpoint_is_a_sentence_and_the_search_goes_on(finished,
     assert "run the same command again" in last
     assert "Traceback" not in full.stderr
     assert run_search(small_phantom, tmp_path, **SETTINGS).returncode == 0
-    same_end(tmp_path, finished)
+    same_end(tmp_path, undisturbed[0])
 
 
 def test_a_second_search_in_the_same_folder_is_refused(small_phantom, tmp_path):

@@ -3,6 +3,7 @@
 
 import json
 import random
+import re
 import statistics
 
 import pytest
@@ -62,11 +63,12 @@ def export(finished, small_phantom, folder, **settings):
 
 
 def test_a_finished_search_gives_another_bundle_for_another_budget(whole, finished, small_phantom, tmp_path):
-    """Within a budget that the search's own choice exceeds with its patch; nothing is trained."""
+    """Within a budget in which nothing could be trained; nothing is."""
     space, widths = whole
     costs = ResourceEstimator(space, **widths, amp=has_fast_bfloat16("cpu"))
-    least, base = (1.1 * costs.training_bytes(a, crops=1) / 2**30 for a in (space.cheapest, space.base))
-    budget = (2 * least + base) / 3
+    budget = 0.9 * costs.training_bytes(space.cheapest, crops=1) / 2**30
+    with pytest.raises(ValueError, match="too little"):
+        ResourceEstimator(space, **widths, amp=has_fast_bfloat16("cpu"), memory_gb=budget).limited_space()
     before = (finished / "history.jsonl").read_bytes()
     done = export(finished, small_phantom, tmp_path / "small", memory_budget_gb=budget)
     assert done.returncode == 0, done.stderr
@@ -76,6 +78,11 @@ def test_a_finished_search_gives_another_bundle_for_another_budget(whole, finish
         for bundle in (finished / "ronas_segmentation", tmp_path / "small")
     ]
     assert inferers[1]["max_voxels"] < inferers[0]["max_voxels"]
+    told = [
+        re.search("The search took .* minutes", (bundle / "docs" / "README.md").read_text())[0]
+        for bundle in (finished / "ronas_segmentation", tmp_path / "small")
+    ]
+    assert told[0] == told[1]
     weights = torch.load(tmp_path / "small" / "models" / "model.pt", weights_only=True)
     final = torch.load(finished / "checkpoints" / "final.pt", weights_only=True)["network"]
     assert all(torch.equal(weight, final[name]) for name, weight in weights.items())

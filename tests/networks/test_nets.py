@@ -10,6 +10,7 @@ from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.blocks import SearchableConvBlock, SumSkip
 from monai_ronas.networks.blocks.instance_norm import ChannelsLastInstanceNorm
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
+from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import RonasSpace
 
 CHANNELS = (4, 6, 8, 10)
@@ -219,7 +220,8 @@ def test_inferer_pads_a_tiny_volume_to_two_voxels_at_the_deepest_stage():
 def test_a_supernet_derives_whatever_a_restricted_space_samples(share):
     space = RonasSpace((64, 64, 64))
     costs = ResourceEstimator(space, channels=(4, 6, 8, 10), in_channels=1, out_channels=2)
-    least, most = (costs.training_bytes(a, crops=1) for a in (space.cheapest, space.largest))
+    least = min(costs.training_bytes(a, crops=1) for a in space.with_every_patch(space.base) if space.is_feasible(a))
+    most = costs.training_bytes(space.largest, crops=1)
     limited = space.restrict(lambda a: costs.training_bytes(a, crops=1) <= least + share * (most - least))
     network = RonasSuperNet(limited, 1, 2, channels=(4, 6, 8, 10))
     whole = RonasSuperNet(space, 1, 2, channels=(4, 6, 8, 10))
@@ -235,3 +237,20 @@ def test_a_supernet_refuses_a_skip_that_it_has_not():
     network = RonasSuperNet(space, 1, 2, channels=(4, 6, 8, 10))
     with pytest.raises(ValueError, match=r"offers no skips \[\(2, 1\)\]"):
         network.select({**space.base, "skip_2_1": True})
+
+
+@pytest.mark.parametrize("shape", [(13, 9, 7), (10, 11)])
+def test_flips_are_averaged(shape):
+    torch.manual_seed(0)
+    volume = torch.randn(2, 1, *shape)
+
+    def network(x):
+        ramp = torch.linspace(-1, 1, x.shape[2]).view(1, 1, -1, *(1,) * (len(shape) - 1))
+        return torch.cat([x * ramp, x], dim=1)  # the other way round, it is the other way round
+
+    plain = PadToStrideInferer((1,) * len(shape))
+    flipped = PadToStrideInferer((1,) * len(shape), flips=True)(volume, network)
+    expected = plain(volume, network).softmax(1) / 2 + plain(volume.flip(2), network).flip(2).softmax(1) / 2
+    assert flipped.shape == (2, 2, *shape)
+    assert not torch.allclose(plain(volume, network).softmax(1), expected, atol=1e-3)
+    assert torch.allclose(flipped.exp(), expected, atol=1e-6)

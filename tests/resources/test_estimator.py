@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from monai_ronas.networks.nets import RonasUNet
+from monai_ronas.networks import PadToStrideInferer
+from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import RonasSpace
 from tests.measured_memory import LiveTensors, layout, training_peak
@@ -30,15 +31,16 @@ def test_operations_and_parameters_are_those_of_torch(shape, seed):
     assert costs.parameters(architecture) == sum(p.numel() for p in net.parameters())
 
 
+@pytest.mark.parametrize("amp", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(4))
-def test_inference_is_close_to_what_lives(shape, seed):
+def test_inference_is_close_to_what_lives(shape, seed, amp):
     space = RonasSpace(shape)
     architecture = space.sample(random.Random(seed))
     net = RonasUNet(len(shape), **space.network_kwargs(architecture), **WIDTHS, deep_supervision=False).eval()
     with torch.no_grad(), LiveTensors() as live:
-        net(torch.zeros(1, 2, *shape).contiguous(memory_format=layout(space)))
-    estimate = ResourceEstimator(space, **WIDTHS).inference_bytes(architecture, shape)
+        PadToStrideInferer(amp=amp)(torch.zeros(1, 2, *shape).contiguous(memory_format=layout(space)), net)
+    estimate = ResourceEstimator(space, **WIDTHS).inference_bytes(architecture, shape, amp=amp)
     assert estimate == pytest.approx(live.peak, rel=0.1)
 
 
@@ -94,3 +96,59 @@ def test_too_little_memory_is_refused_with_the_smallest_need():
         ValueError, match=r"memory_budget_gb 0.01 is too little: the smallest network .* needs 0\.\d+ GB"
     ):
         costs.limited_space()
+
+
+@pytest.mark.parametrize("shape", [(35, 51, 33), (49, 49, 9)])
+def test_inference_counts_the_padding(shape):
+    space = RonasSpace((48, 48, 32))
+    architecture = space.base
+    torch.manual_seed(0)
+    net = RonasSuperNet(space, WIDTHS["in_channels"], WIDTHS["out_channels"], channels=WIDTHS["channels"])
+    net = net.derive(architecture).to(memory_format=torch.channels_last_3d).eval()
+    image = torch.zeros(1, WIDTHS["in_channels"], *shape)
+    with LiveTensors() as live, torch.no_grad():
+        PadToStrideInferer()(image, net)
+    estimate = ResourceEstimator(space, **WIDTHS).inference_bytes(architecture, shape)
+    assert estimate == pytest.approx(live.peak, rel=0.15)
+
+
+def test_scoring_counts_the_volume_in_which_windows_are_summed_up():
+    space = RonasSpace((32, 32, 32))
+    widths = {**WIDTHS, "out_channels": 15}
+    costs = ResourceEstimator(space, **widths, volume=(96, 96, 96))
+    net = RonasSuperNet(space, widths["in_channels"], 15, channels=widths["channels"]).eval()
+    net = net.to(memory_format=torch.channels_last_3d)
+    net.select(space.largest)
+    with LiveTensors() as live, torch.no_grad():
+        image = torch.zeros(1, widths["in_channels"], 96, 96, 96)
+        PadToStrideInferer(max_voxels=0, roi_size=space.patch(space.base))(image, net)
+    assert costs.scoring_bytes() > 0.85 * live.peak
+    limit = 1.2 * costs.training_bytes(space.base, crops=1) / 2**30
+    small = ResourceEstimator(space, **widths, volume=(960, 960, 960), memory_gb=limit)
+    with pytest.raises(ValueError, match="scoring the largest volume needs"):
+        small.limited_space()
+
+
+@pytest.mark.parametrize("activation", ["SWISH", "MISH", "GELU", "PRELU"])
+def test_activations_that_do_not_work_in_place_are_counted(activation):
+    space = RonasSpace((32, 32, 32), activations=[activation])
+    peak = training_peak(space, space.base, 2, WIDTHS, amp=False)
+    estimate = ResourceEstimator(space, **WIDTHS).training_bytes(space.base, crops=2)
+    assert -0.15 < estimate / peak - 1 < 0.3
+
+
+def test_a_base_network_that_does_not_fit_is_refused_with_its_need():
+    space = RonasSpace((64, 64, 64), overrides={"stride_3": [(2, 2, 2), (4, 4, 4)]})
+    free = ResourceEstimator(space, **WIDTHS)
+    least, base = (
+        1.1 * min(free.training_bytes(a, crops=1) for a in options) / 2**30
+        for options in ([space.cheapest], space.with_every_patch(space.base))
+    )
+    assert least < base
+    for budget, works in ((base * 1.001, True), (base * 0.99, False)):
+        costs = ResourceEstimator(space, **WIDTHS, memory_gb=budget)
+        if works:
+            assert costs.fits(costs.limited_space().base)
+        else:
+            with pytest.raises(ValueError, match=f"the base network needs {base:.3f}"):
+                costs.limited_space()

@@ -20,9 +20,9 @@ from monai_ronas.visualize import (
 SPACE = RonasSpace((32, 40, 32))
 PICTURES = ("network", "reward", "probabilities", "dice_seconds", "dice_memory")
 HISTORY = [
-    {"episode": 1, "child": 1, "id": "a", "reward": 0.5, "seconds": 1.0, "memory_mb": 100.0},
-    {"episode": 1, "child": 2, "id": "b", "reward": None, "seconds": 1.0, "memory_mb": 100.0},
-    {"episode": 2, "child": 1, "id": "c", "reward": 0.7, "seconds": 2.0, "memory_mb": 120.0},
+    {"episode": 1, "child": 1, "id": "a", "architecture": {}, "reward": 0.5, "seconds": 1.0, "memory_mb": 100.0},
+    {"episode": 1, "child": 2, "id": "b", "architecture": {}, "reward": None, "seconds": 1.0, "memory_mb": 100.0},
+    {"episode": 2, "child": 1, "id": "c", "architecture": {}, "reward": 0.7, "seconds": 2.0, "memory_mb": 120.0},
 ]
 TRACE = [
     {
@@ -54,7 +54,8 @@ def test_pareto_front_keeps_what_nothing_beats():
 
 def test_pareto_children_are_compared_within_their_episodes():
     def child(episode, number, reward, macs):
-        return {"episode": episode, "child": number, "id": f"{episode}{number}", "reward": reward, "macs": macs}
+        known = {"episode": episode, "child": number, "id": f"{episode}{number}", "architecture": {}}
+        return {**known, "reward": reward, "macs": macs}
 
     late = [child(2, 1, 0.80, 10), child(2, 2, 0.90, 30)]
     early = [child(1, 1, 0.40, 20), child(1, 2, 0.44, 5)]
