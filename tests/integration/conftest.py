@@ -68,9 +68,13 @@ def small_phantom(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(small_phantom, tmp_path_factory):
-    """Folder of a small search that has ended, its network trained well enough to segment."""
+    """Folder of a small search that has ended, its network trained well enough to segment.
+
+    It ends with the base network: after trials of a few steps, chance would choose.
+    """
     output = tmp_path_factory.mktemp("finished")
-    done = run_search(small_phantom, output, final_epochs=FINAL_EPOCHS)
+    base_only = {"controller#exploitation#significance": 0}
+    done = run_search(small_phantom, output, final_epochs=FINAL_EPOCHS, **base_only)
     assert done.returncode == 0, done.stderr
     (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return output
