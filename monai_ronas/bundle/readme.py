@@ -131,8 +131,8 @@ def _inference(network: RonasSuperNet, architecture: Architecture, study: Study,
         f"Volumes of up to {one_shot_voxels:,} voxels after preprocessing, what the memory of the search's machine "
         f"holds, are segmented in one shot, larger ones in half-overlapping windows of {window}.\n"
         f"The largest volume of the data ({_times(largest)}, {voxels:,} voxels) is segmented {mode}. "
-        "`--inferer#max_voxels` changes the limit. `--inferer#flips True` averages over all flips of the volume: a\n"
-        "little more Dice in 2^axes times the time."
+        "`--inferer#max_voxels` changes the limit. `--inferer#flips True` averages over all flips of the volume, in\n"
+        "2^axes times the time."
     )
 
 
