@@ -81,7 +81,7 @@ class PadToStrideInferer(Inferer):
         for flip in flips:
             prediction = cast(torch.Tensor, self._volume(inputs.flip(flip), network, *args, **kwargs))
             total = total + prediction.softmax(dim=1).flip(flip)
-        return cast(torch.Tensor, torch.log(total / len(flips)))
+        return torch.log(total / len(flips))
 
     def _volume(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
