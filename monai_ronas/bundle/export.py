@@ -19,7 +19,7 @@ from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import Architecture
-from monai_ronas.utils import SearchResult
+from monai_ronas.utils import SearchResult, write_atomically
 from monai_ronas.visualize import draw_network
 
 _MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
@@ -110,8 +110,9 @@ class BundleExporter:
         patch = self.network.space.patch(architecture)
         single = RonasUNet(**kwargs)
         single.load_state_dict({k: trained[k].contiguous() for k in single.state_dict()})
-        torch.save(single.state_dict(), root / "models" / "model.pt")
-        torch.jit.script(single.eval()).save(str(root / "models" / "model.ts"))
+        script = torch.jit.script(single.eval())
+        write_atomically(root / "models" / "model.pt", lambda file: torch.save(single.state_dict(), file))
+        write_atomically(root / "models" / "model.ts", lambda file: torch.jit.save(script, file))
 
         facts = Derived(
             kwargs,

@@ -36,9 +36,12 @@ class CheckedCase:
 
 
 def check_duplicates(cases: Sequence[CheckedCase]) -> None:
-    """Note a fault for every image that an earlier case has as well: it could be trained on and tested on."""
+    """Note a fault for every image that an earlier case has as well: it could be trained on and tested on.
+
+    Of such cases one without other faults counts as the first.
+    """
     first: dict[str, str] = {}
-    for checked in cases:
+    for checked in sorted(cases, key=lambda checked: bool(checked.problems)):
         if checked.digest is not None:
             name = first.setdefault(checked.digest, checked.entry["name"])
             if name != checked.entry["name"]:

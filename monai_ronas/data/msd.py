@@ -118,7 +118,7 @@ def _read_json(root: Path) -> dict[str, Any]:
         raise DatasetError(f"dataset_dir '{root}' has no dataset.json: give the folder of an MSD-style data set.")
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError; endless nesting
         raise DatasetError(f"'{file}' is not valid JSON ({error}): correct it.") from error
     if not isinstance(content, dict):
         raise DatasetError(f"'{file}' must hold a JSON object, not a {type(content).__name__}.")
@@ -126,7 +126,7 @@ def _read_json(root: Path) -> dict[str, Any]:
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, (int, str)) and not isinstance(value, bool) and str(value).strip().isdigit()
+    return isinstance(value, (int, str)) and not isinstance(value, bool) and str(value).strip().isdecimal()
 
 
 def _labels(content: Mapping[str, Any], root: Path) -> dict[int, str]:
@@ -182,6 +182,9 @@ def _cases(content: Mapping[str, Any], root: Path) -> tuple[tuple[Case, ...], tu
             case = Case(name=name, **{key: _listed(entry[key], key, root) for key in ("image", "label")})
         except DatasetError as error:
             faults.append((name, str(error)))
+            continue
+        except OSError as error:  # such as a name longer than the file system has them
+            faults.append((name, f"the files cannot be looked up ({error.strerror})"))
             continue
         if name in cases:
             faults.append((name, "the case is listed more than once"))

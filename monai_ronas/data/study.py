@@ -127,7 +127,7 @@ def open_study(
         dataset = replace(dataset, cases=tuple(c for c in dataset.cases if c.name in sound))
         if not sound:
             raise DatasetError(f"data set '{dataset.name}' has no case without a fault; the report is in '{path}'.")
-    skipped = {fault["case"] for fault in report["faults"]}
+    skipped = {fault["case"] for fault in report["faults"]} - {case.name for case in dataset.cases}
     split = replace(split_of(dataset.cases), skipped=tuple(sorted(skipped)))
     fingerprint = fingerprint_dataset(
         dataset, [s for s in stats if s.name not in split.test], resample_label=resample_label

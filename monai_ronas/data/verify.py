@@ -20,9 +20,13 @@ from monai_ronas.data.checked import CheckedCase, check_duplicates, check_spacin
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.msd import Case, MSDDataset
 from monai_ronas.data.stats import CaseStats, case_stats
+from monai_ronas.utils import write_atomically
 
 AFFINE_TOLERANCE = 1e-3
 """Largest accepted difference between the affines of image and label, per matrix entry (mm)."""
+
+LARGEST_VALUE = 1e15
+"""Largest accepted absolute value of a voxel: squares of larger ones are lost in float32."""
 
 _OTHER_GRID = "the label has another grid than the image"
 _SKEW = 1e-3  # of the cosine between two axes of a volume
@@ -83,8 +87,8 @@ def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
         report: the report.
         path: file to write; its folder is made if needed.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=2) + "\n"
+    write_atomically(Path(path), lambda file: file.write(text.encode()))
 
 
 def raise_for_faults(report: Mapping[str, Any], *, report_path: str | os.PathLike[str] | None = None) -> None:
@@ -164,8 +168,9 @@ def _skew(affine: np.ndarray) -> float:
 
 def _resampled(label: np.ndarray, affine: np.ndarray, shape: Sequence[int], target: np.ndarray) -> np.ndarray:
     """The label on the image's grid, by the nearest voxel."""
-    values = label if label.dtype.kind in "iuf" else label.astype(np.float32)
-    values = values.astype(np.float64) if values.dtype == np.int64 else values
+    if label.dtype.kind not in "iufb":
+        return label  # refused later, for its type
+    values = label.astype(np.float64) if label.dtype.itemsize == 8 or label.dtype.kind == "b" else label
     moved = resample_from_to(nib.Nifti1Image(values, affine), (tuple(shape), target), order=0)
     return np.asanyarray(moved.dataobj)
 
@@ -205,6 +210,9 @@ def _image_problems(image: np.ndarray, in_channels: int) -> list[str]:
     bad = image.size - int(np.count_nonzero(np.isfinite(image)))
     if bad:
         problems.append(f"the image holds {bad} NaN or infinite value(s)")
+    elif max(-image.min(), image.max()) > LARGEST_VALUE:
+        largest = max(image.min(), image.max(), key=abs)
+        problems.append(f"the image holds {largest:g}, perhaps a mark for no data: replace it (accepted: 1e15)")
     elif image.min() == image.max():
         problems.append(f"the image has the same value, {float(image.min()):g}, everywhere")
     return problems

@@ -109,6 +109,7 @@ class SliceTrainer:
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]
+        self.trainer.state.skipped_in_a_row = 0  # those were steps of other weights
         batches = self.trainer.prepare_batch
         if isinstance(batches, PatchBatch) and state["memory_gb"] is not None:
             batches.lower_limit(state["memory_gb"])

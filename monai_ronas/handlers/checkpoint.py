@@ -183,6 +183,7 @@ class SearchCheckpoint:
                 f"the search in {self.directory.parent} has finished: its bundle is there. Give more episodes or time, "
                 "another output_dir, or resume=false to start over."
             )
+        passed_over = []
         for path in self.files():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
@@ -192,6 +193,7 @@ class SearchCheckpoint:
             self._compare(state["identity"])
             if state["interrupted"] and state["engine"]["epoch"] and state["limits"] != self._limits(engine):
                 logger.info("%s is of a search with other limits: going on behind its last episode", path.name)
+                passed_over.append(path)
                 continue
             engine.load_state_dict(state["engine"])
             self.slices.load_state_dict(state["training"])
@@ -203,6 +205,8 @@ class SearchCheckpoint:
             if torch.cuda.is_available() and len(state["cuda_rng"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(state["cuda_rng"])
             self.interrupted = state["interrupted"]
+            for newer in passed_over:  # or they would be taken for newer than what comes now
+                newer.unlink()
             logger.info("resuming behind episode %d from %s", engine.state.epoch, path.name)
             return True
         return False

@@ -20,56 +20,48 @@ class FiniteSteps:
     """Leave out the steps of a trainer whose loss or gradient is not finite, and go back where they do not cease.
 
     Without a gradient an optimiser moves nothing, so that such a step changes neither weights nor moments. After
-    ``patience`` of them in a row, the weights of the last copy come back, the optimiser starts anew, and its learning
-    rates are halved. ``engine.state.skipped_steps`` counts the steps left out. The trainer's optimiser must have been
+    ``patience`` of them in a row, the weights come back that the trainer had when it was last started in order, the
+    optimiser starts anew, and its learning rates are halved. ``engine.state.skipped_steps`` counts the steps left out,
+    ``engine.state.skipped_in_a_row`` those since the last finite one. The trainer's optimiser must have been
     told to set gradients to ``None`` (``optim_set_to_none``).
 
     Args:
         patience: steps in a row that are left out before the weights come back.
         restores: how often they come back before the training is given up.
-        copy_every: finite steps between two copies of the weights.
 
     Raises:
         TrainingError: when the training is given up.
     """
 
-    def __init__(self, *, patience: int = 10, restores: int = 3, copy_every: int = 100) -> None:
+    def __init__(self, *, patience: int = 10, restores: int = 3) -> None:
         self.patience = patience
         self.restores = restores
-        self.copy_every = copy_every
-        self._in_a_row = 0
         self._restored = 0
-        self._finite = 0
         self._copy: dict[str, torch.Tensor] = {}
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Watch the steps of ``engine``, a stock trainer."""
         engine.state.skipped_steps = 0
-        engine.add_event_handler(Events.STARTED, self._first_copy)
+        engine.state.skipped_in_a_row = 0
+        engine.add_event_handler(Events.STARTED, self._keep)
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
-    def _first_copy(self, engine: SupervisedTrainer) -> None:
-        if not self._copy:
-            self._keep(engine)
-
     def _keep(self, engine: SupervisedTrainer) -> None:
-        self._copy = {name: weight.detach().clone() for name, weight in engine.network.state_dict().items()}
+        if engine.state.skipped_in_a_row == 0:
+            self._copy = {name: weight.detach().clone() for name, weight in engine.network.state_dict().items()}
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         """Behind the backward pass: leave the step out where it is not finite."""
         norm = torch.nn.utils.clip_grad_norm_(engine.network.parameters(), math.inf)  # clips nothing, tells the norm
         loss = float(engine.state.output["loss"].detach())
         if math.isfinite(loss) and math.isfinite(float(norm)):
-            self._in_a_row = 0
-            self._finite += 1
-            if self._finite % self.copy_every == 0:
-                self._keep(engine)
+            engine.state.skipped_in_a_row = 0
             return
         engine.optimizer.zero_grad(set_to_none=True)
         engine.state.skipped_steps += 1
-        self._in_a_row += 1
+        engine.state.skipped_in_a_row += 1
         logger.warning("step %d left out: loss %g or its gradient is not finite", engine.state.iteration, loss)
-        if self._in_a_row >= self.patience:
+        if engine.state.skipped_in_a_row >= self.patience:
             self._go_back(engine)
 
     def _go_back(self, engine: SupervisedTrainer) -> None:
@@ -79,7 +71,7 @@ class FiniteSteps:
                 "smaller learning_rate or amp=false, and look at the intensities in dataset_report.json."
             )
         self._restored += 1
-        self._in_a_row = 0
+        engine.state.skipped_in_a_row = 0
         engine.network.load_state_dict(self._copy)
         engine.optimizer.state.clear()
         for group in engine.optimizer.param_groups:

@@ -63,8 +63,8 @@ class WarmUp:
         begun = None if self.checkpoint is None else self.checkpoint.interrupted.pop("warm-up", None)
         if begun is not None:
             self.generator.setstate((3, tuple(begun["generator"]), None))
-        order = self.order(begun=begun is not None)
         phase = Phase("warm-up", self.slices, self.budget, steps=self.steps, until=self.until, begun=begun)
+        order = self.order(done=self.slices.steps - int(phase.state_dict()["first_step"]))
 
         def save() -> None:
             if self.checkpoint is not None:
@@ -73,11 +73,9 @@ class WarmUp:
 
         self.slices.run(lambda: next(order), phase=phase, between=save)
 
-    def order(self, *, begun: bool = False) -> Iterator[Architecture]:
-        """The architectures to train, one a step, without end; those of a warm-up that has ``begun`` are random."""
-        if not begun:
-            yield self.space.largest
-            yield self.space.base
+    def order(self, *, done: int = 0) -> Iterator[Architecture]:
+        """The architectures to train, one a step, without end, behind the steps that are ``done``."""
+        yield from [self.space.largest, self.space.base][done:]
         while True:
             if self.generator.random() < self.base_share:
                 yield self.space.base

@@ -243,14 +243,17 @@ class ResourceEstimator:
     def scoring_bytes(self) -> int:
         """What scoring the largest volume needs, in one shot or in windows, whichever is less, beside the supernet.
 
-        Windows of the base network's patch are summed up in a volume for each class, with their weights.
+        Windows of the base network's patch are summed up in a volume for each class, with their weights. Of the volume
+        itself the prediction, its class indices and the label remain.
         """
-        sums = math.prod(self.volume) * (self.in_channels + self.out_channels + 1) * _SINGLE
+        voxels = math.prod(self.volume)
+        sums = voxels * (self.in_channels + self.out_channels + 1) * _SINGLE
+        end = voxels * ((self.in_channels + self.out_channels + 2) * _SINGLE + _INDEX)
         window, whole = (
             self.inference_bytes(self.space.largest, size, amp=self.amp)
             for size in (self.space.patch(self.space.base), self.volume)
         )
-        return min(sums + window, whole) + 3 * _SINGLE * self._shared
+        return max(min(sums + window, whole), end) + 3 * _SINGLE * self._shared
 
     def window_fits(self, architecture: Mapping[str, Any]) -> bool:
         """Whether the derived network segments a window of its patch within the memory."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from monai_ronas.bundle import one_sentence
-from monai_ronas.data import open_study
+from monai_ronas.data import open_study, read_msd, verify_dataset
 
 SHAPE = (9, 8, 7)
 SPLIT = {"fold": 0, "num_folds": 5, "reward_fraction": 0.25, "seed": 0}
@@ -122,6 +122,10 @@ CORPUS: dict[str, tuple[Callable, str]] = {
     "absolute path": (listed({"image": "/bad.nii.gz", "label": "b.nii"}), IN_CASE + "outside of the data set"),
     "empty path": (listed({"image": "", "label": ""}), "outside of the data set"),
     "null character": (listed({"image": "imagesTr/ba\0d.nii", "label": "b.nii"}), "null character"),
+    "endless name": (
+        listed({"image": "x" * 300 + ".nii", "label": "b.nii"}),
+        "cannot be looked up .File name too long",
+    ),
     "other format": (listed({"image": "imagesTr/bad.mha", "label": "b.nii"}), "neither .nii nor .nii.gz"),
     "entry is text": (listed("imagesTr/bad.nii.gz"), r"in case 'training\[5\]'.*image and label paths"),
     "entry without label": (listed({"image": "imagesTr/bad.nii.gz"}), "image and label paths"),
@@ -132,6 +136,7 @@ CORPUS: dict[str, tuple[Callable, str]] = {
     "labels with a gap": (content(labels={"0": "background", "2": "organ"}), r"received \[0, 2\]"),
     "labels without background": (content(labels={"1": "organ", "2": "cyst"}), r"received \[1, 2\]"),
     "labels of regions": (content(labels={"background": 0, "whole": [1, 2]}), "whole numbers"),
+    "superscript label": (content(labels={"0": "background", "²": "organ"}), "whole numbers"),
     "background alone": (content(labels={"0": "background"}), "background alone"),
     "no modality": (content(modality=None), "no modality"),
     "modality with a gap": (content(modality={"0": "T1", "2": "T2"}), r"0..n"),
@@ -154,6 +159,7 @@ CORPUS: dict[str, tuple[Callable, str]] = {
     "NaN": (add(image=with_value(np.nan)), IN_CASE + "1 NaN or infinite"),
     "infinity": (add(image=with_value(np.inf)), IN_CASE + "1 NaN or infinite"),
     "intercept not a number": (header(112, "2f", 1.0, float("nan")), IN_CASE + "cannot be read"),
+    "mark for no data": (add(image=with_value(-3.4e38)), IN_CASE + "holds -3.4e\\+38, perhaps a mark for no data"),
     "constant": (add(image=np.ones(SHAPE, np.float32)), IN_CASE + "same value, 1, everywhere"),
     "flat": (add(image=noise((9, 8)), label=label(1)), IN_CASE + r"shape \(9, 8\)"),
     "single slice": (add(image=noise((9, 8, 1))), IN_CASE + "a single slice"),
@@ -203,7 +209,7 @@ def test_skip_invalid_leaves_the_case_out_and_says_so(maker, tmp_path: Path, cap
     used = {case.name for use in ("train", "reward", "test") for case in study.cases(use)}
     assert used >= {f"case{n}" for n in range(5)}
     assert "bad" not in used or name == "listed twice"
-    assert study.split.skipped == ("bad",)
+    assert study.split.skipped == (() if name == "listed twice" else ("bad",))
     assert "left out for their faults" in caplog.text
 
 
@@ -264,3 +270,34 @@ def test_oblique_axes_are_accepted_with_a_warning(maker, tmp_path: Path):
     (warning,) = json.loads((tmp_path / "out" / "dataset_report.json").read_text())["warnings"]
     assert warning["case"] == "sheared"
     assert "not at right angles (cosine 0.196)" in warning["problem"]
+
+
+def test_endless_nesting_is_one_sentence(maker, tmp_path: Path):
+    maker.add("case")
+    (maker.write() / "dataset.json").write_text("[" * 100_000)
+    with pytest.raises(SystemExit, match="is not valid JSON"):
+        one_sentence(open_study, maker.root, tmp_path / "out", **SPLIT)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [(label(1, shape=(4, 4, 4), dtype=np.uint64), None), (np.zeros((4, 4, 4), colours().dtype), "not whole numbers")],
+)
+def test_any_type_of_label_on_another_grid(maker, tmp_path: Path, values, problem):
+    for n in range(5):
+        maker.add(f"case{n}")
+    maker.add("bad", image=noise())
+    nib.save(nib.Nifti1Image(values, np.eye(4), dtype=values.dtype), maker.root / "labelsTr" / "bad.nii.gz")
+    report, _ = verify_dataset(read_msd(maker.write()), resample_label=True)
+    assert [fault["case"] for fault in report["faults"]] == (["bad"] if problem else [])
+    assert problem is None or problem in report["faults"][0]["problem"]
+
+
+def test_of_two_cases_with_the_same_image_the_sound_one_stays(maker, tmp_path: Path):
+    for n in range(5):
+        maker.add(f"case{n}")
+    maker.add("bad", image=noise(), label=label(1, 5))
+    maker.add("mended", image=noise(), label=label(1))
+    study = open_study(maker.write(), tmp_path / "out", **SPLIT, skip_invalid=True)
+    assert study.split.skipped == ("bad",)
+    assert "mended" in {case.name for case in study.dataset.cases}

@@ -207,3 +207,17 @@ def test_the_end_leaves_checkpoints_of_episodes_only(make_engine, tmp_path):
     engine, _, _ = search(make_engine, tmp_path / "other", 1)
     finish(checkpoint, engine, slices)
     assert [path.name for path in checkpoint.files()] == ["episode_00001.pt"]
+
+
+def test_checkpoints_of_other_limits_do_not_outlive_what_comes_after(make_engine, tmp_path):
+    run, _, _ = long_search(make_engine, tmp_path, stop_at=26, episodes=2)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    fewer, _, checkpoint = long_search(make_engine, tmp_path, stop_at=24)
+    with pytest.raises(KeyboardInterrupt):
+        fewer()
+    assert [path.name for path in checkpoint.files()] == [
+        "episode_00002_step_00000022.pt",
+        "episode_00002.pt",
+        "episode_00001.pt",
+    ]

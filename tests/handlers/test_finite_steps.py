@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses and gradients that are not finite, injected."""
 
+import copy
+
 import pytest
 import torch
 from ignite.engine import Events
@@ -62,11 +64,25 @@ def test_finite_steps_are_those_without_the_handler():
 def test_where_they_do_not_cease_older_weights_come_back_with_half_the_rate_and_in_the_end_a_sentence():
     slices = toy_slices(slice_steps=30)
     spoilt(slices, set(range(5, 31)), "loss")
-    FiniteSteps(patience=3, restores=2, copy_every=2).attach(slices.trainer)
-    seen = []
+    FiniteSteps(patience=3, restores=2).attach(slices.trainer)
+    start, seen = weights(slices), []
     slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(weights(slices)))
     with pytest.raises(TrainingError, match="3 steps in a row, 3 times: give a smaller learning_rate"):
         slices.run(lambda: slices.network.space.base)
-    assert same(seen[6], seen[2])  # four finite steps, a copy before the fourth one moves, then three left out
+    assert same(seen[5], seen[3])  # four finite steps, then three left out
+    assert same(seen[6], start)
+    assert not same(seen[5], start)
     assert slices.trainer.optimizer.param_groups[0]["initial_lr"] == pytest.approx(1e-2 / 4)
     assert slices.trainer.state.skipped_steps == 9
+
+
+def test_what_comes_back_is_not_from_before_other_weights_were_loaded():
+    slices = toy_slices(slice_steps=4)
+    FiniteSteps(patience=2).attach(slices.trainer)
+    start = copy.deepcopy(slices.state_dict())
+    slices.run(lambda: slices.network.space.base)
+    slices.load_state_dict(start)
+    spoilt(slices, {1, 2, 3, 4}, "loss")
+    slices.run(lambda: slices.network.space.base)
+    assert same(weights(slices), start["network"])
+    assert slices.trainer.state.skipped_steps == 4

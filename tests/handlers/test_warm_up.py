@@ -15,6 +15,7 @@ def test_the_largest_comes_first_then_the_base_has_its_share():
     warm_up = WarmUp(slices, space, TimeBudget(None), steps=4, base_share=0.5)
     order = list(islice(warm_up.order(), 401))
     assert order[:2] == [space.largest, space.base]
+    assert next(warm_up.order(done=1)) == space.base
     assert 150 < order.count(space.base) < 260
     assert len(set(order)) > 20
     assert list(islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 50)) == list(

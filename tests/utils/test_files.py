@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
+import resource
+
 import pytest
+import torch
 
 from monai_ronas.utils import write_atomically
 
@@ -30,3 +34,15 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     write_atomically(tmp_path / "a", lambda file: file.write(b"x"))
     (tmp_path / "b").write_bytes(b"x")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_tensor_is_an_error_of_the_system(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            write_atomically(tmp_path / "file.pt", lambda file: torch.save({"w": torch.zeros(10**6)}, file))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
