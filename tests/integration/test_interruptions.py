@@ -99,5 +99,7 @@ def test_an_output_folder_that_cannot_be_written(small_phantom, tmp_path, run_id
     (tmp_path / "file").touch()
     refused = run_search(small_phantom, tmp_path / "file" / "output", run_id=run_id)
     assert refused.returncode == 1
-    assert refused.stderr.strip().splitlines()[-1].endswith("cannot be written (Not a directory): give another.")
+    last = refused.stderr.strip().splitlines()[-1]
+    assert last.startswith("monai_ronas: ")
+    assert "Not a directory" in last
     assert "Traceback" not in refused.stderr
