@@ -68,13 +68,9 @@ def small_phantom(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(small_phantom, tmp_path_factory):
-    """Folder of a small search that has ended, its network trained well enough to segment.
-
-    It ends with the base network: after trials of a few steps, chance would choose.
-    """
+    """Folder of a small search that has ended, its network trained well enough to segment."""
     output = tmp_path_factory.mktemp("finished")
-    base_only = {"controller#exploitation#significance": 0}
-    done = run_search(small_phantom, output, final_epochs=FINAL_EPOCHS, **base_only)
+    done = run_search(small_phantom, output, final_epochs=FINAL_EPOCHS)
     assert done.returncode == 0, done.stderr
     (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return output
@@ -84,6 +80,6 @@ def finished(small_phantom, tmp_path_factory):
 def searched(real_data, tmp_path_factory):
     """Folder of a small search on the hippocampus volumes that has ended."""
     output = tmp_path_factory.mktemp("hippocampus")
-    done = run_search(real_data, output, episodes=1, final_epochs=40, reward_fraction=0.05, channels="[8,12,16,24]")
+    done = run_search(real_data, output, episodes=1, final_epochs=120, reward_fraction=0.05, channels="[8,12,16,24]")
     assert done.returncode == 0, done.stderr
     return output
