@@ -46,7 +46,7 @@ def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture,
     reference.select(architecture)
     inputs = build_preprocessing(study.fingerprint, keys=("image",))({"image": str(case.image)})["image"][None]
     with torch.no_grad():
-        own = PadToStrideInferer(max_voxels=inferer.max_voxels)(inputs, reference)
+        own = PadToStrideInferer(max_voxels=inferer.max_voxels, flips=inferer.flips)(inputs, reference)
     if not torch.equal(logits, cast(torch.Tensor, own)):
         raise RuntimeError("the exported network does not give the output of the search's own network.")
 

@@ -50,6 +50,7 @@ class Derived:
         fingerprint: of the data set; preprocessing follows from it.
         batch_size: crops in a batch of the search.
         amp: the search was trained in bfloat16.
+        flips: spatial axes along which flips are averaged at inference.
     """
 
     network: Mapping[str, Any]
@@ -59,6 +60,7 @@ class Derived:
     fingerprint: Fingerprint
     batch_size: int
     amp: bool
+    flips: Sequence[int] = ()
 
 
 def common(derived: Derived) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def common(derived: Derived) -> dict[str, Any]:
             "amp": "@amp",
             "max_voxels": derived.one_shot_voxels,
             "roi_size": list(derived.patch),
-            "flips": False,
+            "flips": list(derived.flips),
         },
         "checkpointloader": {
             "_target_": "CheckpointLoader",

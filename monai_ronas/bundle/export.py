@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -39,6 +39,7 @@ class BundleExporter:
         one_shot_voxels: voxels of the largest volume for inference in one shot.
         crops: tells the crops in a batch of an architecture.
         amp: the search trains in bfloat16.
+        flips: spatial axes along which the bundle averages flips at inference.
 
     Raises:
         ValueError: when ``export_dir`` is a folder that is not a derived bundle.
@@ -53,6 +54,7 @@ class BundleExporter:
         one_shot_voxels: int,
         crops: Callable[[Architecture], int],
         amp: bool,
+        flips: Sequence[int] = (),
     ) -> None:
         self.export_dir = Path(export_dir)
         self.study = study
@@ -60,6 +62,7 @@ class BundleExporter:
         self.one_shot_voxels = one_shot_voxels
         self.crops = crops
         self.amp = amp
+        self.flips = tuple(flips)
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
             raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 
@@ -122,7 +125,13 @@ class BundleExporter:
             fingerprint,
             batch_size=self.crops(architecture),
             amp=self.amp,
+            flips=self.flips,
         )
+        measured, reference = result.score, f"{len(result.case_names)} reward cases"
+        if result.test is not None:
+            measured, reference = result.test, f"{len(result.test.per_case)} test cases"
+        elif result.remark:
+            reference += f", {result.remark}"
         configs = {
             "inference": inference_config(facts),
             "evaluate": evaluate_config(facts),
@@ -133,8 +142,8 @@ class BundleExporter:
                 patch,
                 derived.divisor,
                 name=self.export_dir.name,
-                dice=result.score.reward,
-                reference=f"{len(result.case_names)} reward cases",
+                dice=measured.reward,
+                reference=reference,
             ),
         }
         for name, content in configs.items():
@@ -143,7 +152,13 @@ class BundleExporter:
         split = self.study.split.to_dict()
         (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
         readme = bundle_readme(
-            self.export_dir.name, self.study, self.network, result, seconds, one_shot_voxels=self.one_shot_voxels
+            self.export_dir.name,
+            self.study,
+            self.network,
+            result,
+            seconds,
+            one_shot_voxels=self.one_shot_voxels,
+            flips=self.flips,
         )
         (root / "docs" / "README.md").write_text(readme, encoding="utf-8")
         picture = draw_network(self.network.space, architecture, kwargs["channels"])

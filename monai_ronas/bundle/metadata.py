@@ -22,7 +22,7 @@ def metadata(
             ``divisor`` will do.
         divisor: multiple that the network needs, for each axis.
         name: name of the bundle.
-        dice: mean foreground Dice on the reward cases.
+        dice: mean foreground Dice.
         reference: where ``dice`` was measured, in words.
     """
     labels = {str(value): plain(text) for value, text in sorted(fingerprint.labels.items())}

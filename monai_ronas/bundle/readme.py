@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from monai_ronas.bundle.metadata import plain
 from monai_ronas.data import Study
@@ -33,11 +34,10 @@ def parameter_count(network: RonasSuperNet, architecture: Architecture) -> int:
 def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: float, where: dict[str, str]) -> str:
     """The table that ends a search."""
     words = architecture_in_words(network.space, result.architecture)
-    dice = f"{result.score.reward:.4f} +- {result.standard_error:.4f} (standard error, {len(result.case_names)} cases)"
     origin = next(c["origin"] for c in result.candidates if c["id"] == result.architecture.id)
     rows = [("architecture", f"{result.architecture.id} ({origin})"), *(("", word) for word in words)]
     rows += [
-        ("reward Dice", dice),
+        *_dice_rows(result),
         ("parameters", f"{parameter_count(network, result.architecture):,}"),
         ("training", f"{result.steps} steps"),
         ("time", f"{seconds / 60:.1f} min"),
@@ -49,6 +49,19 @@ def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: floa
     return "\n".join([rule, *body, rule])
 
 
+def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
+    scores = [("test Dice", result.test, ""), ("reward Dice", result.score, result.remark)]
+    return [
+        (
+            name,
+            f"{score.reward:.4f} +- {score.standard_error:.4f} (standard error, {len(score.per_case)} cases)"
+            + (f", {remark}" if remark else ""),
+        )
+        for name, score, remark in scores
+        if score is not None
+    ]
+
+
 def bundle_readme(
     name: str,
     study: Study,
@@ -57,6 +70,7 @@ def bundle_readme(
     seconds: float,
     *,
     one_shot_voxels: int,
+    flips: Sequence[int] = (),
 ) -> str:
     """``docs/README.md`` of a derived bundle."""
     fingerprint, split = study.fingerprint, study.split
@@ -67,11 +81,6 @@ def bundle_readme(
         for c in result.candidates
     )
     labels = ", ".join(f"{v} {plain(t)}" for v, t in sorted(fingerprint.labels.items()) if v)
-    test = (
-        "`configs/evaluate.json` measures it on the test cases of the search, which neither training nor reward saw."
-        if split.test
-        else "The search kept no test cases."
-    )
     divisor = tuple(network.derive(result.architecture).divisor)
     return f"""# {name}
 
@@ -93,12 +102,11 @@ It was trained by the search itself, on weights shared with all candidates, and 
 
 ## Inference
 
-{_inference(network, result.architecture, study, one_shot_voxels)}
+{_inference(network, result.architecture, study, one_shot_voxels, flips)}
 
 ## Figures
 
-Mean foreground Dice on the {len(result.case_names)} reward cases, on which the architecture was chosen:
-{result.score.reward:.4f}, standard error {result.standard_error:.4f}. {test}
+{_figures(result)}
 The search took {seconds / 60:.1f} minutes and {result.steps} training steps.
 
 Candidates at the end, scored on all reward cases with the shared weights and, for the finalists, after a trial of
@@ -122,19 +130,42 @@ preprocessed as `configs/inference.json` says, every axis a multiple of {_times(
 """
 
 
-def _inference(network: RonasSuperNet, architecture: Architecture, study: Study, one_shot_voxels: int) -> str:
+def _figures(result: SearchResult) -> str:
+    chosen, test = result.score, result.test
+    lines = [
+        f"Mean foreground Dice on the {len(result.case_names)} reward cases, on which the architecture was chosen"
+        + (f", {result.remark}" if result.remark else "")
+        + f": {chosen.reward:.4f}, standard error {chosen.standard_error:.4f}.",
+        "The search kept no test cases.",
+    ]
+    if test is not None:
+        lines[1] = (
+            f"On the {len(test.per_case)} test cases, which neither training nor reward saw: {test.reward:.4f}, "
+            f"standard error {test.standard_error:.4f};\n`configs/evaluate.json` measures it, by class and case."
+        )
+    return "\n".join(lines)
+
+
+def _inference(
+    network: RonasSuperNet, architecture: Architecture, study: Study, one_shot_voxels: int, flips: Sequence[int]
+) -> str:
     largest = study.fingerprint.max_shape
     window = _times(network.space.patch(architecture))
     voxels = math.prod(largest)
     mode = "in one shot" if voxels <= one_shot_voxels else f"in windows of {window}"
+    averaged = (
+        f"Probabilities are averaged over the {2 ** len(flips)} flips along the axes {_times(flips, ', ')}, as in "
+        "training;\n`--inferer#flips []` leaves that out and is as many times faster."
+        if flips
+        else "`--inferer#flips [0,1,2]` averages over the flips along these axes, in 8 times the time."
+    )
     return (
         f"Volumes of up to {one_shot_voxels:,} voxels after preprocessing, what the memory of the search's machine "
         f"holds, are segmented in one shot, larger ones in half-overlapping windows of {window}.\n"
         f"The largest volume of the data ({_times(largest)}, {voxels:,} voxels) is segmented {mode}. "
-        "`--inferer#max_voxels` changes the limit. `--inferer#flips True` averages over all flips of the volume, in\n"
-        "2^axes times the time."
+        f"`--inferer#max_voxels` changes the limit.\n{averaged}"
     )
 
 
-def _times(values: tuple[int, ...]) -> str:
-    return "x".join(str(v) for v in values)
+def _times(values: Sequence[int], sign: str = "x") -> str:
+    return sign.join(str(v) for v in values)

@@ -24,6 +24,9 @@ class Settings:
         memory_budget_gb: memory in GiB that training and scoring may need, or None for no limit.
         skip_invalid: leave cases with faults out instead of refusing the data set.
         resample_label: resample labels that are on another grid than their image.
+        final_on_reward_cases: the final training has the reward cases as well.
+        augment: training crops are augmented beyond flips.
+        test_time_flips: predictions of the trained network are averaged over flips of the volume.
 
     Raises:
         ValueError: when a value is not of its kind.
@@ -36,11 +39,15 @@ class Settings:
     memory_budget_gb: float | None
     skip_invalid: bool = False
     resample_label: bool = False
+    final_on_reward_cases: bool = True
+    augment: bool = False
+    test_time_flips: bool = True
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
             object.__setattr__(self, name, _meant(value))
-        for name in ("resume", "amp", "skip_invalid", "resample_label"):
+        switches = [name for name, kind in self.__annotations__.items() if kind == "bool"]
+        for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
         for name in ("time_budget_minutes", "memory_budget_gb"):

@@ -36,7 +36,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
     ]
     deterministic = preprocessing_config(fingerprint, keys=keys, track_meta=False)
     shared = common(derived)
-    inferer = shared.pop("inferer")
+    inferer = {**shared.pop("inferer"), "flips": []}
     loader = {**shared.pop("checkpointloader"), "load_path": "$@ckpt_dir + '/model.pt'"}
     return {
         **shared,

@@ -20,7 +20,8 @@ class Reselection:
 
     Those that fit, at least with a smaller patch, are put in the order of their reward above the mean of their episode.
     The first ones, the base network and the search's own choice are scored on all reward cases with the weights that
-    the search has left. The best score wins.
+    the search has left. The best score wins. Where the final training had the reward cases as well, these scores are
+    those of cases seen, which favours the search's own choice.
 
     Args:
         scorer: scores with the shared weights.
@@ -28,6 +29,8 @@ class Reselection:
         resources: costs and the limit.
         objective: what is maximised of a score, as in :class:`~monai_ronas.engines.ControllerTrainer`.
         number: how many architectures of the history are scored.
+        seen: the final training had the reward cases as well.
+        tester: scores the choice on the test cases.
     """
 
     def __init__(
@@ -38,12 +41,16 @@ class Reselection:
         *,
         objective: Callable[[ChildScore, Architecture], float] | None = None,
         number: int = 8,
+        seen: bool = False,
+        tester: ChildScorer | None = None,
     ) -> None:
         self.scorer = scorer
         self.space = space
         self.resources = resources
         self.objective = objective
         self.number = number
+        self.seen = seen
+        self.tester = tester
         self.result: SearchResult | None = None
 
     def candidates(self, history: Sequence[Mapping[str, Any]], chosen: Architecture) -> dict[Architecture, str]:
@@ -110,5 +117,13 @@ class Reselection:
             }
             for a in scores
         ]
-        self.result = SearchResult(best, scores[best], rows, steps, self.scorer.case_names)
+        self.result = SearchResult(
+            architecture=best,
+            score=scores[best],
+            candidates=rows,
+            steps=steps,
+            case_names=self.scorer.case_names,
+            remark="which the final training has seen" if self.seen else "",
+            test=None if self.tester is None else self.tester.score(best),
+        )
         return self.result

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
+from torch.utils.data import DataLoader, RandomSampler
 
 from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
@@ -86,6 +88,11 @@ class SliceTrainer:
             if between is not None and not done:
                 between()
         self.phase = None
+
+    def draw_from(self, number: int) -> None:
+        """Draw the training cases from the first ``number`` cases of the data set from now on."""
+        loader = cast(DataLoader, self.trainer.data_loader)
+        cast(RandomSampler, loader.sampler).data_source = range(number)
 
     def renew_optimizer(self) -> None:
         """Drop what the optimiser remembers of the gradients, so that it starts as new on the present weights."""

@@ -34,8 +34,8 @@ class PadToStrideInferer(Inferer):
         max_voxels: voxels of the largest volume for one shot. Default: no limit.
         roi_size: size of the window, a multiple of the divisor; the training patch is a good one. Default: the
             ``patch`` attribute of the network at each call.
-        flips: average the softmax probabilities over all flips of the spatial axes, ``2**axes`` runs; the prediction is
-            the logarithm of the mean.
+        flips: spatial axes, from 0. The softmax probabilities are averaged over all flips along them, in
+            ``2**len(flips)`` runs; the prediction is the logarithm of the mean.
 
     Raises:
         ValueError: when ``roi_size`` is no multiple of ``divisor``.
@@ -54,14 +54,14 @@ class PadToStrideInferer(Inferer):
         amp: bool = False,
         max_voxels: int | None = None,
         roi_size: Sequence[int] | None = None,
-        flips: bool = False,
+        flips: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.divisor = None if divisor is None else tuple(int(d) for d in divisor)
         self.amp = amp
         self.max_voxels = max_voxels
         self.roi_size = None if roi_size is None else tuple(int(r) for r in roi_size)
-        self.flips = flips
+        self.flips = tuple(int(axis) for axis in flips)
         if self.divisor and self.roi_size and any(r % d for r, d in zip(self.roi_size, self.divisor, strict=True)):
             raise ValueError(f"roi_size must be a multiple of {self.divisor} on each axis, got {self.roi_size}.")
 
@@ -75,13 +75,17 @@ class PadToStrideInferer(Inferer):
         """
         if not self.flips:
             return self._volume(inputs, network, *args, **kwargs)
-        axes = range(2, inputs.dim())
         total: Any = 0.0
-        flips = [flip for number in range(len(axes) + 1) for flip in itertools.combinations(axes, number)]
-        for flip in flips:
-            prediction = cast(torch.Tensor, self._volume(inputs.flip(flip), network, *args, **kwargs))
-            total = total + prediction.softmax(dim=1).flip(flip)
-        return torch.log(total / len(flips))
+        for chosen in itertools.product((False, True), repeat=len(self.flips)):
+            dims = [axis + 2 for axis, flip in zip(self.flips, chosen, strict=True) if flip]
+            prediction = cast(torch.Tensor, self._volume(inputs.flip(dims), network, *args, **kwargs))
+            total += prediction.softmax(dim=1).flip(dims)
+        return cast(torch.Tensor, (total / self.runs).log_())
+
+    @property
+    def runs(self) -> int:
+        """How often the network runs for a volume."""
+        return int(2 ** len(self.flips))
 
     def _volume(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any

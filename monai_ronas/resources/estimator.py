@@ -42,6 +42,7 @@ class ResourceEstimator:
         amp: training and scoring run in bfloat16 under autocast.
         memory_gb: memory in GiB that training and scoring may need, or None for no limit.
         volume: shape of the largest volume that is scored. Default: the shape of the space.
+        flips: predictions are averaged over flips of the volume.
 
     Example:
         >>> space = RonasSpace((32, 32, 32))
@@ -62,6 +63,7 @@ class ResourceEstimator:
         amp: bool = False,
         memory_gb: float | None = None,
         volume: Sequence[int] | None = None,
+        flips: bool = False,
     ) -> None:
         self.space = space
         self.channels = tuple(channels)
@@ -70,6 +72,7 @@ class ResourceEstimator:
         self.amp = amp
         self.memory_gb = memory_gb
         self.volume = tuple(space.shape if volume is None else volume)
+        self.flips = flips
         self._kernel = 3 ** len(space.shape)
         everything = [(i, j) for i in range(1, len(self.channels)) for j in range(1, i + 1)]
         self._shared = self._parameters(everything, heads=len(self.channels) - 1)
@@ -151,7 +154,10 @@ class ResourceEstimator:
             peak = max(peak, kept + max(matched + own, 2 * own + pooled, 4 * own))
             kept += own
         end = value * (kept + prediction) + (_SINGLE * prediction if amp else 0)
-        return volume + max(value * peak, end)
+        if not self.flips:
+            return volume + max(value * peak, end)
+        flipped = volume + _SINGLE * prediction  # a copy of the volume, and the sum so far
+        return volume + flipped + max(value * peak, end, 3 * _SINGLE * prediction)
 
     def training_bytes(self, architecture: Mapping[str, Any], *, crops: int) -> int:
         """Peak of the bytes alive in a training step on the supernet, with deep supervision, Dice loss and Adam.

@@ -29,6 +29,13 @@ class ChildScore:
     peak_memory_mb: float
     status: str = "ok"
 
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean Dice over the cases."""
+        values = np.asarray(self.per_case)
+        values = values[np.isfinite(values)]
+        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
 
 @dataclass
 class SearchResult:
@@ -36,11 +43,13 @@ class SearchResult:
 
     Args:
         architecture: the chosen architecture; the supernet holds its trained weights and has it selected.
-        score: its score on all reward cases at the end.
+        score: its score on all reward cases.
         candidates: one dictionary for each candidate: ``origin``, ``architecture``, ``id``, ``reward`` (on all reward
             cases, shared weights), ``trial_reward`` (after its trial; None if it had none).
         steps: training steps of the whole search.
         case_names: names of the reward cases, in the order of ``score.per_case``.
+        remark: what has to be known about ``score``, such as that training has seen the reward cases.
+        test: the network's score on the test cases; None without any.
     """
 
     architecture: Architecture
@@ -48,10 +57,5 @@ class SearchResult:
     candidates: list[dict[str, Any]] = field(default_factory=list)
     steps: int = 0
     case_names: tuple[str, ...] = ()
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of the mean Dice over the reward cases."""
-        values = np.asarray(self.score.per_case)
-        values = values[np.isfinite(values)]
-        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    remark: str = ""
+    test: ChildScore | None = None

@@ -6,7 +6,8 @@
 Runs the contenders one after the other (see ``contender.py``), each in a process of its own; those that have a result
 in the output folder already are not run again, so that a table can be made in several sittings. Prints the table and
 writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search paired by case with its
-standard error, parameters, steps, peak memory of the process, time for a volume. A seed is a split of its own.
+standard error, parameters, steps, peak memory of the process, time for a volume, all of them with predictions averaged
+over flips, and in one shot. A seed is a split of its own.
 """
 
 from __future__ import annotations
@@ -46,12 +47,22 @@ def results(given: argparse.Namespace, rest: list[str], name: str) -> list[dict[
     return rows
 
 
+def difference(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
+    """Mean difference in Dice, paired by seed and case, with its standard error."""
+    paired = [
+        own["per_case"][case] - row["per_case"][case]
+        for own, row in zip(ours, others, strict=True)
+        for case in row["per_case"]
+    ]
+    return f"{np.nanmean(paired):+.4f} +- {np.nanstd(paired, ddof=1) / len(paired) ** 0.5:.4f}"
+
+
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
     """The results as a table in Markdown."""
     lines = [
         "| contender | parameters | steps | minutes | peak RSS | s/volume | mean foreground Dice (by class) "
-        "| search minus it |",
-        "|---|---|---|---|---|---|---|---|",
+        "| search minus it | s/volume, Dice and difference in one shot |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     ours = found.get("search")
     for name, rows in found.items():
@@ -59,19 +70,16 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
             key: np.mean([row[key] for row in rows], axis=0)
             for key in ("steps", "minutes", "peak_rss_gb", "seconds_per_volume", "mean_dice", "class_dice")
         }
-        difference = "-"
+        one_shot = [row["one_shot"] for row in rows]
+        shot = {key: np.mean([row[key] for row in one_shot]) for key in ("seconds_per_volume", "mean_dice")}
+        differences = ["-", "-"]
         if ours is not None and name != "search":
-            paired = [
-                own["per_case"][case] - row["per_case"][case]
-                for own, row in zip(ours, rows, strict=True)
-                for case in row["per_case"]
-            ]
-            difference = f"{np.nanmean(paired):+.4f} +- {np.nanstd(paired, ddof=1) / len(paired) ** 0.5:.4f}"
+            differences = [difference(ours, rows), difference([own["one_shot"] for own in ours], one_shot)]
         classes = " / ".join(f"{value:.4f}" for value in mean["class_dice"])
         lines.append(
             f"| {TITLES[name]} | {rows[0]['parameters'] / 1e6:.2f} M | {mean['steps']:.0f} | {mean['minutes']:.1f} | "
             f"{mean['peak_rss_gb']:.2f} GB | {mean['seconds_per_volume']:.3f} | {mean['mean_dice']:.4f} ({classes}) | "
-            f"{difference} |"
+            f"{differences[0]} | {shot['seconds_per_volume']:.3f}, {shot['mean_dice']:.4f}, {differences[1]} |"
         )
     return "\n".join(lines)
 

@@ -3,11 +3,12 @@
 
     python -m tests.benchmarks.contender dynunet_half --dataset_dir DATA --output_dir OUT [--minutes 12] [--seed 0]
 
-``search`` is the whole search command. All others train on the search's own training cases, with its crops, flips,
-loss, precision, memory format and allocator, AdamW, and a cosine over the time of the training alone: ``base``, our
-base network from new weights; ``derived``, the architecture that the search in ``--search`` chose, from new weights;
-and the networks of ``peers.py``. Writes ``result.json`` with the Dice of every test case and class. ``--steps`` trains
-for a number of steps instead of minutes.
+``search`` is the whole search command. All others train on every case outside the test fold, as nothing is chosen,
+with the search's crops, flips, loss, precision, memory format and allocator, AdamW, and a cosine over the time of the
+training alone: ``base``, our base network from new weights; ``derived``, the architecture that the search in
+``--search`` chose, from new weights; and the networks of ``peers.py``. Writes ``result.json`` with the Dice of every
+test case and class, averaged over the flips of the volume, with which all were trained, and ``one_shot`` without.
+``--steps`` trains for a number of steps instead of minutes.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, P
         final = torch.load(given.search / "checkpoints" / "final.pt", weights_only=True)
         network.select(Architecture.from_json(final["architecture"]))
     inferer = PadToStrideInferer(divisor, amp=content("settings").amp)
-    content("train#dataset")  # read before the clock starts
+    cases = content("train#dataset")  # read before the clock starts
+    content("train#dataloader").sampler.data_source = cases  # reward cases as well
     begin = time.time()
     learning_rate = given.learning_rate or learning_rate
     steps = train(content, network, inferer, minutes=given.minutes, steps=given.steps, learning_rate=learning_rate)
@@ -178,10 +180,12 @@ def main() -> None:
         "parameters": sum(p.numel() for p in network.parameters()),
         "peak_rss_gb": peak / 2**20,
         **row,
-        **score(content, network.to(content("device"), memory_format=torch.channels_last_3d), inferer),
     }
+    network = network.to(content("device"), memory_format=torch.channels_last_3d)
+    row["one_shot"] = score(content, network, inferer)
+    row |= score(content, network, PadToStrideInferer(inferer.divisor, amp=inferer.amp, flips=content("flip_axes")))
     (given.output_dir / "result.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
-    print({key: value for key, value in row.items() if key != "per_case"})
+    print({key: value for key, value in row.items() if key not in ("per_case", "one_shot")})
 
 
 if __name__ == "__main__":

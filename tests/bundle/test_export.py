@@ -3,6 +3,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -35,6 +36,23 @@ def result_of(architecture):
     row = {"architecture": architecture.to_dict(), "id": architecture.id, "reward": 0.5, "trial_reward": None}
     score = ChildScore(reward=0.5, per_case=(0.4, 0.6), seconds=1.0, peak_memory_mb=1.0)
     return SearchResult(architecture, score, candidates=[{"origin": "random", **row}], case_names=("a", "b"))
+
+
+def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(study, tmp_path):
+    supernet = supernet_of(study)
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS)
+    test = ChildScore(reward=0.75, per_case=(0.7, 0.8, 0.75), seconds=1.0, peak_memory_mb=1.0)
+    for changed, dice, reference in (
+        ({"remark": "before it"}, 0.5, "2 reward cases, before it"),
+        ({"remark": "before it", "test": test}, 0.75, "3 test cases"),
+        ({}, 0.5, "2 reward cases"),
+    ):
+        bundle = exporter.run(replace(result_of(supernet.space.base), **changed), seconds=1.0)
+        told = json.loads((bundle / "configs" / "metadata.json").read_text())["eval_metrics"]
+        assert told == {"mean_dice": dice, "measured_on": reference}
+        readme = (bundle / "docs" / "README.md").read_text()
+        assert ("3 test cases, which neither training nor reward saw: 0.7500" in readme) == ("test" in changed)
+        assert ("chosen, before it: 0.5000" in readme) == ("remark" in changed)
 
 
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):

@@ -16,6 +16,7 @@ def test_words_of_the_command_line_are_taken_for_what_they_say():
     ("change", "message"),
     [
         ({"resume": "maybe"}, "resume must be true or false, got 'maybe'"),
+        ({"augment": "perhaps"}, "augment must be true or false, got 'perhaps'"),
         ({"amp": 1}, "amp must be true or false, got 1"),
         ({"time_budget_minutes": -1}, "time_budget_minutes must be a positive number or null, got -1"),
         ({"time_budget_minutes": "soon"}, "time_budget_minutes must be a positive number or null, got 'soon'"),

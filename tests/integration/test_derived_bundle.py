@@ -35,18 +35,31 @@ def infer(bundle, volumes, out):
     return {p.name: nib.load(p) for p in sorted(out.iterdir())}
 
 
-def test_evaluate_measures_the_test_cases_only(bundle, finished, small_phantom, tmp_path):
-    config = str(bundle / "configs" / "evaluate.json")
+IN_ONE_SHOT = ("--inferer#flips", "[]")  # as the validation within the training
+
+
+def evaluate(bundle, data, out, *args):
+    """Run ``evaluate.json``; returns the mean Dice by case."""
     done = run_bundle(
-        *("run", "--config_file", config, "--bundle_root", str(bundle)),
-        *("--dataset_dir", str(small_phantom), "--output_dir", str(tmp_path)),
+        *("run", "--config_file", str(bundle / "configs" / "evaluate.json"), "--bundle_root", str(bundle)),
+        *("--dataset_dir", str(data), "--output_dir", str(out), *args),
     )
     assert done.returncode == 0, done.stderr
+    rows = [row.split(",") for row in (out / "mean_dice_raw.csv").read_text().splitlines()[1:]]
+    return {row[0].split("/")[-1].removesuffix(".nii.gz"): float(row[-1]) for row in rows}
+
+
+def test_evaluate_measures_the_test_cases_only(bundle, finished, small_phantom, tmp_path):
+    """And finds the Dice that the search has told."""
+    dice = evaluate(bundle, small_phantom, tmp_path)
     split = json.loads((finished / "dataset_report.json").read_text())["split"]
-    rows = (tmp_path / "mean_dice_raw.csv").read_text().splitlines()[1:]
-    assert {row.split(",")[0].split("/")[-1].removesuffix(".nii.gz") for row in rows} == set(split["test"])
-    for row in rows:
-        assert all(0.0 <= float(value) <= 1.0 for value in row.split(",")[1:])
+    assert set(dice) == set(split["test"])
+    told = json.loads((bundle / "configs" / "metadata.json").read_text())["eval_metrics"]
+    assert told["measured_on"] == f"{len(dice)} test cases"
+    assert told["mean_dice"] == pytest.approx(sum(dice.values()) / len(dice), abs=0.01)
+    assert f"test cases, which neither training nor reward saw: {told['mean_dice']:.4f}" in (
+        (bundle / "docs" / "README.md").read_text()
+    )
 
 
 def test_prediction_has_the_geometry_of_its_image(bundle, finished, small_phantom, tmp_path):
@@ -164,8 +177,8 @@ def test_training_goes_on_from_the_bundles_weights(bundle, small_phantom, tmp_pa
     scores, after = train_on(copy, small_phantom, "--learning_rate", "0.0")
     assert len(scores) == 3
     assert scores[0] == scores[1] == scores[2]
-    reward = json.loads((copy / "configs" / "metadata.json").read_text())["eval_metrics"]["mean_dice"]
-    assert scores[0] == pytest.approx(reward, abs=0.01)
+    dice = evaluate(bundle, small_phantom, tmp_path / "dice", "--evaluation_use", "reward", *IN_ONE_SHOT)
+    assert scores[0] == pytest.approx(sum(dice.values()) / len(dice), abs=0.01)
     assert all(torch.equal(after[k], v) for k, v in before.items())
     _, worse = train_on(copy, small_phantom, "--learning_rate", "10.0")
     assert set(worse) == set(before)
@@ -198,9 +211,9 @@ def test_training_on_several_processes(bundle, small_phantom, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=on_cpus)
     assert done.returncode == 0, done.stderr
     scores = [float(m) for m in re.findall(r"val_mean_dice: ([0-9.]+)", done.stdout)]
-    reward = json.loads((copy / "configs" / "metadata.json").read_text())["eval_metrics"]["mean_dice"]
+    dice = evaluate(bundle, small_phantom, tmp_path / "dice", "--evaluation_use", "reward", *IN_ONE_SHOT)
     assert len(scores) == 2  # by the first process only
-    assert scores[0] == pytest.approx(reward, abs=0.01)
+    assert scores[0] == pytest.approx(sum(dice.values()) / len(dice), abs=0.01)
     before = torch.load(bundle / "models" / "model.pt", weights_only=True)
     after = torch.load(copy / "models" / "model.pt", weights_only=True)
     assert set(after) == set(before)

@@ -46,7 +46,10 @@ def test_output_dir_holds_what_is_promised(finished):
         assert all(history[c["episode"], c["child"]][cost] == c[cost] for c in front)
         assert front
     table = (finished / "stdout.txt").read_text()
-    for part in ("architecture", "reward Dice", "standard error", "parameters", "time", "ronas_segmentation"):
+    for part in (
+        *("architecture", "test Dice", "reward Dice", "before the final training", "standard error"),
+        *("parameters", "time", "ronas_segmentation"),
+    ):
         assert part in table
     bundle = finished / "ronas_segmentation"
     files = {str(p.relative_to(bundle)) for p in bundle.rglob("*") if p.is_file()}

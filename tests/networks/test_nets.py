@@ -249,8 +249,11 @@ def test_flips_are_averaged(shape):
         return torch.cat([x * ramp, x], dim=1)  # the other way round, it is the other way round
 
     plain = PadToStrideInferer((1,) * len(shape))
-    flipped = PadToStrideInferer((1,) * len(shape), flips=True)(volume, network)
+    flipped = PadToStrideInferer((1,) * len(shape), flips=range(len(shape)))(volume, network)
     expected = plain(volume, network).softmax(1) / 2 + plain(volume.flip(2), network).flip(2).softmax(1) / 2
     assert flipped.shape == (2, 2, *shape)
     assert not torch.allclose(plain(volume, network).softmax(1), expected, atol=1e-3)
     assert torch.allclose(flipped.exp(), expected, atol=1e-6)
+    along_another = PadToStrideInferer((1,) * len(shape), flips=[1])
+    assert along_another.runs == 2
+    assert torch.allclose(along_another(volume, network).exp(), plain(volume, network).softmax(1), atol=1e-6)

@@ -112,6 +112,18 @@ def test_inference_counts_the_padding(shape):
     assert estimate == pytest.approx(live.peak, rel=0.15)
 
 
+@pytest.mark.parametrize("classes", [3, 40])
+def test_inference_counts_what_flips_keep(classes):
+    space = RonasSpace((48, 48, 32))
+    widths = {**WIDTHS, "out_channels": classes}
+    net = RonasSuperNet(space, widths["in_channels"], classes, channels=widths["channels"])
+    net = net.derive(space.base).to(memory_format=torch.channels_last_3d).eval()
+    with LiveTensors() as live, torch.no_grad():
+        PadToStrideInferer(flips=(0, 1, 2))(torch.zeros(1, widths["in_channels"], 48, 48, 32), net)
+    estimate = ResourceEstimator(space, **widths, flips=True).inference_bytes(space.base, (48, 48, 32))
+    assert estimate == pytest.approx(live.peak, rel=0.1)
+
+
 def test_scoring_counts_the_volume_in_which_windows_are_summed_up():
     space = RonasSpace((32, 32, 32))
     widths = {**WIDTHS, "out_channels": 15}
