@@ -28,7 +28,8 @@ def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture,
 
     ``verify_net_in_out`` runs, the configurations for inference and training lack no property, the weights load
     strictly, the prediction file has the image's geometry, and the logits of the bundle's own preprocessing, network
-    and inferer equal those of the supernet with the search's preprocessing bit for bit, on the CPU in float32.
+    and inferer equal those of the supernet with the search's preprocessing bit for bit, on the CPU in float32. Flips
+    are left out.
 
     Args:
         root: the bundle's folder.
@@ -46,7 +47,7 @@ def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture,
     reference.select(architecture)
     inputs = build_preprocessing(study.fingerprint, keys=("image",))({"image": str(case.image)})["image"][None]
     with torch.no_grad():
-        own = PadToStrideInferer(max_voxels=inferer.max_voxels, flips=inferer.flips)(inputs, reference)
+        own = PadToStrideInferer(max_voxels=inferer.max_voxels)(inputs, reference)
     if not torch.equal(logits, cast(torch.Tensor, own)):
         raise RuntimeError("the exported network does not give the output of the search's own network.")
 
@@ -61,7 +62,7 @@ def _segment(root: Path, image: Path, output: Path, study: Study) -> tuple[torch
         device="cpu",
     )
     changes: dict[str, Any] = {"bundle_root": str(root), "device": "cpu", "amp": False, "output_dir": str(output)}
-    inference = _workflow(configs, "inference", datalist=[str(image)], **changes)
+    inference = _workflow(configs, "inference", datalist=[str(image)], **changes, **{"inferer#flips": []})
     train = _workflow(configs, "train", dataset_dir=str(study.dataset.root), **changes)
     missing = [*(inference.check_properties() or []), *(train.check_properties() or [])]
     if missing:

@@ -50,7 +50,8 @@ class Derived:
         fingerprint: of the data set; preprocessing follows from it.
         batch_size: crops in a batch of the search.
         amp: the search was trained in bfloat16.
-        flips: spatial axes along which flips are averaged at inference.
+        flip_axes: spatial axes along which crops are flipped in training.
+        test_time_flips: predictions are averaged over flips along these axes.
     """
 
     network: Mapping[str, Any]
@@ -60,7 +61,8 @@ class Derived:
     fingerprint: Fingerprint
     batch_size: int
     amp: bool
-    flips: Sequence[int] = ()
+    flip_axes: Sequence[int]
+    test_time_flips: bool
 
 
 def common(derived: Derived) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def common(derived: Derived) -> dict[str, Any]:
             "amp": "@amp",
             "max_voxels": derived.one_shot_voxels,
             "roi_size": list(derived.patch),
-            "flips": list(derived.flips),
+            "flips": list(derived.flip_axes) if derived.test_time_flips else [],
         },
         "checkpointloader": {
             "_target_": "CheckpointLoader",

@@ -39,7 +39,9 @@ class BundleExporter:
         one_shot_voxels: voxels of the largest volume for inference in one shot.
         crops: tells the crops in a batch of an architecture.
         amp: the search trains in bfloat16.
-        flips: spatial axes along which the bundle averages flips at inference.
+        flip_axes: spatial axes along which crops are flipped in training.
+        test_time_flips: the bundle averages its predictions over flips along these axes.
+        seen: the final training had the reward cases as well.
 
     Raises:
         ValueError: when ``export_dir`` is a folder that is not a derived bundle.
@@ -54,7 +56,9 @@ class BundleExporter:
         one_shot_voxels: int,
         crops: Callable[[Architecture], int],
         amp: bool,
-        flips: Sequence[int] = (),
+        flip_axes: Sequence[int] = (0, 1, 2),
+        test_time_flips: bool = False,
+        seen: bool = False,
     ) -> None:
         self.export_dir = Path(export_dir)
         self.study = study
@@ -62,7 +66,9 @@ class BundleExporter:
         self.one_shot_voxels = one_shot_voxels
         self.crops = crops
         self.amp = amp
-        self.flips = tuple(flips)
+        self.flip_axes = tuple(flip_axes)
+        self.test_time_flips = test_time_flips
+        self.seen = seen
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
             raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 
@@ -125,7 +131,8 @@ class BundleExporter:
             fingerprint,
             batch_size=self.crops(architecture),
             amp=self.amp,
-            flips=self.flips,
+            flip_axes=self.flip_axes,
+            test_time_flips=self.test_time_flips,
         )
         measured, reference = result.score, f"{len(result.case_names)} reward cases"
         if result.test is not None:
@@ -150,6 +157,7 @@ class BundleExporter:
             (root / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         (root / "configs" / "logging.conf").write_text(LOGGING_CONF, encoding="utf-8")
         split = self.study.split.to_dict()
+        split["final"] = sorted(split["train"] + (split["reward"] if self.seen else []))
         (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
         readme = bundle_readme(
             self.export_dir.name,
@@ -158,7 +166,8 @@ class BundleExporter:
             result,
             seconds,
             one_shot_voxels=self.one_shot_voxels,
-            flips=self.flips,
+            flip_axes=self.flip_axes,
+            test_time_flips=self.test_time_flips,
         )
         (root / "docs" / "README.md").write_text(readme, encoding="utf-8")
         picture = draw_network(self.network.space, architecture, kwargs["channels"])

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from monai_ronas.bundle.metadata import plain
-from monai_ronas.data import Study
+from monai_ronas.data import Split, Study
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import SearchResult
@@ -34,7 +34,8 @@ def parameter_count(network: RonasSuperNet, architecture: Architecture) -> int:
 def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: float, where: dict[str, str]) -> str:
     """The table that ends a search."""
     words = architecture_in_words(network.space, result.architecture)
-    origin = next(c["origin"] for c in result.candidates if c["id"] == result.architecture.id)
+    origins = {c["id"]: c["origin"] for c in result.candidates}
+    origin = origins.get(result.architecture.id, "the chosen one with a smaller patch")
     rows = [("architecture", f"{result.architecture.id} ({origin})"), *(("", word) for word in words)]
     rows += [
         *_dice_rows(result),
@@ -70,7 +71,8 @@ def bundle_readme(
     seconds: float,
     *,
     one_shot_voxels: int,
-    flips: Sequence[int] = (),
+    flip_axes: Sequence[int],
+    test_time_flips: bool,
 ) -> str:
     """``docs/README.md`` of a derived bundle."""
     fingerprint, split = study.fingerprint, study.split
@@ -102,11 +104,12 @@ It was trained by the search itself, on weights shared with all candidates, and 
 
 ## Inference
 
-{_inference(network, result.architecture, study, one_shot_voxels, flips)}
+{_inference(network, result.architecture, study, one_shot_voxels)}
+{_flips(flip_axes, test_time_flips)}
 
 ## Figures
 
-{_figures(result)}
+{_figures(result, split)}
 The search took {seconds / 60:.1f} minutes and {result.steps} training steps.
 
 Candidates at the end, scored on all reward cases with the shared weights and, for the finalists, after a trial of
@@ -130,40 +133,48 @@ preprocessed as `configs/inference.json` says, every axis a multiple of {_times(
 """
 
 
-def _figures(result: SearchResult) -> str:
+def _figures(result: SearchResult, split: Split) -> str:
     chosen, test = result.score, result.test
     lines = [
         f"Mean foreground Dice on the {len(result.case_names)} reward cases, on which the architecture was chosen"
-        + (f", {result.remark}" if result.remark else "")
+        + (f",\n{result.remark}" if result.remark else "")
         + f": {chosen.reward:.4f}, standard error {chosen.standard_error:.4f}.",
-        "The search kept no test cases.",
+        "`configs/evaluate.json` measures it on the test cases, which neither training nor reward saw."
+        if split.test
+        else "The search kept no test cases.",
     ]
     if test is not None:
         lines[1] = (
             f"On the {len(test.per_case)} test cases, which neither training nor reward saw: {test.reward:.4f}, "
-            f"standard error {test.standard_error:.4f};\n`configs/evaluate.json` measures it, by class and case."
+            f"standard error {test.standard_error:.4f}, after preprocessing;\n"
+            "`configs/evaluate.json` measures them on the labels' own grid, by class and case."
         )
     return "\n".join(lines)
 
 
-def _inference(
-    network: RonasSuperNet, architecture: Architecture, study: Study, one_shot_voxels: int, flips: Sequence[int]
-) -> str:
+def _flips(axes: Sequence[int], averaged: bool) -> str:
+    if not axes:
+        return "The network was trained without flips."
+    text, runs = _times(axes, ","), 2 ** len(axes)
+    if averaged:
+        return (
+            f"Probabilities are averaged over the {runs} flips along the axes {text}, with which the network was "
+            "trained;\n"
+            f"`--inferer#flips []` leaves that out and is about {runs} times faster."
+        )
+    return f"`--inferer#flips [{text}]` averages over the flips of the training, in {runs} times the time."
+
+
+def _inference(network: RonasSuperNet, architecture: Architecture, study: Study, one_shot_voxels: int) -> str:
     largest = study.fingerprint.max_shape
     window = _times(network.space.patch(architecture))
     voxels = math.prod(largest)
     mode = "in one shot" if voxels <= one_shot_voxels else f"in windows of {window}"
-    averaged = (
-        f"Probabilities are averaged over the {2 ** len(flips)} flips along the axes {_times(flips, ', ')}, as in "
-        "training;\n`--inferer#flips []` leaves that out and is as many times faster."
-        if flips
-        else "`--inferer#flips [0,1,2]` averages over the flips along these axes, in 8 times the time."
-    )
     return (
         f"Volumes of up to {one_shot_voxels:,} voxels after preprocessing, what the memory of the search's machine "
         f"holds, are segmented in one shot, larger ones in half-overlapping windows of {window}.\n"
         f"The largest volume of the data ({_times(largest)}, {voxels:,} voxels) is segmented {mode}. "
-        f"`--inferer#max_voxels` changes the limit.\n{averaged}"
+        "`--inferer#max_voxels` changes the limit."
     )
 
 

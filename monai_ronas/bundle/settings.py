@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ class Settings:
         skip_invalid: leave cases with faults out instead of refusing the data set.
         resample_label: resample labels that are on another grid than their image.
         final_on_reward_cases: the final training has the reward cases as well.
+        flip_axes: spatial axes along which crops are flipped.
         augment: training crops are augmented beyond flips.
         test_time_flips: predictions of the trained network are averaged over flips of the volume.
 
@@ -40,6 +42,7 @@ class Settings:
     skip_invalid: bool = False
     resample_label: bool = False
     final_on_reward_cases: bool = True
+    flip_axes: Sequence[int] | None = (0, 1, 2)
     augment: bool = False
     test_time_flips: bool = True
 
@@ -50,6 +53,10 @@ class Settings:
         for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
+        axes = self.flip_axes or ()
+        if not isinstance(axes, (list, tuple)) or set(axes) - {0, 1, 2} or len(set(axes)) < len(axes):
+            raise ValueError(f"flip_axes must be a list of axes, each of 0, 1 and 2 at most once, got {axes!r}.")
+        object.__setattr__(self, "flip_axes", tuple(axes))
         for name in ("time_budget_minutes", "memory_budget_gb"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, (bool, str)) or value <= 0):

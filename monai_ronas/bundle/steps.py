@@ -161,6 +161,11 @@ def training_cases(
             f"'{dataset_dir}' has {len(chosen['train'])} case(s) for training and {len(chosen['validate'])} for "
             "validation, but both are needed: add cases."
         )
+    if own and uses["validate"] & set(split.get("final", ())):
+        logger.warning(
+            "the search's final training had the validation cases as well, so its weights are hard to beat on them; "
+            "a search with --final_on_reward_cases false keeps them apart"
+        )
     logger.info(
         "%d cases for training and %d for validation, %s",
         *(len(chosen[use]) for use in ("train", "validate")),

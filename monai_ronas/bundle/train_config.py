@@ -31,7 +31,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
         },
         *(
             {"_target_": "RandFlipd", "keys": keys, "prob": 0.5, "spatial_axis": axis, "lazy": False}
-            for axis in range(len(patch))
+            for axis in derived.flip_axes
         ),
     ]
     deterministic = preprocessing_config(fingerprint, keys=keys, track_meta=False)

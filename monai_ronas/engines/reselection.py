@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from monai_ronas.engines.scorer import ChildScorer
+from monai_ronas.engines.scorer import ChildScorer, valid_score
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult
@@ -124,6 +124,6 @@ class Reselection:
             steps=steps,
             case_names=self.scorer.case_names,
             remark="which the final training has seen" if self.seen else "",
-            test=None if self.tester is None else self.tester.score(best),
+            test=valid_score(self.tester, best),
         )
         return self.result

@@ -78,6 +78,14 @@ class ChildScorer:
         """Names of the cases that scores are made on now."""
         return [self.case_names[i] for i in self.sampler.indices]
 
+    def estimated_seconds(self, seconds_per_run: float) -> float:
+        """Seconds that a score takes, by those of a network's run on a volume; one case is read to see how long."""
+        begin = time.perf_counter()
+        next(iter(self.evaluator.data_loader))
+        reading = time.perf_counter() - begin
+        runs = getattr(self.evaluator.inferer, "runs", 1)
+        return len(self.sampler) * (reading + runs * seconds_per_run)
+
     def score(self, architecture: Architecture) -> ChildScore:
         """Score ``architecture`` with the supernet's present weights.
 
@@ -110,3 +118,12 @@ class ChildScorer:
             peak_memory_mb=memory_mb(device),
             status="ok" if math.isfinite(reward) else "failed",
         )
+
+
+def valid_score(scorer: ChildScorer | None, architecture: Architecture) -> ChildScore | None:
+    """The score of an architecture, or None without a scorer and, with a warning, where it has no score."""
+    score = None if scorer is None else scorer.score(architecture)
+    if score is not None and score.status != "ok":
+        logger.warning("the test cases have no score: %s", score.status)
+        return None
+    return score

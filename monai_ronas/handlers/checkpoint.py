@@ -183,7 +183,13 @@ class SearchCheckpoint:
                 f"the search in {self.directory.parent} has finished: its bundle is there. Give more episodes or time, "
                 "another output_dir, or resume=false to start over."
             )
-        passed_over = []
+        passed_over: list[Path] = []
+        found = self._load_newest(engine, passed_over)
+        for newer in passed_over:  # or they would be taken for newer than what comes now
+            newer.unlink()
+        return found
+
+    def _load_newest(self, engine: Engine, passed_over: list[Path]) -> bool:
         for path in self.files():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
@@ -191,7 +197,8 @@ class SearchCheckpoint:
                 logger.warning("checkpoint %s cannot be read (%s): trying the one before.", path.name, error)
                 continue
             self._compare(state["identity"])
-            if state["interrupted"] and state["engine"]["epoch"] and state["limits"] != self._limits(engine):
+            later = state["engine"]["epoch"] or "final training" in state["interrupted"]  # than the warm-up
+            if state["interrupted"] and later and state["limits"] != self._limits(engine):
                 logger.info("%s is of a search with other limits: going on behind its last episode", path.name)
                 passed_over.append(path)
                 continue
@@ -205,8 +212,6 @@ class SearchCheckpoint:
             if torch.cuda.is_available() and len(state["cuda_rng"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(state["cuda_rng"])
             self.interrupted = state["interrupted"]
-            for newer in passed_over:  # or they would be taken for newer than what comes now
-                newer.unlink()
             logger.info("resuming behind episode %d from %s", engine.state.epoch, path.name)
             return True
         return False

@@ -42,7 +42,7 @@ class ResourceEstimator:
         amp: training and scoring run in bfloat16 under autocast.
         memory_gb: memory in GiB that training and scoring may need, or None for no limit.
         volume: shape of the largest volume that is scored. Default: the shape of the space.
-        flips: predictions are averaged over flips of the volume.
+        flips: predictions of the trained network are averaged over flips of the volume.
 
     Example:
         >>> space = RonasSpace((32, 32, 32))
@@ -154,10 +154,16 @@ class ResourceEstimator:
             peak = max(peak, kept + max(matched + own, 2 * own + pooled, 4 * own))
             kept += own
         end = value * (kept + prediction) + (_SINGLE * prediction if amp else 0)
-        if not self.flips:
-            return volume + max(value * peak, end)
-        flipped = volume + _SINGLE * prediction  # a copy of the volume, and the sum so far
-        return volume + flipped + max(value * peak, end, 3 * _SINGLE * prediction)
+        return volume + max(value * peak, end)
+
+    def flip_bytes(self, voxels: int) -> tuple[int, int]:
+        """What averaging over flips keeps of a volume of so many voxels while the network runs, and needs at most.
+
+        These are a flipped copy of the volume and the sum of the probabilities; then the volume, its copy, the sum and
+        a prediction, its probabilities, and these the right way round.
+        """
+        copy, prediction = (_SINGLE * voxels * channels for channels in (self.in_channels, self.out_channels))
+        return copy + prediction, 2 * copy + 4 * prediction
 
     def training_bytes(self, architecture: Mapping[str, Any], *, crops: int) -> int:
         """Peak of the bytes alive in a training step on the supernet, with deep supervision, Dice loss and Adam.
@@ -255,11 +261,12 @@ class ResourceEstimator:
         voxels = math.prod(self.volume)
         sums = voxels * (self.in_channels + self.out_channels + 1) * _SINGLE
         end = voxels * ((self.in_channels + self.out_channels + 2) * _SINGLE + _INDEX)
+        kept, most = self.flip_bytes(voxels) if self.flips else (0, 0)
         window, whole = (
             self.inference_bytes(self.space.largest, size, amp=self.amp)
             for size in (self.space.patch(self.space.base), self.volume)
         )
-        return max(min(sums + window, whole), end) + 3 * _SINGLE * self._shared
+        return max(kept + min(sums + window, whole), most, end) + 3 * _SINGLE * self._shared
 
     def window_fits(self, architecture: Mapping[str, Any]) -> bool:
         """Whether the derived network segments a window of its patch within the memory."""
@@ -267,16 +274,21 @@ class ResourceEstimator:
         need += _SINGLE * self.parameters(architecture)
         return self.memory_gb is None or _MARGIN * need <= self.memory_gb * _GIB
 
-    def one_shot_voxels(self, memory_gb: float, *, amp: bool = False) -> int:
+    def one_shot_voxels(self, memory_gb: float, *, amp: bool = False, flips: bool = False) -> int:
         """Voxels of the largest volume that every architecture segments in one shot, beside the supernet's own memory.
 
         Args:
             memory_gb: memory in GiB.
             amp: in bfloat16 under autocast instead of float32.
+            flips: averaged over flips.
         """
         size = self.space.shape
         free = max(memory_gb * _GIB / _MARGIN - 3 * _SINGLE * self._shared, 0.0)
-        return int(free * math.prod(size) / self.inference_bytes(self.space.largest, size, amp=amp))
+        need = self.inference_bytes(self.space.largest, size, amp=amp)
+        if flips:
+            kept, most = self.flip_bytes(math.prod(size))
+            need = max(need + kept, most)
+        return int(free * math.prod(size) / need)
 
 
 @functools.cache

@@ -36,14 +36,15 @@ def results(given: argparse.Namespace, rest: list[str], name: str) -> list[dict[
     rows = []
     for seed in given.seeds:
         folder = given.output_dir / f"seed_{seed}" / name
-        if not (folder / "result.json").is_file():
+        result = folder / "result.json"
+        if not (result.is_file() and "one_shot" in json.loads(result.read_text(encoding="utf-8"))):
             arguments = ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder), "--seed", str(seed)]
             arguments += ["--minutes", str(given.minutes)]
             if name == "derived":
                 arguments += ["--search", str(folder.parent / "search" / "search")]
             command = [sys.executable, "-m", "tests.benchmarks.contender", name, *arguments]
             subprocess.run([*command, *(rest if name == "search" else [])], check=True)
-        rows.append(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+        rows.append(json.loads(result.read_text(encoding="utf-8")))
     return rows
 
 

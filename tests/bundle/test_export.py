@@ -38,6 +38,34 @@ def result_of(architecture):
     return SearchResult(architecture, score, candidates=[{"origin": "random", **row}], case_names=("a", "b"))
 
 
+@pytest.mark.parametrize(("axes", "averaged"), [((0, 1, 2), True), ((1,), True), ((1,), False), ((), True)])
+def test_flips_are_those_of_the_search(study, tmp_path, axes, averaged):
+    supernet = supernet_of(study)
+    facts = {**FACTS, "flip_axes": axes, "test_time_flips": averaged}
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **facts).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
+    inference, train = (
+        json.loads((bundle / "configs" / f"{name}.json").read_text()) for name in ("inference", "train")
+    )
+    assert inference["inferer"]["flips"] == (list(axes) if averaged else [])
+    assert train["train"]["inferer"]["flips"] == []
+    transforms = train["train"]["preprocessing"]["transforms"]
+    assert [t["spatial_axis"] for t in transforms if t["_target_"] == "RandFlipd"] == list(axes)
+    readme = (bundle / "docs" / "README.md").read_text()
+    assert ("--inferer#flips [1]" in readme) == (axes == (1,) and not averaged)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_the_split_says_what_the_final_training_had(study, tmp_path, seen):
+    supernet = supernet_of(study)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS, seen=seen).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
+    split = json.loads((bundle / "docs" / "data_split.json").read_text())
+    assert split["final"] == sorted(split["train"] + (split["reward"] if seen else []))
+
+
 def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(study, tmp_path):
     supernet = supernet_of(study)
     exporter = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS)
@@ -52,7 +80,7 @@ def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(stud
         assert told == {"mean_dice": dice, "measured_on": reference}
         readme = (bundle / "docs" / "README.md").read_text()
         assert ("3 test cases, which neither training nor reward saw: 0.7500" in readme) == ("test" in changed)
-        assert ("chosen, before it: 0.5000" in readme) == ("remark" in changed)
+        assert ("chosen,\nbefore it: 0.5000" in readme) == ("remark" in changed)
 
 
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):

@@ -16,6 +16,9 @@ def test_words_of_the_command_line_are_taken_for_what_they_say():
     ("change", "message"),
     [
         ({"resume": "maybe"}, "resume must be true or false, got 'maybe'"),
+        ({"flip_axes": [0, 3]}, "flip_axes must be a list of axes, each of 0, 1 and 2 at most once, got"),
+        ({"flip_axes": [1, 1]}, "flip_axes must be a list of axes"),
+        ({"flip_axes": 0.5}, "flip_axes must be a list of axes"),
         ({"augment": "perhaps"}, "augment must be true or false, got 'perhaps'"),
         ({"amp": 1}, "amp must be true or false, got 1"),
         ({"time_budget_minutes": -1}, "time_budget_minutes must be a positive number or null, got -1"),

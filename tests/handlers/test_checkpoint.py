@@ -134,12 +134,18 @@ def test_a_finished_search_is_not_run_again_unless_it_may_go_on(make_engine, tmp
 def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=None, episodes=1):
     """Warm-up, an episode and the end of a search, each of several slices; interrupted before a step."""
     slices = toy_slices(seed=seed)
+    slices.draw_from(2)  # the third case joins the final training
     space, budget = slices.network.space, TimeBudget(None)
     checkpoint = SearchCheckpoint(directory, slices, budget, identity=IDENTITY, every_seconds=every_seconds)
     warm_up = WarmUp(slices, space, budget, steps=10, seed=seed, checkpoint=checkpoint)
     engine = make_engine(slices, [warm_up, ChildTraining(slices, space), checkpoint], episodes, seed=seed)
     end = Exploitation(
-        engine, slices, space, budget, trial_steps=2, final_steps=10, random_candidates=0, checkpoint=checkpoint
+        *(engine, slices, space, budget),
+        trial_steps=2,
+        final_steps=10,
+        random_candidates=0,
+        final_cases=3,
+        checkpoint=checkpoint,
     )
 
     def interrupt(trainer):
@@ -175,6 +181,7 @@ def test_warm_up_and_final_training_go_on_where_they_were(make_engine, tmp_path,
     trials = [15, 16, 15, 16] if stop_at < 15 else []
     assert made == [*range((stop_at - 1) // 2 * 2 + 1, 15), *trials, *range(max(17, stop_at // 2 * 2 - 1), 27)]
     assert (result.architecture, result.candidates) == (expected.architecture, expected.candidates)
+    assert result.score.per_case == expected.score.per_case
     for name, value in slices.network.state_dict().items():
         assert torch.equal(weights[name], value), name
 
@@ -207,6 +214,15 @@ def test_the_end_leaves_checkpoints_of_episodes_only(make_engine, tmp_path):
     engine, _, _ = search(make_engine, tmp_path / "other", 1)
     finish(checkpoint, engine, slices)
     assert [path.name for path in checkpoint.files()] == ["episode_00001.pt"]
+
+
+def test_a_search_without_episodes_that_saw_the_reward_cases_is_not_gone_on_with(make_engine, tmp_path):
+    run, _, _ = long_search(make_engine, tmp_path, episodes=0, stop_at=10)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    again, slices, _ = long_search(make_engine, tmp_path)
+    assert not again()[0]
+    assert slices.steps == 26
 
 
 def test_checkpoints_of_other_limits_do_not_outlive_what_comes_after(make_engine, tmp_path):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from monai_ronas.data import make_phantom_dataset
+
+from .label_environment import make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ROOT / "bundles" / "ronas" / "configs" / "search.json"
@@ -83,3 +86,23 @@ def searched(real_data, tmp_path_factory):
     done = run_search(real_data, output, episodes=1, final_epochs=120, reward_fraction=0.05, channels="[8,12,16,24]")
     assert done.returncode == 0, done.stderr
     return output
+
+
+@pytest.fixture(scope="session")
+def label_python(tmp_path_factory):
+    """Python of an environment with MONAI Label: that of ``RONAS_LABEL_PYTHON``, or of one made for the tests."""
+    given = os.environ.get("RONAS_LABEL_PYTHON")
+    if given:
+        yield Path(given)
+        return
+    if sys.version_info >= (3, 12):
+        pytest.skip("MONAI Label 0.8.5 needs Python 3.11 or older: set RONAS_LABEL_PYTHON")
+    folder = tmp_path_factory.mktemp("label") / "venv"
+    try:
+        yield make_environment(folder)
+    except RuntimeError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no environment with MONAI Label: {error}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

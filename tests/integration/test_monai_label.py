@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real MONAI Label server opens the derived bundle: information, inference, training, batch inference.
 
-Once with the phantom, which is always there, and once with real volumes. ``RONAS_LABEL_PYTHON`` names the Python of an
-environment with MONAI Label; without it, one is made for these tests.
+Once with the phantom, which is always there, and once with real volumes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
@@ -21,7 +17,6 @@ import pytest
 import torch
 
 from .conftest import run_bundle
-from .label_environment import make_environment
 from .label_server import LabelServer
 
 FLOOR = 0.4  # mean Dice; untrained weights stay below 0.1
@@ -40,26 +35,6 @@ SOURCES = (
     Source("finished", "small_phantom", {"organ": 1, "lesion": 2, "vessel": 3}),
     Source("searched", "real_data", {"anterior": 1, "posterior": 2}),
 )
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory):
-    """Python of the server's environment."""
-    given = os.environ.get("RONAS_LABEL_PYTHON")
-    if given:
-        yield Path(given)
-        return
-    if sys.version_info >= (3, 12):
-        pytest.skip("MONAI Label 0.8.5 needs Python 3.11 or older: set RONAS_LABEL_PYTHON")
-    folder = tmp_path_factory.mktemp("label") / "venv"
-    try:
-        yield make_environment(folder)
-    except RuntimeError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no environment with MONAI Label: {error}")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module", params=SOURCES, ids=lambda source: source.data)
@@ -99,10 +74,10 @@ def _turned(volume):
 
 
 @pytest.fixture(scope="module")
-def server(python, studies, searched_and_data, tmp_path_factory):
+def server(label_python, studies, searched_and_data, tmp_path_factory):
     """The server, with a copy of the bundle under another name."""
     bundle = searched_and_data[0] / "ronas_segmentation"
-    with LabelServer(python, tmp_path_factory.mktemp("server"), studies[0], bundle, "renamed") as running:
+    with LabelServer(label_python, tmp_path_factory.mktemp("server"), studies[0], bundle, "renamed") as running:
         yield running
 
 
