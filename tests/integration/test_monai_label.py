@@ -75,8 +75,13 @@ def _turned(volume):
 
 @pytest.fixture(scope="module")
 def server(label_python, studies, searched_and_data, tmp_path_factory):
-    """The server, with a copy of the bundle under another name."""
-    bundle = searched_and_data[0] / "ronas_segmentation"
+    """The server, with a copy of the bundle under another name, its weights blurred so that training can mend them."""
+    bundle = tmp_path_factory.mktemp("blurred") / "bundle"
+    shutil.copytree(searched_and_data[0] / "ronas_segmentation", bundle)
+    noise = torch.Generator().manual_seed(0)
+    trained = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    blurred = {k: v * (1 + 0.1 * torch.randn(v.shape, generator=noise)) for k, v in trained.items()}
+    torch.save(blurred, bundle / "models" / "model.pt")
     with LabelServer(label_python, tmp_path_factory.mktemp("server"), studies[0], bundle, "renamed") as running:
         yield running
 

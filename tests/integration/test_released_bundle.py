@@ -32,7 +32,9 @@ def test_it_is_a_bundle_whose_files_agree():
     verify_net_in_out(
         "network_def", meta_file=options["meta_file"], config_file=str(CONFIGS / "inference.json"), device="cpu"
     )
-    inference = ConfigWorkflow(str(CONFIGS / "inference.json"), workflow_type="inference", initialize=[], **options)
+    inference = ConfigWorkflow(
+        str(CONFIGS / "inference.json"), workflow_type="inference", initialize=[], datalist=[], **options
+    )
     inference.initialize()
     assert not inference.check_properties()
     network = inference.parser.get_parsed_content("network_def").eval()
