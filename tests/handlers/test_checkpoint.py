@@ -142,6 +142,7 @@ def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=No
     end = Exploitation(
         *(engine, slices, space, budget),
         trial_steps=2,
+        least_trial_steps=1,
         final_steps=10,
         random_candidates=0,
         final_cases=3,
