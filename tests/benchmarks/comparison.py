@@ -8,12 +8,17 @@ in the output folder already are not run again, so that a table can be made in s
 writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search paired by case with its
 standard error, parameters, steps, peak memory of the process, time for a volume, all of them with predictions averaged
 over flips, and in one shot. A seed is a split of its own.
+
+Where the machine's speed changes from one hour to the next, minutes are not the same to contenders that run in turn:
+with ``--together`` those of a seed (but ``derived``) run at once, with one thread each, and get less of the machine,
+but the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,21 +36,33 @@ TITLES = {
 }
 
 
-def results(given: argparse.Namespace, rest: list[str], name: str) -> list[dict[str, Any]]:
-    """The result of a contender for every seed; runs what is missing."""
-    rows = []
-    for seed in given.seeds:
-        folder = given.output_dir / f"seed_{seed}" / name
-        result = folder / "result.json"
-        if not (result.is_file() and "one_shot" in json.loads(result.read_text(encoding="utf-8"))):
-            arguments = ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder), "--seed", str(seed)]
-            arguments += ["--minutes", str(given.minutes)]
-            if name == "derived":
-                arguments += ["--search", str(folder.parent / "search" / "search")]
-            command = [sys.executable, "-m", "tests.benchmarks.contender", name, *arguments]
-            subprocess.run([*command, *(rest if name == "search" else [])], check=True)
-        rows.append(json.loads(result.read_text(encoding="utf-8")))
-    return rows
+def command(given: argparse.Namespace, rest: list[str], name: str, seed: int) -> list[str] | None:
+    """How to run a contender; None where its result is there already."""
+    folder = given.output_dir / f"seed_{seed}" / name
+    result = folder / "result.json"
+    if result.is_file() and "one_shot" in json.loads(result.read_text(encoding="utf-8")):
+        return None
+    arguments = ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder), "--seed", str(seed)]
+    arguments += ["--minutes", str(given.minutes)]
+    if name == "derived":
+        arguments += ["--search", str(folder.parent / "search" / "search")]
+    return [
+        *(sys.executable, "-m", "tests.benchmarks.contender", name),
+        *(arguments + rest if name == "search" else arguments),
+    ]
+
+
+def run(commands: list[list[str]], *, together: bool) -> None:
+    """Run commands in turn or, with one thread each, at once."""
+    if not together:
+        for words in commands:
+            subprocess.run(words, check=True)
+        return
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = [subprocess.Popen(words, env=environment) for words in commands]
+    failed = [process.args[3] for process in started if process.wait()]
+    if failed:
+        raise SystemExit(f"failed, see above: {failed}")
 
 
 def difference(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
@@ -93,8 +110,20 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--contenders", nargs="+", default=list(TITLES), choices=list(TITLES))
+    parser.add_argument("--together", action="store_true")
     given, rest = parser.parse_known_args()
-    found = {name: results(given, rest, name) for name in given.contenders}
+    for seed in given.seeds:
+        commands = {name: command(given, rest, name, seed) for name in given.contenders}
+        last = commands.pop("derived", None)  # it needs the search's result
+        run([words for words in commands.values() if words], together=given.together)
+        run([last] if last else [], together=False)
+    found = {
+        name: [
+            json.loads((given.output_dir / f"seed_{seed}" / name / "result.json").read_text(encoding="utf-8"))
+            for seed in given.seeds
+        ]
+        for name in given.contenders
+    }
     text = table(found)
     print(text)
     (given.output_dir / "comparison.md").write_text(text + "\n", encoding="utf-8")
