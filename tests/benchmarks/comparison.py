@@ -6,8 +6,8 @@
 Runs the contenders one after the other (see ``contender.py``), each in a process of its own; those that have a result
 in the output folder already are not run again, so that a table can be made in several sittings. Prints the table and
 writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search paired by case with its
-standard error, parameters, steps, peak memory of the process, time for a volume, all of them with predictions averaged
-over flips, and in one shot. A seed is a split of its own.
+standard error, parameters, steps, minutes, processor minutes, peak memory of the process, time for a volume, all of
+them with predictions averaged over flips, and in one shot. A seed is a split of its own.
 
 Where the machine's speed changes from one hour to the next, minutes are not the same to contenders that run in turn:
 with ``--together`` those of a seed (but ``derived``) run at once, with one thread each, and get less of the machine,
@@ -40,7 +40,7 @@ def command(given: argparse.Namespace, rest: list[str], name: str, seed: int) ->
     """How to run a contender; None where its result is there already."""
     folder = given.output_dir / f"seed_{seed}" / name
     result = folder / "result.json"
-    if result.is_file() and "one_shot" in json.loads(result.read_text(encoding="utf-8")):
+    if result.is_file() and "cpu_minutes" in json.loads(result.read_text(encoding="utf-8")):
         return None
     arguments = ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder), "--seed", str(seed)]
     arguments += ["--minutes", str(given.minutes)]
@@ -78,15 +78,23 @@ def difference(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
     """The results as a table in Markdown."""
     lines = [
-        "| contender | parameters | steps | minutes | peak RSS | s/volume | mean foreground Dice (by class) "
-        "| search minus it | s/volume, Dice and difference in one shot |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| contender | parameters | steps | minutes | CPU minutes | peak RSS | s/volume "
+        "| mean foreground Dice (by class) | search minus it | s/volume, Dice and difference in one shot |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     ours = found.get("search")
     for name, rows in found.items():
         mean = {
             key: np.mean([row[key] for row in rows], axis=0)
-            for key in ("steps", "minutes", "peak_rss_gb", "seconds_per_volume", "mean_dice", "class_dice")
+            for key in (
+                "steps",
+                "minutes",
+                "cpu_minutes",
+                "peak_rss_gb",
+                "seconds_per_volume",
+                "mean_dice",
+                "class_dice",
+            )
         }
         one_shot = [row["one_shot"] for row in rows]
         shot = {key: np.mean([row[key] for row in one_shot]) for key in ("seconds_per_volume", "mean_dice")}
@@ -96,8 +104,9 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         classes = " / ".join(f"{value:.4f}" for value in mean["class_dice"])
         lines.append(
             f"| {TITLES[name]} | {rows[0]['parameters'] / 1e6:.2f} M | {mean['steps']:.0f} | {mean['minutes']:.1f} | "
-            f"{mean['peak_rss_gb']:.2f} GB | {mean['seconds_per_volume']:.3f} | {mean['mean_dice']:.4f} ({classes}) | "
-            f"{differences[0]} | {shot['seconds_per_volume']:.3f}, {shot['mean_dice']:.4f}, {differences[1]} |"
+            f"{mean['cpu_minutes']:.1f} | {mean['peak_rss_gb']:.2f} GB | {mean['seconds_per_volume']:.3f} | "
+            f"{mean['mean_dice']:.4f} ({classes}) | {differences[0]} | "
+            f"{shot['seconds_per_volume']:.3f}, {shot['mean_dice']:.4f}, {differences[1]} |"
         )
     return "\n".join(lines)
 

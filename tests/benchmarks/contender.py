@@ -167,18 +167,19 @@ def main() -> None:
     content = workflow.parser.get_parsed_content
     if given.contender == "search":
         network, row = search(given, folder)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         workflow.initialize()
         inferer = PadToStrideInferer(amp=content("settings").amp)
     else:
         workflow.initialize()
         network, inferer, row = by_hand(given, content)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        used = resource.getrusage(resource.RUSAGE_SELF)
     row = {
         "contender": given.contender,
         "seed": given.seed,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "peak_rss_gb": peak / 2**20,
+        "peak_rss_gb": used.ru_maxrss / 2**20,
+        "cpu_minutes": (used.ru_utime + used.ru_stime) / 60,
         **row,
     }
     network = network.to(content("device"), memory_format=torch.channels_last_3d)
