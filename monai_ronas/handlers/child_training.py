@@ -49,7 +49,7 @@ class ChildTraining:
                 engine.keep_children(len(gains))
                 break
             before = engine.scorer.score(child).reward if self.measure else math.nan
-            self.slices.run(lambda c=child: c)  # type: ignore[misc]
+            self.slices.run(lambda c=child: c, shared=True)  # type: ignore[misc]
             too_large = getattr(self.slices.trainer.state, "out_of_memory", False)
             if too_large:
                 engine.state.out_of_memory.add(child)

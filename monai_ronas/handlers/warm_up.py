@@ -71,7 +71,7 @@ class WarmUp:
                 state = {**phase.state_dict(), "generator": list(self.generator.getstate()[1])}
                 self.checkpoint.save_within(engine, "warm-up", state)
 
-        self.slices.run(lambda: next(order), phase=phase, between=save)
+        self.slices.run(lambda: next(order), phase=phase, shared=True, between=save)
 
     def order(self, *, done: int = 0) -> Iterator[Architecture]:
         """The architectures to train, one a step, without end, behind the steps that are ``done``."""

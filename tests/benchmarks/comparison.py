@@ -60,7 +60,7 @@ def run(commands: list[list[str]], *, together: bool) -> None:
         return
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = [subprocess.Popen(words, env=environment) for words in commands]
-    failed = [process.args[3] for process in started if process.wait()]
+    failed = [" ".join(process.args[3:]) for process in started if process.wait()]
     if failed:
         raise SystemExit(f"failed, see above: {failed}")
 
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--contenders", nargs="+", default=list(TITLES), choices=list(TITLES))
-    parser.add_argument("--together", action="store_true")
+    parser.add_argument("--together", action="store_true", help="those of a seed at once, one thread each")
     given, rest = parser.parse_known_args()
     for seed in given.seeds:
         commands = {name: command(given, rest, name, seed) for name in given.contenders}

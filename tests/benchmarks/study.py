@@ -5,17 +5,17 @@
 
 For each strategy and seed, a search of the same budget (further arguments are passed to it; those that have a result in
 the output folder are not run again). Prints and writes as ``study.json``, mean over seeds: the children's mean reward
-in every quarter of the episodes, the entropy at the end, the final Dice on the test cases, and Kendall's tau between
-the rewards of the last episode's children and their scores on all reward cases with the same shared weights. With
-``--alone``, so many of those children, and the base network, are also trained alone from new weights for ``--steps``
-steps each, and tau is told between that and the scores on shared weights.
+in every quarter of the episodes, the entropy at the end, the final Dice on the test cases, and for the different
+children of the last episode but one Kendall's tau between their rewards and their scores on all reward cases with the
+same shared weights, and between these and their scores an episode later. With ``--alone``, so many of those children,
+and the base network, are also trained alone from new weights for ``--steps`` steps each, and tau is told between that
+and the scores on shared weights. With ``--together`` the strategies of a seed run at once, with one thread each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from monai_ronas.handlers import read_history
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
+from tests.benchmarks.comparison import run
 from tests.benchmarks.contender import SEARCH, score, train
 
 
@@ -55,28 +56,38 @@ def of_search(given: argparse.Namespace, folder: Path, seed: int) -> dict[str, A
     """Figures of one finished search."""
     search = folder / "search"
     history = read_history(search / "history.jsonl")
-    newest = sorted((search / "checkpoints").glob("episode_*.pt"))[-1]
-    state = torch.load(newest, weights_only=True)
+    ends = sorted((search / "checkpoints").glob("episode_*.pt"))[-2:]
+    earlier, newest = ends[0], ends[-1]
+    lines = {line["id"]: line for line in history if line["episode"] == int(earlier.stem.removeprefix("episode_"))}
+    children = [Architecture(line["architecture"]) for line in lines.values()]
     workflow = ConfigWorkflow(
         str(SEARCH), dataset_dir=given.dataset_dir, output_dir=str(search), seed=seed, slice_steps=35
     )
     workflow.initialize()
     content = workflow.parser.get_parsed_content
     network = content("network")
-    network.load_state_dict(state["training"]["network"])
-    last = {line["id"]: line for line in history if line["episode"] == history[-1]["episode"]}
-    children = [Architecture(line["architecture"]) for line in last.values()]
     inferer = PadToStrideInferer(amp=content("settings").amp)
-    shared = []
-    for child in children:
-        network.select(child)
-        shared.append(float(score(content, network, inferer, "reward")["mean_dice"]))
+
+    def scores(state: dict[str, Any]) -> list[float]:
+        network.load_state_dict(state["training"]["network"])
+        found = []
+        for child in children:
+            network.select(child)
+            found.append(float(score(content, network, inferer, "reward")["mean_dice"]))
+        return found
+
+    shared = scores(torch.load(earlier, weights_only=True))
+    state = torch.load(newest, weights_only=True)
+    later = scores(state)
+    rewards = [np.nan if line["reward"] is None else line["reward"] for line in lines.values()]
     row = {
         "quarters": quarters(history),
         "children": len(history),
         "entropy": state["engine"]["trace"][-1]["entropy"],
         "test_dice": json.loads((folder / "result.json").read_text())["mean_dice"],
-        "tau of reward and score": float(kendalltau([line["reward"] for line in last.values()], shared).statistic),
+        "different children": len(children),
+        "tau of reward and score": float(kendalltau(rewards, shared, nan_policy="omit").statistic),
+        "tau of score and score later": float(kendalltau(shared, later).statistic),
     }
     if given.alone:
         chosen = np.argsort(shared)[np.linspace(0, len(shared) - 1, given.alone).round().astype(int)]
@@ -97,23 +108,29 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=["reinforce", "random"])
     parser.add_argument("--alone", type=int, default=0)
     parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--together", action="store_true", help="the strategies of a seed at once, one thread each")
     given, rest = parser.parse_known_args()
-    report: dict[str, list[dict[str, Any]]] = {}
-    for strategy in given.strategies:
-        for seed in given.seeds:
+    for seed in given.seeds:
+        commands = []
+        for strategy in given.strategies:
             folder = given.output_dir / f"{strategy}_{seed}"
             if not (folder / "result.json").is_file():
                 command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--seed", str(seed)]
                 command += ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder)]
                 command += ["--minutes", str(given.minutes), "--strategy", strategy]
-                subprocess.run([*command, *rest], check=True)
-            report.setdefault(strategy, []).append(of_search(given, folder, seed))
+                commands.append(command + rest)
+        run(commands, together=given.together)
+    report: dict[str, list[dict[str, Any]]] = {
+        strategy: [of_search(given, given.output_dir / f"{strategy}_{seed}", seed) for seed in given.seeds]
+        for strategy in given.strategies
+    }
     for strategy, rows in report.items():
         print(strategy)
         for key in rows[0]:
             if key != "alone":
                 values = np.array([row[key] for row in rows], dtype=float)
-                print(f"  {key:>32} {np.round(values.mean(axis=0), 4)}  of the seeds: {np.round(values, 4).tolist()}")
+                mean = np.nanmean(values, axis=0)
+                print(f"  {key:>32} {np.round(mean, 4)}  of the seeds: {np.round(values, 4).tolist()}")
     (given.output_dir / "study.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 

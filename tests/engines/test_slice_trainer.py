@@ -51,6 +51,13 @@ def test_groups_keep_the_learning_rates_of_their_optimizer():
     assert [group["lr"] for group in optimizer.param_groups] == [0.02, 0.005]
 
 
+@pytest.mark.parametrize("factor", [0, -1.0, None, "some"])
+def test_a_factor_that_is_not_positive_is_refused(factor):
+    slices = toy_slices()
+    with pytest.raises(ValueError, match="shared_lr_factor must be a positive number, got"):
+        SliceTrainer(slices.trainer, slices.network, shared_lr_factor=factor)
+
+
 def test_training_lowers_the_loss():
     slices = toy_slices(slice_steps=10)
     base = slices.network.space.base

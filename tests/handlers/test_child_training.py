@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import pytest
 from ignite.engine import Events
 
 from monai_ronas.engines import EpisodeEvents
-from monai_ronas.handlers import ChildTraining
+from monai_ronas.handlers import ChildTraining, WarmUp
 from monai_ronas.utils import TimeBudget
 from tests.toys import toy_slices, toy_space
 
@@ -17,6 +18,21 @@ def test_every_child_has_a_slice_of_its_own_and_its_gain_is_measured(make_engine
     assert trained == [children[0]] * 3 + [children[1]] * 3
     assert engine.state.training_gain == [3.0, 3.0]
     assert engine.state.rewards == [6.0, 6.0]  # all are scored after the last slice, on the same weights
+
+
+def test_warm_up_and_children_train_at_the_rate_of_shared_weights(make_engine):
+    slices = toy_slices(slice_steps=3, learning_rate=0.02)
+    slices.ramp_steps, slices.shared_lr_factor = 0, 0.25
+    space = slices.network.space
+    handlers = [WarmUp(slices, space, TimeBudget(None), steps=3), ChildTraining(slices, space)]
+    rates = []
+    slices.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: rates.append(e.optimizer.param_groups[0]["lr"])
+    )
+    engine = make_engine(slices, handlers, episodes=1)
+    engine.run()
+    slices.run(lambda: space.base)
+    assert rates == pytest.approx([0.005] * 9 + [0.02] * 3)
 
 
 def test_children_whose_time_is_up_leave_the_episode(make_engine):

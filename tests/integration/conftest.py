@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,9 +54,15 @@ def search_arguments(dataset: Path | None, output: Path, run_id: str, settings: 
 
 
 def start_search(dataset: Path, output: Path, **settings) -> subprocess.Popen:
-    """A search with the small settings, still running."""
+    """A search with the small settings, still running; Ctrl-C reaches it even where the tests are a background job."""
     command = [sys.executable, "-m", "monai.bundle", *search_arguments(dataset, output, "search", settings)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    )
 
 
 def run_search(dataset: Path | None, output: Path, *args: str, run_id: str = "search", **settings):

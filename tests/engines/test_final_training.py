@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes behind the choice: the cases of the final training, and the last scores."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from ignite.engine import Events
+
+from monai_ronas.utils import ChildScore, TimeBudget
+from tests.engines.scripted import Scorer, make_end, other_than_base
+from tests.toys import toy_slices
+
+
+def test_the_final_training_has_the_reward_cases_once_they_have_decided():
+    slices = toy_slices()
+    sampler = slices.trainer.data_loader.sampler
+    sampler.data_source = range(1)
+    drawn = []
+    slices.trainer.add_event_handler(Events.ITERATION_STARTED, lambda e: drawn.append(len(e.state.batch)))
+    scorer = Scorer(gain=0.1, spread=0.01, favourite=other_than_base(slices.network.space))
+    end = make_end(scorer, slices=slices, final_cases=3)
+    result = end.run()
+    assert drawn[:8] == [1] * 8
+    assert 2 in drawn[8:]
+    assert len(scorer.calls) == len(end.candidates()) + 2  # none behind the final training, which has seen the cases
+    assert result.score.reward == pytest.approx(0.6)
+    assert "before the final training" in result.remark
+
+
+def test_the_trained_network_is_scored_on_the_test_cases_at_the_very_end():
+    slices = toy_slices()
+    tester = Scorer(gain=0.3, favourite=slices.network.space.base)
+    steps = []
+    tester.estimated_seconds = lambda seconds_per_run: 0.0
+    tester.score = lambda a, score=tester.score: steps.append(slices.steps) or score(a)
+    result = make_end(Scorer(), slices=slices, tester=tester).run()
+    assert steps == [10]
+    assert result.test.reward == pytest.approx(0.8)
+    assert result.remark == ""
+
+
+@pytest.mark.parametrize(("final_cases", "test_cases", "seconds"), [(None, 0, 8), (3, 0, 0), (None, 3, 20), (3, 3, 12)])
+def test_the_last_scores_have_their_time(final_cases, test_cases, seconds):
+    tester = Scorer() if test_cases else None
+    if tester:
+        tester.estimated_seconds = lambda seconds_per_run: 6 * seconds_per_run
+    end = make_end(Scorer(), final_cases=final_cases, tester=tester)
+    scorer = end.engine.scorer
+    scorer.score = lambda a, score=scorer.score: replace(score(a), seconds=8.0)  # of four cases
+    reserves = []
+    end.slices.trainer.add_event_handler(Events.ITERATION_STARTED, lambda: reserves.append(end.budget.reserve))
+    end.run()
+    assert set(reserves) == {8.0 + seconds}  # from the first trial on
+
+
+@pytest.mark.parametrize(("seconds", "tested"), [(179.0, True), (181.0, False)])
+def test_test_cases_that_would_take_more_than_a_twentieth_of_the_time_are_left_out(seconds, tested, caplog):
+    tester = Scorer()
+    tester.estimated_seconds = lambda seconds_per_run: seconds
+    end = make_end(Scorer(), tester=tester)
+    end.budget = TimeBudget(60)
+
+    def spend(engine):
+        end.budget.spent_before += 3600.0  # every stretch of training is over at once
+
+    end.slices.trainer.add_event_handler(Events.ITERATION_STARTED, spend)
+    result = end.run()
+    assert (result.test is not None, len(tester.calls)) == (tested, int(tested))
+    assert ("left to evaluate.json: their score would take about 181 s" in caplog.text) != tested
+
+
+def test_a_test_score_that_is_none_is_not_told(caplog):
+    tester = Scorer()
+    tester.estimated_seconds = lambda seconds_per_run: 0.0
+    tester.score = lambda a: ChildScore(math.nan, (math.nan,), seconds=0.0, peak_memory_mb=0.0, status="oom")
+    assert make_end(Scorer(), tester=tester).run().test is None
+    assert "the test cases have no score: oom" in caplog.text
