@@ -75,13 +75,8 @@ def _turned(volume):
 
 @pytest.fixture(scope="module")
 def server(label_python, studies, searched_and_data, tmp_path_factory):
-    """The server, with a copy of the bundle under another name, its weights blurred so that training can mend them."""
-    bundle = tmp_path_factory.mktemp("blurred") / "bundle"
-    shutil.copytree(searched_and_data[0] / "ronas_segmentation", bundle)
-    noise = torch.Generator().manual_seed(0)
-    trained = torch.load(bundle / "models" / "model.pt", weights_only=True)
-    blurred = {k: v * (1 + 0.1 * torch.randn(v.shape, generator=noise)) for k, v in trained.items()}
-    torch.save(blurred, bundle / "models" / "model.pt")
+    """The server, with a copy of the bundle under another name."""
+    bundle = searched_and_data[0] / "ronas_segmentation"
     with LabelServer(label_python, tmp_path_factory.mktemp("server"), studies[0], bundle, "renamed") as running:
         yield running
 
@@ -174,21 +169,21 @@ def test_training_does_not_take_worse_weights(server, before, scores, tmp_path):
     assert scores(lambda name: server.infer(name, tmp_path / f"{name}.nii.gz")) == before
 
 
-def test_training_takes_better_weights_and_the_server_uses_them(server, before, scores, tmp_path):
-    """On the labelled cases: an epoch, whose weights may not be worse, then as many as it takes to be better."""
-    old, reached = weights(server), []
-    for epochs in (1, 6):
-        start = len(server.log())
-        assert server.train(max_epochs=epochs, **REQUEST) == "DONE"
-        values = validations(server, start)
-        assert len(values) == 1 + epochs
-        reached += values
-        after = scores(lambda name: server.infer(name, tmp_path / f"{name}.nii.gz"))
-        print(f"{epochs} epochs: Dice on the validation cases {values[0]} -> {max(values)}, on the others {after}")
-        assert np.mean(list(after.values())) > np.mean(list(before.values())) - 0.02
-    assert max(reached) > reached[0]
-    assert after != before
-    assert weights(server).keys() == old.keys()
+def test_training_mends_damaged_weights_and_the_server_uses_them(server, scores, tmp_path):
+    """The weights get a noise of 0.3 of their size first: what has been trained to its end need not get better."""
+    noise = torch.Generator().manual_seed(0)
+    damaged = {k: v * (1 + 0.3 * torch.randn(v.shape, generator=noise)) for k, v in weights(server).items()}
+    torch.save(damaged, server.bundle / "models" / "model.pt")
+    before = scores(lambda name: server.infer(name, tmp_path / f"{name}.nii.gz"))
+    start = len(server.log())
+    assert server.train(max_epochs=6, **REQUEST) == "DONE"
+    first, *others = validations(server, start)
+    after = scores(lambda name: server.infer(name, tmp_path / f"{name}.nii.gz"))
+    print(f"Dice on the validation cases {first}, then {others}; on the others {before} -> {after}")
+    assert len(others) == 6
+    assert max(others) > first
+    assert np.mean(list(after.values())) > np.mean(list(before.values()))
+    assert weights(server).keys() == damaged.keys()
 
 
 def test_training_on_one_label_is_judged_by_it(server, studies):
