@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One contender of the comparison: trained for some minutes, measured once on the held-out fold.
 
-    python -m tests.benchmarks.contender dynunet_half --dataset_dir DATA --output_dir OUT [--minutes 12] [--seed 0]
+    python -m tests.benchmarks.contender dynunet_half --dataset_dir DATA --output_dir OUT [--minutes 12]
 
 ``search`` is the whole search command. All others train on every case outside the test fold, as nothing is chosen,
 with the search's crops, flips, loss, precision, memory format and allocator, AdamW, and a cosine over the time of the
 training alone: ``base``, our base network from new weights; ``derived``, the architecture that the search in
 ``--search`` chose, from new weights; and the networks of ``peers.py``. Writes ``result.json`` with the Dice of every
 test case and class, averaged over the flips of the volume, with which all were trained, and ``one_shot`` without.
-``--steps`` trains for a number of steps instead of minutes.
+``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the split.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, di
         "output_dir": folder,
         "time_budget_minutes": given.minutes,
         "seed": given.seed,
+        "fold": given.fold,
         "resume": "false",
     }
     command = [sys.executable, "-m", "monai.bundle", "run", "search"]
@@ -157,12 +158,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--learning_rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--search", type=Path, help="output folder of a search, for 'derived'")
     given, given.overrides = parser.parse_known_args()
     given.output_dir.mkdir(parents=True, exist_ok=True)
     folder = given.output_dir / "search" if given.contender == "search" else given.output_dir
     workflow = ConfigWorkflow(
-        str(SEARCH), dataset_dir=given.dataset_dir, output_dir=str(folder), seed=given.seed, slice_steps=35
+        str(SEARCH),
+        dataset_dir=given.dataset_dir,
+        output_dir=str(folder),
+        seed=given.seed,
+        fold=given.fold,
+        slice_steps=35,
     )
     content = workflow.parser.get_parsed_content
     if given.contender == "search":
@@ -177,6 +184,7 @@ def main() -> None:
     row = {
         "contender": given.contender,
         "seed": given.seed,
+        "fold": given.fold,
         "parameters": sum(p.numel() for p in network.parameters()),
         "peak_rss_gb": used.ru_maxrss / 2**20,
         "cpu_minutes": (used.ru_utime + used.ru_stime) / 60,

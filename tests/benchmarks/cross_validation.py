@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a search reaches on every case of a data set: one search for each fold, tested on that fold.
+
+    python -m tests.benchmarks.cross_validation --dataset_dir DATA --output_dir OUT [--minutes 60] [--at_once 2]
+
+Further arguments are passed to the searches; those that have a result in the output folder are not run again. With
+``--at_once``, so many run at a time, with one thread each. Prints and writes as ``cross_validation.json`` the mean
+foreground Dice of each fold, by class, with predictions averaged over flips and in one shot, the mean of the folds, and
+that of all cases with its standard error. The derived bundles lie in ``OUT/fold_K/search/ronas_segmentation``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.comparison import run
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of the folds together."""
+    cases = np.array([dice for row in rows for dice in row["per_case"].values()])
+    return {
+        "of_folds": [row["mean_dice"] for row in rows],
+        "mean_of_folds": float(np.mean([row["mean_dice"] for row in rows])),
+        "class_dice": np.mean([row["class_dice"] for row in rows], axis=0).tolist(),
+        "cases": len(cases),
+        "mean_of_cases": float(np.nanmean(cases)),
+        "standard_error": float(np.nanstd(cases, ddof=1) / len(cases) ** 0.5),
+        "worst_case": float(np.nanmin(cases)),
+    }
+
+
+def main() -> None:
+    """Run what is missing, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--at_once", type=int, default=1, help="how many searches run at a time")
+    given, rest = parser.parse_known_args()
+    results = {fold: given.output_dir / f"fold_{fold}" / "result.json" for fold in given.folds}
+    missing = [fold for fold, path in results.items() if not path.is_file()]
+    for first in range(0, len(missing), given.at_once):
+        commands = []
+        for fold in missing[first : first + given.at_once]:
+            command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--fold", str(fold)]
+            command += ["--dataset_dir", given.dataset_dir, "--minutes", str(given.minutes)]
+            commands.append([*command, "--output_dir", str(results[fold].parent), *rest])
+        run(commands, together=given.at_once > 1)
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in results.values()]
+    report = {"flips": summary(rows), "one_shot": summary([row["one_shot"] for row in rows])}
+    for how, figures in report.items():
+        print(how)
+        for key, value in figures.items():
+            print(f"  {key:>14} {np.round(value, 4).tolist()}")
+    for fold, row in zip(results, rows, strict=True):
+        print(f"fold {fold}: {row['steps']} steps, {row['minutes']:.1f} minutes, {row['cpu_minutes']:.1f} CPU minutes")
+    (given.output_dir / "cross_validation.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
