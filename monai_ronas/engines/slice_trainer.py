@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import cast
 
@@ -23,6 +24,9 @@ class SliceTrainer:
     An epoch of the trainer is one slice. The trainer's counters run on over all slices, its handlers see one long
     training. The optimiser's own learning rates are the full ones; a ramp, the final decay and, in runs with
     ``shared``, ``shared_lr_factor`` scale them.
+
+    Attributes:
+        base_weights: weights that no architecture but the base network has trained; None where there are none.
 
     Args:
         trainer: the stock trainer of the supernet; ``epoch_length`` is the length of a slice in steps.
@@ -50,6 +54,7 @@ class SliceTrainer:
         self.ramp_steps = ramp_steps
         self.shared_lr_factor = shared_lr_factor
         self.phase: Phase | None = None
+        self.base_weights: dict[str, torch.Tensor] | None = None
         self._choose: Callable[[], Architecture] = lambda: network.space.base
         self._decay = self._shared = False
         for group in trainer.optimizer.param_groups:
@@ -107,6 +112,16 @@ class SliceTrainer:
         loader = cast(DataLoader, self.trainer.data_loader)
         cast(RandomSampler, loader.sampler).data_source = range(number)
 
+    def keep_base_weights(self) -> None:
+        """Keep a copy of the present weights as the base network's own."""
+        self.base_weights = copy.deepcopy(self.network.state_dict())
+
+    def take_base_weights(self) -> None:
+        """Go on from the base network's own weights where there are some; they are then no longer kept."""
+        if self.base_weights is not None:
+            self.network.load_state_dict(self.base_weights)
+            self.base_weights = None
+
     def renew_optimizer(self) -> None:
         """Drop what the optimiser remembers of the gradients, so that it starts as new on the present weights."""
         self.trainer.optimizer.state.clear()
@@ -117,6 +132,7 @@ class SliceTrainer:
         return {
             "memory_gb": batches.resources.memory_gb if isinstance(batches, PatchBatch) else None,
             "network": self.network.state_dict(),
+            "base_weights": self.base_weights,
             "optimizer": self.trainer.optimizer.state_dict(),
             "iteration": self.trainer.state.iteration,
             "epoch": self.trainer.state.epoch,
@@ -126,6 +142,7 @@ class SliceTrainer:
     def load_state_dict(self, state: dict) -> None:
         """Inverse of :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
+        self.base_weights = state["base_weights"]
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]

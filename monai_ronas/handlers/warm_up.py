@@ -18,7 +18,9 @@ class WarmUp:
     """Train the shared weights once, when the search starts.
 
     The very first step is the largest architecture, the second the base network with its larger batch, so that the need
-    for memory is known at once. Then the base network and random architectures take turns.
+    for memory is known at once. Then the base network and random architectures take turns. Where the base network has
+    all the steps, they are at the full learning rate, and a copy of the weights is kept for its trial: training of many
+    architectures spoils them as a start for it (the bundle's docs have the figures).
 
     Args:
         slices: trains the shared weights.
@@ -26,9 +28,12 @@ class WarmUp:
         budget: the time budget.
         steps: length in steps where there is no time budget.
         until: share of the time budget at which the warm-up ends.
-        base_share: share of the steps that the base network gets.
+        base_share: share of the steps that the base network gets, 0 to 1.
         seed: seed of the random architectures.
         checkpoint: saves the warm-up now and then. Default: it starts over after an interruption.
+
+    Raises:
+        ValueError: when ``base_share`` is no share.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class WarmUp:
         seed: int = 0,
         checkpoint: SearchCheckpoint | None = None,
     ) -> None:
+        if not (isinstance(base_share, (int, float)) and 0 <= base_share <= 1):
+            raise ValueError(f"base_share must be a number from 0 to 1, got {base_share!r}.")
         self.slices = slices
         self.space = space
         self.budget = budget
@@ -71,7 +78,9 @@ class WarmUp:
                 state = {**phase.state_dict(), "generator": list(self.generator.getstate()[1])}
                 self.checkpoint.save_within(engine, "warm-up", state)
 
-        self.slices.run(lambda: next(order), phase=phase, shared=True, between=save)
+        self.slices.run(lambda: next(order), phase=phase, shared=self.base_share < 1, between=save)
+        if self.base_share == 1:
+            self.slices.keep_base_weights()
 
     def order(self, *, done: int = 0) -> Iterator[Architecture]:
         """The architectures to train, one a step, without end, behind the steps that are ``done``."""
