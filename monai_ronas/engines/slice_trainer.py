@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from ignite.engine import Engine, Events
@@ -26,7 +26,8 @@ class SliceTrainer:
     ``shared``, ``shared_lr_factor`` scale them.
 
     Attributes:
-        base_weights: weights that no architecture but the base network has trained; None where there are none.
+        base_start: weights that no architecture but the base network has trained, and the number of their steps; None
+            where there are none.
 
     Args:
         trainer: the stock trainer of the supernet; ``epoch_length`` is the length of a slice in steps.
@@ -54,7 +55,7 @@ class SliceTrainer:
         self.ramp_steps = ramp_steps
         self.shared_lr_factor = shared_lr_factor
         self.phase: Phase | None = None
-        self.base_weights: dict[str, torch.Tensor] | None = None
+        self.base_start: dict[str, Any] | None = None
         self._choose: Callable[[], Architecture] = lambda: network.space.base
         self._decay = self._shared = False
         for group in trainer.optimizer.param_groups:
@@ -112,15 +113,16 @@ class SliceTrainer:
         loader = cast(DataLoader, self.trainer.data_loader)
         cast(RandomSampler, loader.sampler).data_source = range(number)
 
-    def keep_base_weights(self) -> None:
+    def keep_base_start(self) -> None:
         """Keep a copy of the present weights as the base network's own."""
-        self.base_weights = copy.deepcopy(self.network.state_dict())
+        self.base_start = {"network": copy.deepcopy(self.network.state_dict()), "iteration": self.steps}
 
-    def take_base_weights(self) -> None:
+    def take_base_start(self) -> None:
         """Go on from the base network's own weights where there are some; they are then no longer kept."""
-        if self.base_weights is not None:
-            self.network.load_state_dict(self.base_weights)
-            self.base_weights = None
+        if self.base_start is not None:
+            self.network.load_state_dict(self.base_start["network"])
+            self.trainer.state.iteration = self.base_start["iteration"]
+            self.base_start = None
 
     def renew_optimizer(self) -> None:
         """Drop what the optimiser remembers of the gradients, so that it starts as new on the present weights."""
@@ -132,7 +134,7 @@ class SliceTrainer:
         return {
             "memory_gb": batches.resources.memory_gb if isinstance(batches, PatchBatch) else None,
             "network": self.network.state_dict(),
-            "base_weights": self.base_weights,
+            "base_start": self.base_start,
             "optimizer": self.trainer.optimizer.state_dict(),
             "iteration": self.trainer.state.iteration,
             "epoch": self.trainer.state.epoch,
@@ -142,7 +144,7 @@ class SliceTrainer:
     def load_state_dict(self, state: dict) -> None:
         """Inverse of :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
-        self.base_weights = state["base_weights"]
+        self.base_start = state["base_start"]
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]

@@ -80,7 +80,7 @@ class WarmUp:
 
         self.slices.run(lambda: next(order), phase=phase, shared=self.base_share < 1, between=save)
         if self.base_share == 1:
-            self.slices.keep_base_weights()
+            self.slices.keep_base_start()
 
     def order(self, *, done: int = 0) -> Iterator[Architecture]:
         """The architectures to train, one a step, without end, behind the steps that are ``done``."""

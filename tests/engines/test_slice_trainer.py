@@ -84,6 +84,24 @@ def test_state_brings_the_training_back():
         assert torch.equal(value, expected[name]), name
 
 
+def test_the_base_networks_own_weights_outlive_other_architectures_and_a_checkpoint():
+    slices = toy_slices()
+    slices.run(lambda: slices.network.space.base)
+    slices.take_base_start()  # there is none
+    assert slices.steps == 2
+    slices.keep_base_start()
+    kept = copy.deepcopy(slices.network.state_dict())
+    slices.run(lambda: slices.network.space.largest)
+    other = toy_slices(seed=5)
+    other.load_state_dict(copy.deepcopy(slices.state_dict()))
+    assert other.steps == 4
+    assert not all(torch.equal(value, kept[name]) for name, value in other.network.state_dict().items())
+    other.take_base_start()
+    assert other.steps == 2
+    assert all(torch.equal(value, kept[name]) for name, value in other.network.state_dict().items())
+    assert other.base_start is None
+
+
 def test_phase_counts_steps_without_a_budget():
     slices = toy_slices(slice_steps=2)
     base = slices.network.space.base

@@ -2,6 +2,7 @@
 from itertools import islice
 
 import pytest
+import torch
 from ignite.engine import Engine
 
 from monai_ronas.handlers import WarmUp
@@ -21,6 +22,28 @@ def test_the_largest_comes_first_then_the_base_has_its_share():
     assert list(islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 50)) == list(
         islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 50)
     )
+
+
+@pytest.mark.parametrize(("share", "rate"), [(1, 0.01), (0.5, 0.0025)])
+def test_a_warm_up_of_the_base_network_alone_keeps_its_weights(share, rate):
+    slices = toy_slices(learning_rate=0.01)
+    slices.shared_lr_factor, slices.ramp_steps = 0.25, 0
+    engine = Engine(lambda e, b: None)
+    WarmUp(slices, slices.network.space, TimeBudget(None), steps=6, base_share=share).attach(engine)
+    engine.run(range(1), max_epochs=1, epoch_length=1)
+    assert slices.trainer.optimizer.param_groups[0]["lr"] == rate
+    assert (slices.base_start is not None) == (share == 1)
+    if slices.base_start is not None:
+        assert slices.base_start["iteration"] == 6
+        for name, value in slices.network.state_dict().items():
+            assert torch.equal(slices.base_start["network"][name], value)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, None, "half"])
+def test_what_is_no_share_is_refused(share):
+    slices = toy_slices()
+    with pytest.raises(ValueError, match="base_share must be a number from 0 to 1, got"):
+        WarmUp(slices, slices.network.space, TimeBudget(None), steps=6, base_share=share)
 
 
 @pytest.mark.parametrize(("epoch", "steps"), [(0, 6), (3, 0)])

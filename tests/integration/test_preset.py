@@ -27,6 +27,7 @@ def test_the_papers_setting_takes_the_place_of_ours(small_phantom, tmp_path):
     assert isinstance(content("controller#trainer").baselines["network"], ExponentialBaseline)
     assert content("controller#trainer").optimizer.param_groups[0]["lr"] == 0.01
     assert (content("learning_rate"), content("controller#slices").shared_lr_factor) == (0.001, 1.0)
+    assert content("base_share") == 0.5
     assert content("controller#trainer").loss_function.entropy_weight == 1e-4
     assert len(content("train#dataset")) == len(content("study").split.train)
     assert content("reward_cases_per_episode") == len(content("study").split.reward)

@@ -92,6 +92,7 @@ def test_killed_behind_an_episode_the_search_goes_on_to_the_same_end(finished, s
         ({"space#dilations": "[1,2]"}, "space"),
         ({"learning_rate": 0.01}, "learning_rate"),
         ({"shared_lr_factor": 0.5}, "shared_lr_factor"),
+        ({"base_share": 0.5}, "base_share"),
     ],
 )
 def test_another_search_in_the_same_folder_is_refused(finished, small_phantom, change, difference):
