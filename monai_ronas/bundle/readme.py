@@ -110,7 +110,7 @@ It was trained by the search itself, on weights shared with all candidates, and 
 ## Figures
 
 {_figures(result, split)}
-The search took {seconds / 60:.1f} minutes and {result.steps} training steps.
+The search took {seconds / 60:.1f} minutes; the weights have had {result.steps} training steps.
 
 Candidates at the end, scored on all reward cases with the shared weights and, for the finalists, after a trial of
 further training:

@@ -94,7 +94,7 @@ class Reselection:
         Args:
             history: the lines of ``history.jsonl``.
             chosen: what the search has chosen.
-            steps: training steps that the search has made.
+            steps: training steps behind the weights that the search has left.
 
         Raises:
             ValueError: when nothing fits.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -26,15 +25,15 @@ class SliceTrainer:
     ``shared``, ``shared_lr_factor`` scale them.
 
     Attributes:
-        base_start: weights that no architecture but the base network has trained, and the number of their steps; None
-            where there are none.
+        base_start: where the base network goes on from if not from the shared weights: a copy of its weights from
+            before the other architectures, and the number of steps behind them. None where there is no copy.
 
     Args:
         trainer: the stock trainer of the supernet; ``epoch_length`` is the length of a slice in steps.
         network: the supernet.
         ramp_steps: steps over which the learning rate rises linearly at the very start.
-        shared_lr_factor: factor of the learning rate in runs with ``shared``: a smaller rate seems to leave the chosen
-            architecture a better start (the bundle's docs have the figures).
+        shared_lr_factor: factor of the learning rate in runs with ``shared``: many architectures at a smaller rate seem
+            to leave one of them a better start (the bundle's docs have the figures).
 
     Raises:
         ValueError: when ``shared_lr_factor`` is not positive.
@@ -114,15 +113,23 @@ class SliceTrainer:
         cast(RandomSampler, loader.sampler).data_source = range(number)
 
     def keep_base_start(self) -> None:
-        """Keep a copy of the present weights as the base network's own."""
-        self.base_start = {"network": copy.deepcopy(self.network.state_dict()), "iteration": self.steps}
+        """Keep a copy of the base network's present weights."""
+        weights = self.network.derive(self.network.space.base).state_dict()
+        self.base_start = {"weights": weights, "steps": self.steps}
 
-    def take_base_start(self) -> None:
-        """Go on from the base network's own weights where there are some; they are then no longer kept."""
-        if self.base_start is not None:
-            self.network.load_state_dict(self.base_start["network"])
-            self.trainer.state.iteration = self.base_start["iteration"]
-            self.base_start = None
+    def take_base_start(self) -> bool:
+        """Put the copy of the base network's weights in the place of the shared ones; the others' paths stay.
+
+        Returns:
+            whether there was one. It is then no longer kept.
+        """
+        if self.base_start is None:
+            return False
+        self.network.load_state_dict({**self.network.state_dict(), **self.base_start["weights"]})
+        self.trainer.state.iteration = self.base_start["steps"]
+        self.trainer.state.skipped_in_a_row = 0  # those were steps of other weights
+        self.base_start = None
+        return True
 
     def renew_optimizer(self) -> None:
         """Drop what the optimiser remembers of the gradients, so that it starts as new on the present weights."""

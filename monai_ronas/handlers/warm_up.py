@@ -19,8 +19,8 @@ class WarmUp:
 
     The very first step is the largest architecture, the second the base network with its larger batch, so that the need
     for memory is known at once. Then the base network and random architectures take turns. Where the base network has
-    all the steps, they are at the full learning rate, and a copy of the weights is kept for its trial: training of many
-    architectures spoils them as a start for it (the bundle's docs have the figures).
+    all these steps, they are at the full learning rate, and a copy of its weights is kept for its trial: training of
+    many architectures spoils them as a start for it (the bundle's docs have the figures).
 
     Args:
         slices: trains the shared weights.
@@ -28,7 +28,7 @@ class WarmUp:
         budget: the time budget.
         steps: length in steps where there is no time budget.
         until: share of the time budget at which the warm-up ends.
-        base_share: share of the steps that the base network gets, 0 to 1.
+        base_share: share of the steps behind the first that the base network gets, 0 to 1.
         seed: seed of the random architectures.
         checkpoint: saves the warm-up now and then. Default: it starts over after an interruption.
 

@@ -46,7 +46,7 @@ class SearchResult:
         score: its score on all reward cases.
         candidates: one dictionary for each candidate: ``origin``, ``architecture``, ``id``, ``reward`` (on all reward
             cases, shared weights), ``trial_reward`` (after its trial; None if it had none).
-        steps: training steps of the whole search.
+        steps: training steps behind the network's weights.
         case_names: names of the reward cases, in the order of ``score.per_case``.
         remark: what has to be known about ``score``, such as that training has seen the reward cases.
         test: the network's score on the test cases; None without any.

@@ -3,10 +3,11 @@
 
     python -m tests.benchmarks.cross_validation --dataset_dir DATA --output_dir OUT [--minutes 60] [--at_once 2]
 
-Further arguments are passed to the searches; those that have a result in the output folder are not run again. With
-``--at_once``, so many run at a time, with one thread each. Prints and writes as ``cross_validation.json`` the mean
-foreground Dice of each fold, by class, with predictions averaged over flips and in one shot, the mean of the folds, and
-that of all cases with its standard error. The derived bundles lie in ``OUT/fold_K/search/ronas_segmentation``.
+Further arguments, but for those that change the split, are passed to the searches; those that have a result in the
+output folder are not run again. With ``--at_once``, so many run at a time, with one thread each. Prints and writes as
+``cross_validation.json`` the mean foreground Dice of each fold, by class, with predictions averaged over flips and in
+one shot, the mean of the folds, and that of all cases with its standard error. The derived bundles lie in
+``OUT/fold_K/search/ronas_segmentation``.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from tests.benchmarks.comparison import run
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Figures of the folds together."""
-    cases = np.array([dice for row in rows for dice in row["per_case"].values()])
+    cases = np.array([dice for row in rows for dice in row["per_case"].values() if np.isfinite(dice)])
     return {
         "of_folds": [row["mean_dice"] for row in rows],
         "mean_of_folds": float(np.mean([row["mean_dice"] for row in rows])),
         "class_dice": np.mean([row["class_dice"] for row in rows], axis=0).tolist(),
         "cases": len(cases),
-        "mean_of_cases": float(np.nanmean(cases)),
-        "standard_error": float(np.nanstd(cases, ddof=1) / len(cases) ** 0.5),
-        "worst_case": float(np.nanmin(cases)),
+        "mean_of_cases": float(cases.mean()),
+        "standard_error": float(cases.std(ddof=1) / len(cases) ** 0.5),
+        "worst_case": float(cases.min()),
     }
 
 

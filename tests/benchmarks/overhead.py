@@ -52,8 +52,8 @@ def main() -> None:
     given, rest = parser.parse_known_args()
     data = ["--dataset_dir", given.dataset_dir, "--resume", "false", *rest]
     search = log_of(given.output_dir / "search", data)
-    trial = steps_of(search, r"trial 2: (\d+) steps") if "trial 2" in search else 0
-    steps = steps_of(search, r"trained: (\d+) steps") + trial  # the loser's trial is training as well
+    lengths = re.findall(r"(?:trial \d+|final training): (\d+) steps", search)
+    steps = steps_of(search, r"candidates: \d+, after (\d+) steps") + sum(int(length) for length in lengths)
     begins = [moment(search, text) for text in ("warm-up", "episode 1", "trial 1", "final training", "trained")]
     only = ["--warmup_epochs", "0", "--controller#exploitation#finalists", "1", "--episodes", "0"]
     alone = log_of(given.output_dir / "alone", [*data, *only, "--controller#exploitation#final_steps", str(steps)])

@@ -34,9 +34,9 @@ def test_a_warm_up_of_the_base_network_alone_keeps_its_weights(share, rate):
     assert slices.trainer.optimizer.param_groups[0]["lr"] == rate
     assert (slices.base_start is not None) == (share == 1)
     if slices.base_start is not None:
-        assert slices.base_start["iteration"] == 6
-        for name, value in slices.network.state_dict().items():
-            assert torch.equal(slices.base_start["network"][name], value)
+        assert slices.base_start["steps"] == 6
+        for name, value in slices.network.derive(slices.network.space.base).state_dict().items():
+            assert torch.equal(slices.base_start["weights"][name], value)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, None, "half"])
