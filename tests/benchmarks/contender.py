@@ -4,11 +4,12 @@
     python -m tests.benchmarks.contender dynunet_half --dataset_dir DATA --output_dir OUT [--minutes 12]
 
 ``search`` is the whole search command. All others train on every case outside the test fold, as nothing is chosen,
-with the search's crops, flips, loss, precision, memory format and allocator, AdamW, and a cosine over the time of the
-training alone: ``base``, our base network from new weights; ``derived``, the architecture that the search in
-``--search`` chose, from new weights; and the networks of ``peers.py``. Writes ``result.json`` with the Dice of every
-test case and class, averaged over the flips of the volume, with which all were trained, and ``one_shot`` without.
-``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the split.
+with the search's crops, flips, loss, precision, memory format and allocator, and a cosine over the time of the training
+alone: ``base``, our base network, and ``derived``, the architecture that the search in ``--search`` chose, from new
+weights with the search's optimiser; the networks of ``peers.py`` with the optimiser told there. Writes ``result.json``
+with the Dice of every test case and class, averaged over the flips of the volume, with which all were trained, and
+``one_shot`` without. ``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the
+split.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from torch.utils.data import DataLoader
 
 from monai_ronas.data import build_dataset
 from monai_ronas.networks import PadToStrideInferer
+from monai_ronas.optimizers import Muon
 from monai_ronas.space import Architecture
 from tests.benchmarks.peers import PEERS
 
@@ -45,16 +47,17 @@ def train(
     *,
     minutes: float,
     steps: int | None,
-    learning_rate: float,
+    optimizer: torch.optim.Optimizer,
 ) -> int:
     """Train ``network`` for ``minutes`` or ``steps``; returns the number of steps."""
     start = time.perf_counter()
+    rates = [group["lr"] for group in optimizer.param_groups]
     trainer = SupervisedTrainer(
         device=content("device"),
         max_epochs=10**6,
         train_data_loader=content("train#dataloader"),
         network=network,
-        optimizer=torch.optim.AdamW(network.parameters(), lr=learning_rate),
+        optimizer=optimizer,
         loss_function=content("loss"),
         prepare_batch=content("train#prepare_batch"),
         inferer=inferer,
@@ -66,8 +69,8 @@ def train(
     def schedule(engine):
         progress = engine.state.iteration / steps if steps else (time.perf_counter() - start) / (60 * minutes)
         ramp = min(1.0, engine.state.iteration / 50)
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = learning_rate * ramp * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * ramp * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         if progress >= 1.0:
             engine.terminate()
 
@@ -128,12 +131,13 @@ def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, di
 def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, PadToStrideInferer, dict[str, Any]]:
     """Train a network of one's own choice."""
     fingerprint, network = content("study").fingerprint, content("network")
-    learning_rate, divisor = content("learning_rate"), None
+    kind: Any = Muon
+    rate, divisor = content("learning_rate"), None
     if given.contender in PEERS:
         peer = PEERS[given.contender]
         network = peer.build(fingerprint.in_channels, fingerprint.out_channels)
         network = network.to(content("device"), memory_format=torch.channels_last_3d)
-        learning_rate, divisor = peer.learning_rate, (peer.divisor,) * 3
+        kind, rate, divisor = peer.optimizer, peer.learning_rate, (peer.divisor,) * 3
     elif given.contender == "derived":
         final = torch.load(given.search / "checkpoints" / "final.pt", weights_only=True)
         network.select(Architecture.from_json(final["architecture"]))
@@ -141,9 +145,10 @@ def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, P
     cases = content("train#dataset")  # read before the clock starts
     content("train#dataloader").sampler.data_source = cases  # reward cases as well
     begin = time.time()
-    learning_rate = given.learning_rate or learning_rate
-    steps = train(content, network, inferer, minutes=given.minutes, steps=given.steps, learning_rate=learning_rate)
-    row = {"minutes": (time.time() - begin) / 60, "steps": steps, "learning_rate": learning_rate}
+    optimizer = kind(network.parameters(), lr=given.learning_rate or rate)
+    row: dict[str, Any] = {"optimizer": kind.__name__, "learning_rate": optimizer.defaults["lr"]}
+    row["steps"] = train(content, network, inferer, minutes=given.minutes, steps=given.steps, optimizer=optimizer)
+    row["minutes"] = (time.time() - begin) / 60
     own = network.derive(network.architecture) if hasattr(network, "derive") else network
     return own, inferer, row
 

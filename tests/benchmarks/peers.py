@@ -10,6 +10,8 @@ import torch
 from monai.networks.nets import DynUNet, SegResNet, UNet
 from torch import nn
 
+from monai_ronas.optimizers import Muon
+
 
 class Peer(NamedTuple):
     """A network made by hand; ``build`` takes the channels of image and prediction, ``divisor`` divides its input."""
@@ -17,6 +19,7 @@ class Peer(NamedTuple):
     title: str
     build: Callable[[int, int], nn.Module]
     divisor: int
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW
     learning_rate: float = 1e-3
 
 
@@ -56,6 +59,7 @@ def unet(in_channels: int, out_channels: int) -> UNet:
 
 PEERS = {
     "dynunet_half": Peer("DynUNet 16-128, nnU-Net's plan at half width", dynunet, 8),
+    "dynunet_half_muon": Peer("the same with our optimiser", dynunet, 8, Muon, 0.02),
     "dynunet": Peer("DynUNet 32-256, nnU-Net's plan", lambda i, o: dynunet(i, o, 32), 8),
     "segresnet": Peer("SegResNet 16", segresnet, 8),
     "unet": Peer("UNet 16-256, 2 residual units", unet, 16),

@@ -20,7 +20,7 @@ def test_the_papers_setting_takes_the_place_of_ours(small_phantom, tmp_path):
     content = workflow.parser.get_parsed_content
     assert content("channels") == [32, 64, 128, 256]
     assert (content("episodes"), content("child_epochs"), content("children_per_episode")) == (150, 3, 20)
-    assert isinstance(content("optimizer"), Adam)
+    assert type(content("optimizer")) is Adam
     assert type(content("loss").loss) is DiceLoss
     assert content("network").kwargs["drop_path"] == 0.1
     assert content("train#prepare_batch").flip_axes == (0,)

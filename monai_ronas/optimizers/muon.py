@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Muon for convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan et al., 2024
+
+
+def orthogonalized(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """The matrix with its singular vectors and all of its singular values near 1 (0.65 to 1.25).
+
+    The Newton-Schulz iteration of Jordan et al. (2024, https://kellerjordan.github.io/posts/muon),
+    ``X <- a X + b (X X^T) X + c (X X^T)^2 X``. All factors are polynomials of the first ``X X^T``, so that they can be
+    multiplied before they meet ``X``: two products with the long side instead of ten.
+
+    Args:
+        matrix: of shape ``(rows, columns)``.
+        steps: iterations; after five, singular values below 0.002 of the Frobenius norm are still smaller.
+    """
+    a, b, c = COEFFICIENTS
+    wide = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().mT
+    wide = wide / (wide.norm() + 1e-7)
+    gram = wide @ wide.mT
+    product = torch.eye(len(gram), device=gram.device)
+    for _ in range(steps):
+        factor = b * gram + c * gram @ gram
+        factor.diagonal().add_(a)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result = (product @ wide).to(matrix.dtype)
+    return result if matrix.shape[0] <= matrix.shape[1] else result.mT
+
+
+class Muon(torch.optim.AdamW):
+    """Momentum with orthogonalised updates for the kernels of convolutions, AdamW for biases and normalisations.
+
+    A kernel ``(out, in, ...)`` is taken as a matrix ``(out, in * ...)`` and moved by ``lr`` along each of its principal
+    directions alike, times ``sqrt(out / (in * ...))`` where that is above 1 (Jordan et al., 2024). It has one moment
+    where AdamW has two. ``torch.optim.Muon`` takes matrices only, and works in bfloat16, which is slow on processors
+    that have to emulate it; this one works in float32.
+
+    The weights are in two groups, of kernels (``group["orthogonal"]``) and of the rest. A step leaves the gradients of
+    the kernels at ``None``.
+
+    Args:
+        params: the weights.
+        lr: learning rate of the kernels.
+        adam_lr_factor: learning rate of the rest, as a factor of ``lr``.
+        momentum: of the kernels; a step looks ahead (Nesterov).
+        weight_decay: decoupled, of all weights.
+
+    Raises:
+        ValueError: when ``momentum`` is not in [0, 1), ``adam_lr_factor`` is negative, or AdamW refuses the others.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[torch.Tensor],
+        lr: float = 0.02,
+        *,
+        adam_lr_factor: float = 0.15,
+        momentum: float = 0.95,
+        weight_decay: float = 0.01,
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}.")
+        if adam_lr_factor < 0:
+            raise ValueError(f"adam_lr_factor must not be negative, got {adam_lr_factor}.")
+        weights = list(params)
+        groups: list[dict[str, Any]] = [
+            {"params": [w for w in weights if w.dim() > 2], "orthogonal": True, "momentum": momentum},
+            {"params": [w for w in weights if w.dim() <= 2], "orthogonal": False, "lr": lr * adam_lr_factor},
+        ]
+        super().__init__(groups, lr=lr, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Move the weights that have a gradient; returns what ``closure`` returns, which is called first."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            if group["orthogonal"]:
+                for kernel in group["params"]:
+                    if kernel.grad is not None:
+                        self._move(kernel, kernel.grad, group)
+                        kernel.grad = None  # nothing is left to AdamW
+        super().step()
+        return loss
+
+    def _move(self, kernel: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
+        state = self.state[kernel]
+        if not state:
+            state["step"] = torch.tensor(0.0)  # AdamW wants to find one when a state is loaded
+            state["momentum"] = torch.zeros_like(kernel)
+        state["step"] += 1
+        momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
+        rows, columns = matrix.shape
+        kernel.mul_(1 - group["lr"] * group["weight_decay"])
+        update = orthogonalized(matrix).view(kernel.shape)
+        kernel.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from monai_ronas.optimizers import Muon, orthogonalized
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv3d(2, 8, 3), nn.InstanceNorm3d(8, affine=True), nn.ReLU(), nn.Conv3d(8, 3, 1))
+
+
+def gradients(net, seed=0):
+    torch.manual_seed(seed)
+    net.zero_grad(set_to_none=True)
+    net(torch.randn(2, 2, 6, 6, 6)).square().mean().backward()
+
+
+@pytest.mark.parametrize("shape", [(16, 54), (54, 16), (8, 8), (1, 27)])
+def test_singular_values_become_alike_and_singular_vectors_stay(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    result = orthogonalized(matrix)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    found = u.mT @ result @ v.mT
+    assert result.shape == shape
+    assert torch.allclose(found, torch.diag(found.diagonal()), atol=1e-4)
+    assert found.diagonal().min() > 0.65
+    assert found.diagonal().max() < 1.25
+
+
+def test_the_size_of_a_matrix_does_not_matter_and_nothing_stays_nothing():
+    matrix = torch.randn(4, 9, generator=torch.Generator().manual_seed(2))
+    assert torch.allclose(orthogonalized(1000 * matrix), orthogonalized(matrix), atol=1e-4)
+    assert not orthogonalized(torch.zeros(4, 9)).any()
+    assert orthogonalized(matrix.bfloat16()).dtype == torch.bfloat16
+
+
+def test_a_kernels_first_step_is_its_orthogonalised_gradient():
+    net = network()
+    optimizer = Muon(net.parameters(), lr=0.1, weight_decay=0.5)
+    gradients(net)
+    wide, tall = net[0].weight, net[3].weight
+    expected = {k: (k.detach() * (1 - 0.1 * 0.5), orthogonalized(k.grad.flatten(1))) for k in (wide, tall)}
+    optimizer.step()
+    for kernel, (decayed, update) in expected.items():
+        assert torch.allclose(kernel, decayed - 0.1 * update.view(kernel.shape), atol=1e-4)
+
+
+def test_a_kernel_with_more_outputs_than_inputs_makes_larger_steps():
+    kernel = nn.Parameter(torch.zeros(8, 2, 1, 1, 1))
+    kernel.grad = torch.randn(kernel.shape, generator=torch.Generator().manual_seed(3))
+    expected = -0.1 * 2.0 * orthogonalized(kernel.grad.flatten(1)).view(kernel.shape)
+    Muon([kernel], lr=0.1).step()
+    assert torch.allclose(kernel, expected, atol=1e-5)
+
+
+def test_momentum_looks_ahead():
+    kernel = nn.Parameter(torch.zeros(2, 3, 1, 1, 1))
+    optimizer = Muon([kernel], lr=0.1, momentum=0.5, weight_decay=0.0)
+    first, second = torch.randn(2, *kernel.shape, generator=torch.Generator().manual_seed(4))
+    kernel.grad = first.clone()
+    optimizer.step()
+    before = kernel.detach().clone()
+    kernel.grad = second.clone()
+    optimizer.step()
+    memory = 0.5 * (0.5 * first) + 0.5 * second
+    expected = -0.1 * orthogonalized((0.5 * second + 0.5 * memory).flatten(1)).view(kernel.shape)
+    assert torch.allclose(kernel - before, expected, atol=1e-5)
+
+
+def test_the_rest_is_adamws():
+    ours, theirs = network(), network()
+    optimizer = Muon(ours.parameters(), lr=0.02, adam_lr_factor=0.5, weight_decay=0.1)
+    rest = [w for w in theirs.parameters() if w.dim() == 1]
+    adamw = torch.optim.AdamW(rest, lr=0.01, weight_decay=0.1)
+    for seed in range(3):
+        gradients(ours, seed)
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            other.grad = mine.grad.clone()
+        optimizer.step()
+        adamw.step()
+    pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+    assert all(torch.equal(mine, other) for mine, other in pairs if mine.dim() == 1)
+    assert not torch.allclose(ours[0].weight, theirs[0].weight)
+
+
+def test_weights_without_a_gradient_stay():
+    net = network()
+    before = copy.deepcopy(net.state_dict())
+    optimizer = Muon(net.parameters())
+    gradients(net)
+    net[0].weight.grad = net[1].bias.grad = None
+    optimizer.step()
+    moved = {name for name, weight in net.state_dict().items() if not torch.equal(weight, before[name])}
+    assert moved == {"0.bias", "1.weight", "3.weight", "3.bias"}
+    assert net[0].weight not in optimizer.state
+
+
+def test_a_saved_state_goes_on_to_the_same_weights():
+    ends = []
+    for interrupted in (False, True):
+        net = network().to(memory_format=torch.channels_last_3d)
+        optimizer = Muon(net.parameters())
+        for seed in range(4):
+            if interrupted and seed == 2:
+                state = copy.deepcopy(optimizer.state_dict())
+                optimizer = Muon(net.parameters(), lr=1.0, momentum=0.1)
+                optimizer.load_state_dict(state)
+            gradients(net, seed)
+            optimizer.step()
+        assert {int(optimizer.state[w]["step"]) for w in net.parameters()} == {4}
+        ends.append(net.state_dict())
+        assert net[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_closure_is_called_with_gradients():
+    net = network()
+
+    def closure():
+        gradients(net)
+        return 7.0
+
+    before = net[0].weight.detach().clone()
+    assert Muon(net.parameters()).step(closure) == 7.0
+    assert not torch.equal(net[0].weight, before)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, got 1.0"),
+        ({"adam_lr_factor": -1}, "adam_lr_factor must not be negative, got -1"),
+        ({"lr": -0.1}, "Invalid learning rate"),
+    ],
+)
+def test_settings_out_of_range_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        Muon(network().parameters(), **given)
