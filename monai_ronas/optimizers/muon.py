@@ -86,7 +86,7 @@ class Muon(torch.optim.AdamW):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            if group["orthogonal"]:
+            if group.get("orthogonal"):
                 for kernel in group["params"]:
                     if kernel.grad is not None:
                         self._move(kernel, kernel.grad, group)

@@ -168,7 +168,7 @@ class ResourceEstimator:
     def training_bytes(self, architecture: Mapping[str, Any], *, crops: int) -> int:
         """Peak of the bytes alive in a training step on the supernet, with deep supervision, Dice loss and Adam.
 
-        Weights, the optimiser's state and the batch are included.
+        Weights, the optimiser's state (two moments, of which Muon keeps one) and the batch are included.
 
         Args:
             architecture: the architecture, whose patch is trained.
