@@ -44,8 +44,7 @@ class Muon(torch.optim.AdamW):
     where AdamW has two. ``torch.optim.Muon`` takes matrices only, and works in bfloat16, which is slow on processors
     that have to emulate it; this one works in float32.
 
-    The weights are in two groups, of kernels (``group["orthogonal"]``) and of the rest. A step leaves the gradients of
-    the kernels at ``None``.
+    The weights are in two groups, of kernels (``group["orthogonal"]``) and of the rest.
 
     Args:
         params: the weights.
@@ -85,13 +84,16 @@ class Muon(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            if group.get("orthogonal"):
-                for kernel in group["params"]:
-                    if kernel.grad is not None:
-                        self._move(kernel, kernel.grad, group)
-                        kernel.grad = None  # nothing is left to AdamW
-        super().step()
+        groups = self.param_groups
+        for group in groups:
+            for kernel in group["params"] if group.get("orthogonal") else ():
+                if kernel.grad is not None:
+                    self._move(kernel, kernel.grad, group)
+        self.param_groups = [group for group in groups if not group.get("orthogonal")]
+        try:
+            super().step()
+        finally:
+            self.param_groups = groups
         return loss
 
     def _move(self, kernel: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:

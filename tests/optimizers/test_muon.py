@@ -87,13 +87,17 @@ def test_the_rest_is_adamws():
     assert not torch.allclose(ours[0].weight, theirs[0].weight)
 
 
-def test_weights_without_a_gradient_stay():
+def test_weights_without_a_gradient_stay_and_gradients_are_left_as_they_are():
     net = network()
     before = copy.deepcopy(net.state_dict())
     optimizer = Muon(net.parameters())
     gradients(net)
     net[0].weight.grad = net[1].bias.grad = None
+    kept = [None if w.grad is None else w.grad.clone() for w in net.parameters()]
     optimizer.step()
+    assert len(optimizer.param_groups) == 2
+    for weight, gradient in zip(net.parameters(), kept, strict=True):
+        assert weight.grad is None if gradient is None else torch.equal(weight.grad, gradient)
     moved = {name for name, weight in net.state_dict().items() if not torch.equal(weight, before[name])}
     assert moved == {"0.bias", "1.weight", "3.weight", "3.bias"}
     assert net[0].weight not in optimizer.state
