@@ -9,7 +9,7 @@ alone: ``base``, our base network, and ``derived``, the architecture that the se
 weights with the search's optimiser; the networks of ``peers.py`` with the optimiser told there. Writes ``result.json``
 with the Dice of every test case and class, averaged over the flips of the volume, with which all were trained, and
 ``one_shot`` without. ``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the
-split.
+split; further arguments are settings of ``search.json``, such as ``--optimizer#_target_ torch.optim.AdamW``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from torch.utils.data import DataLoader
 
 from monai_ronas.data import build_dataset
 from monai_ronas.networks import PadToStrideInferer
-from monai_ronas.optimizers import Muon
 from monai_ronas.space import Architecture
 from tests.benchmarks.peers import PEERS
 
@@ -131,26 +130,37 @@ def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, di
 def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, PadToStrideInferer, dict[str, Any]]:
     """Train a network of one's own choice."""
     fingerprint, network = content("study").fingerprint, content("network")
-    kind: Any = Muon
-    rate, divisor = content("learning_rate"), None
     if given.contender in PEERS:
         peer = PEERS[given.contender]
         network = peer.build(fingerprint.in_channels, fingerprint.out_channels)
         network = network.to(content("device"), memory_format=torch.channels_last_3d)
-        kind, rate, divisor = peer.optimizer, peer.learning_rate, (peer.divisor,) * 3
-    elif given.contender == "derived":
+        optimizer, divisor = peer.optimizer(network.parameters(), lr=peer.learning_rate), (peer.divisor,) * 3
+    else:
+        optimizer, divisor = content("optimizer"), None
+    if given.contender == "derived":
         final = torch.load(given.search / "checkpoints" / "final.pt", weights_only=True)
         network.select(Architecture.from_json(final["architecture"]))
     inferer = PadToStrideInferer(divisor, amp=content("settings").amp)
     cases = content("train#dataset")  # read before the clock starts
     content("train#dataloader").sampler.data_source = cases  # reward cases as well
     begin = time.time()
-    optimizer = kind(network.parameters(), lr=given.learning_rate or rate)
-    row: dict[str, Any] = {"optimizer": kind.__name__, "learning_rate": optimizer.defaults["lr"]}
+    row: dict[str, Any] = {"optimizer": type(optimizer).__name__, "learning_rate": optimizer.defaults["lr"]}
     row["steps"] = train(content, network, inferer, minutes=given.minutes, steps=given.steps, optimizer=optimizer)
     row["minutes"] = (time.time() - begin) / 60
     own = network.derive(network.architecture) if hasattr(network, "derive") else network
     return own, inferer, row
+
+
+def settings(words: list[str]) -> dict[str, Any]:
+    """Settings of ``search.json`` as they stand on a command line: ``--name value``, numbers as numbers."""
+
+    def plain(value: str) -> Any:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+
+    return {name.removeprefix("--"): plain(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 
 
 def main() -> None:
@@ -161,7 +171,6 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--learning_rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--search", type=Path, help="output folder of a search, for 'derived'")
@@ -175,6 +184,7 @@ def main() -> None:
         seed=given.seed,
         fold=given.fold,
         slice_steps=35,
+        **settings(given.overrides),
     )
     content = workflow.parser.get_parsed_content
     if given.contender == "search":

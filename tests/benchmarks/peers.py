@@ -59,7 +59,7 @@ def unet(in_channels: int, out_channels: int) -> UNet:
 
 PEERS = {
     "dynunet_half": Peer("DynUNet 16-128, nnU-Net's plan at half width", dynunet, 8),
-    "dynunet_half_muon": Peer("the same with our optimiser", dynunet, 8, Muon, 0.02),
+    "dynunet_half_muon": Peer("DynUNet 16-128 with our optimiser", dynunet, 8, Muon, 0.02),
     "dynunet": Peer("DynUNet 32-256, nnU-Net's plan", lambda i, o: dynunet(i, o, 32), 8),
     "segresnet": Peer("SegResNet 16", segresnet, 8),
     "unet": Peer("UNet 16-256, 2 residual units", unet, 16),
