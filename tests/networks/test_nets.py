@@ -3,6 +3,7 @@ import random
 
 import pytest
 import torch
+from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from monai.networks import eval_mode
 
@@ -207,6 +208,21 @@ def test_the_supernet_tells_the_window_and_a_wrong_one_is_refused():
     assert set(sizes) == {space.patch(space.base)}
     with pytest.raises(ValueError, match=r"roi_size must be a multiple of \(4, 4, 4\)"):
         PadToStrideInferer((4, 4, 4), roi_size=(8, 6, 8))
+
+
+def test_inferer_trains_without_metadata_and_predicts_with_them():
+    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))
+    volume, seen = MetaTensor(torch.ones(1, 1, 6, 4, 4), affine=affine), []
+
+    def network(x):
+        seen.append(type(x))
+        return x
+
+    PadToStrideInferer((4, 4, 4))(volume, network)
+    with torch.no_grad():
+        predicted = PadToStrideInferer((4, 4, 4))(volume, network)
+    assert seen == [torch.Tensor, MetaTensor]
+    assert torch.equal(predicted.affine, affine)
 
 
 def test_inferer_pads_a_tiny_volume_to_two_voxels_at_the_deepest_stage():
