@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from monai_ronas.engines import PatchBatch, SliceTrainer
 from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.optimizers import Muon
 from monai_ronas.space import RonasSpace
 
 
@@ -41,7 +42,7 @@ def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0, iterati
         train_data_loader=DataLoader(toy_cases(), batch_size=2, collate_fn=no_collation),
         epoch_length=slice_steps,
         network=network,
-        optimizer=torch.optim.AdamW(network.parameters(), lr=learning_rate),
+        optimizer=Muon(network.parameters(), lr=learning_rate),
         loss_function=DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, batch=True)),
         prepare_batch=PatchBatch(network, batch_size=2, seed=seed),
         iteration_update=iteration_update,

@@ -3,36 +3,42 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan et al., 2024
+ITERATIONS = 2, 3  # on a Gram matrix, which is formed anew between them
 
 
-def orthogonalized(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
+def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
     """The matrix with its singular vectors and all of its singular values near 1 (0.65 to 1.25).
 
-    The Newton-Schulz iteration of Jordan et al. (2024, https://kellerjordan.github.io/posts/muon),
-    ``X <- a X + b (X X^T) X + c (X X^T)^2 X``. All factors are polynomials of the first ``X X^T``, so that they can be
-    multiplied before they meet ``X``: two products with the long side instead of ten.
+    Five steps of the Newton-Schulz iteration of Jordan et al. (2024, https://kellerjordan.github.io/posts/muon),
+    ``X <- a X + b (X X^T) X + c (X X^T)^2 X``. Their factors are polynomials of the first ``X X^T``, so that they can
+    be multiplied before they meet ``X``: fewer products with the long side. Rounding makes that unstable, most of all
+    where float32 is multiplied as TF32, unless ``X`` and ``X X^T`` are formed anew in between (Zhang et al., 2026,
+    https://dao-lab.ai/blog/2026/gram-newton-schulz).
 
     Args:
-        matrix: of shape ``(rows, columns)``.
-        steps: iterations; after five, singular values below 0.002 of the Frobenius norm are still smaller.
+        matrix: of shape ``(rows, columns)``. Singular values below 0.002 of its Frobenius norm end smaller than 0.65.
     """
     a, b, c = COEFFICIENTS
-    wide = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().mT
-    wide = wide / (wide.norm() + 1e-7)
-    gram = wide @ wide.mT
-    product = torch.eye(len(gram), device=gram.device)
-    for _ in range(steps):
-        factor = b * gram + c * gram @ gram
-        factor.diagonal().add_(a)
-        product = factor @ product
-        gram = factor @ gram @ factor
-    result = (product @ wide).to(matrix.dtype)
+    with torch.autocast(matrix.device.type, enabled=False):
+        wide = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().mT
+        wide = wide / (wide.norm() + 1e-7)
+        for iterations in ITERATIONS:
+            gram = wide @ wide.mT
+            product = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+            for _ in range(iterations):
+                factor = b * gram + c * gram @ gram
+                factor.diagonal().add_(a)
+                product = factor @ product
+                gram = factor @ gram @ factor
+            wide = product @ wide
+    result = wide.to(matrix.dtype)
     return result if matrix.shape[0] <= matrix.shape[1] else result.mT
 
 
@@ -44,17 +50,21 @@ class Muon(torch.optim.AdamW):
     where AdamW has two. ``torch.optim.Muon`` takes matrices only, and works in bfloat16, which is slow on processors
     that have to emulate it; this one works in float32.
 
-    The weights are in two groups, of kernels (``group["orthogonal"]``) and of the rest.
+    Any weight of three or more dimensions counts as a kernel. The kernels of transposed convolutions are
+    ``(in, out, ...)``: they move along the same directions, without the factor where it would be above 1. The weights
+    are in two groups, of kernels (``group["orthogonal"]``) and of the rest, linear layers included.
 
     Args:
-        params: the weights.
+        params: the weights, not in groups, which this optimiser makes itself.
         lr: learning rate of the kernels.
         adam_lr_factor: learning rate of the rest, as a factor of ``lr``.
         momentum: of the kernels; a step looks ahead (Nesterov).
         weight_decay: decoupled, of all weights.
 
     Raises:
-        ValueError: when ``momentum`` is not in [0, 1), ``adam_lr_factor`` is negative, or AdamW refuses the others.
+        TypeError: when ``params`` holds something else than weights.
+        ValueError: when ``params`` is empty, ``momentum`` is not in [0, 1), ``adam_lr_factor`` is negative, or AdamW
+            refuses the others.
     """
 
     def __init__(
@@ -71,6 +81,10 @@ class Muon(torch.optim.AdamW):
         if adam_lr_factor < 0:
             raise ValueError(f"adam_lr_factor must not be negative, got {adam_lr_factor}.")
         weights = list(params)
+        if not weights:
+            raise ValueError("params is empty: Muon has no weights to move.")
+        if not all(isinstance(weight, torch.Tensor) for weight in weights):
+            raise TypeError("params must be weights, not groups or names with weights: Muon makes its groups itself.")
         groups: list[dict[str, Any]] = [
             {"params": [w for w in weights if w.dim() > 2], "orthogonal": True, "momentum": momentum},
             {"params": [w for w in weights if w.dim() <= 2], "orthogonal": False, "lr": lr * adam_lr_factor},
@@ -91,7 +105,7 @@ class Muon(torch.optim.AdamW):
                     self._move(kernel, kernel.grad, group)
         self.param_groups = [group for group in groups if not group.get("orthogonal")]
         try:
-            super().step()
+            inspect.unwrap(torch.optim.AdamW.step)(self)  # without hooks, which run around this method already
         finally:
             self.param_groups = groups
         return loss

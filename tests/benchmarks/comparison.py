@@ -4,10 +4,12 @@
     python -m tests.benchmarks.comparison --dataset_dir DATA --output_dir OUT [--minutes 12] [--seeds 0 1 2]
 
 Runs the contenders one after the other (see ``contender.py``), each in a process of its own; those that have a result
-in the output folder already are not run again, so that a table can be made in several sittings. Prints the table and
-writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search paired by case with its
-standard error, parameters, steps, minutes, processor minutes, peak memory of the process, time for a volume, all of
-them with predictions averaged over flips, and in one shot. A seed is a split of its own.
+in the output folder already are not run again, so that a table can be made in several sittings. Further arguments are
+settings of ``search.json`` for all of them, but that the networks of ``peers.py`` keep their optimiser.
+
+Prints the table and writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search
+paired by case with its standard error, parameters, steps, minutes, processor minutes, peak memory of the process, time
+for a volume, all of them with predictions averaged over flips, and in one shot. A seed is a split of its own.
 
 Where the machine's speed changes from one hour to the next, minutes are not the same to contenders that run in turn:
 with ``--together`` those of a seed (but ``derived``) run at once, with one thread each, and get less of the machine,
@@ -46,10 +48,7 @@ def command(given: argparse.Namespace, rest: list[str], name: str, seed: int) ->
     arguments += ["--minutes", str(given.minutes)]
     if name == "derived":
         arguments += ["--search", str(folder.parent / "search" / "search")]
-    return [
-        *(sys.executable, "-m", "tests.benchmarks.contender", name),
-        *(arguments + rest if name == "search" else arguments),
-    ]
+    return [sys.executable, "-m", "tests.benchmarks.contender", name, *arguments, *rest]
 
 
 def run(commands: list[list[str]], *, together: bool) -> None:

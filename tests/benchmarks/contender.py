@@ -9,7 +9,8 @@ alone: ``base``, our base network, and ``derived``, the architecture that the se
 weights with the search's optimiser; the networks of ``peers.py`` with the optimiser told there. Writes ``result.json``
 with the Dice of every test case and class, averaged over the flips of the volume, with which all were trained, and
 ``one_shot`` without. ``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the
-split; further arguments are settings of ``search.json``, such as ``--optimizer#_target_ torch.optim.AdamW``.
+split; further arguments are settings of ``search.json``, such as ``--augment true`` or ``--optimizer#_target_
+torch.optim.AdamW --learning_rate 0.003``; the networks of ``peers.py`` keep their optimiser.
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ from scipy.stats import kendalltau
 from monai_ronas.handlers import read_history
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
-from monai_ronas.optimizers import Muon
 from monai_ronas.space import Architecture
 from tests.benchmarks.comparison import run
 from tests.benchmarks.contender import SEARCH, score, train
@@ -49,7 +48,7 @@ def alone(content: Any, child: Architecture, *, steps: int) -> float:
     network = network.to(content("device"), memory_format=torch.channels_last_3d)
     network.select(child)
     inferer = PadToStrideInferer(amp=content("settings").amp)
-    optimizer = Muon(network.parameters(), lr=content("learning_rate"))
+    optimizer = type(content("optimizer"))(network.parameters(), lr=content("learning_rate"))
     train(content, network, inferer, minutes=0.0, steps=steps, optimizer=optimizer)
     return float(score(content, network, inferer, "reward")["mean_dice"])
 

@@ -91,6 +91,7 @@ def test_killed_behind_an_episode_the_search_goes_on_to_the_same_end(finished, s
         ({"channels": "[6,8,12,20]"}, "network"),
         ({"space#dilations": "[1,2]"}, "space"),
         ({"learning_rate": 0.01}, "learning_rate"),
+        ({"optimizer#_target_": "torch.optim.AdamW"}, "optimizer"),
         ({"shared_lr_factor": 0.5}, "shared_lr_factor"),
         ({"base_share": 0.5}, "base_share"),
     ],

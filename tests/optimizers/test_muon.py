@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
+import io
 
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from monai_ronas.optimizers import Muon, orthogonalized
 
 
 def network():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv3d(2, 8, 3), nn.InstanceNorm3d(8, affine=True), nn.ReLU(), nn.Conv3d(8, 3, 1))
+    return nn.Sequential(
+        nn.Conv3d(2, 8, 3), nn.InstanceNorm3d(8, affine=True), nn.ReLU(), nn.Conv3d(8, 3, 1), nn.Conv3d(3, 4, 1)
+    )
 
 
 def gradients(net, seed=0):
@@ -38,12 +42,36 @@ def test_the_size_of_a_matrix_does_not_matter_and_nothing_stays_nothing():
     assert orthogonalized(matrix.bfloat16()).dtype == torch.bfloat16
 
 
+class TensorFloat32(TorchFunctionMode):
+    """Matrix products with operands of ten bits behind the point, as on the GPUs that know TF32."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.Tensor.matmul, torch.Tensor.__matmul__):
+            args = [((a.view(torch.int32) + 2**12) & -(2**13)).view(torch.float32) for a in map(torch.clone, args)]
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("shape", [(3, 16), (16, 27), (32, 432)])
+@pytest.mark.parametrize("noise", [0.0, 1e-5, 1e-3, 1e-1])
+def test_few_directions_and_rough_products_do_not_make_it_larger(shape, noise):
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        left, right = torch.randn(shape[0], 1, generator=generator), torch.randn(1, shape[1], generator=generator)
+        matrix = left @ right + noise * torch.randn(shape, generator=generator)
+        with TensorFloat32():
+            rough = orthogonalized(matrix - matrix.mean(dim=0))  # a softmax's rows sum to zero
+        assert torch.linalg.matrix_norm(rough, 2) < 1.25
+        with torch.autocast("cpu", torch.bfloat16):
+            within = orthogonalized(matrix)
+        assert torch.equal(within, orthogonalized(matrix))
+
+
 def test_a_kernels_first_step_is_its_orthogonalised_gradient():
     net = network()
     optimizer = Muon(net.parameters(), lr=0.1, weight_decay=0.5)
     gradients(net)
-    wide, tall = net[0].weight, net[3].weight
-    expected = {k: (k.detach() * (1 - 0.1 * 0.5), orthogonalized(k.grad.flatten(1))) for k in (wide, tall)}
+    kernels = net[0].weight, net[3].weight
+    expected = {k: (k.detach() * (1 - 0.1 * 0.5), orthogonalized(k.grad.flatten(1))) for k in kernels}
     optimizer.step()
     for kernel, (decayed, update) in expected.items():
         assert torch.allclose(kernel, decayed - 0.1 * update.view(kernel.shape), atol=1e-4)
@@ -99,7 +127,7 @@ def test_weights_without_a_gradient_stay_and_gradients_are_left_as_they_are():
     for weight, gradient in zip(net.parameters(), kept, strict=True):
         assert weight.grad is None if gradient is None else torch.equal(weight.grad, gradient)
     moved = {name for name, weight in net.state_dict().items() if not torch.equal(weight, before[name])}
-    assert moved == {"0.bias", "1.weight", "3.weight", "3.bias"}
+    assert moved == {"0.bias", "1.weight", "3.weight", "3.bias", "4.weight", "4.bias"}
     assert net[0].weight not in optimizer.state
 
 
@@ -110,15 +138,27 @@ def test_a_saved_state_goes_on_to_the_same_weights():
         optimizer = Muon(net.parameters())
         for seed in range(4):
             if interrupted and seed == 2:
-                state = copy.deepcopy(optimizer.state_dict())
+                file = io.BytesIO()
+                torch.save(optimizer.state_dict(), file)
                 optimizer = Muon(net.parameters(), lr=1.0, momentum=0.1)
-                optimizer.load_state_dict(state)
+                optimizer.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
             gradients(net, seed)
             optimizer.step()
         assert {int(optimizer.state[w]["step"]) for w in net.parameters()} == {4}
         ends.append(net.state_dict())
         assert net[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_hooks_run_once_a_step_whatever_else_was_made():
+    net, calls = network(), []
+    torch.optim.Adam(net.parameters())
+    torch.optim.AdamW(net.parameters())
+    optimizer = Muon(net.parameters())
+    optimizer.register_step_post_hook(lambda *_: calls.append(len(optimizer.param_groups)))
+    gradients(net)
+    optimizer.step()
+    assert calls == [2]
 
 
 def test_a_closure_is_called_with_gradients():
@@ -144,3 +184,12 @@ def test_a_closure_is_called_with_gradients():
 def test_settings_out_of_range_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         Muon(network().parameters(), **given)
+
+
+def test_other_things_than_weights_are_refused():
+    with pytest.raises(ValueError, match="params is empty"):
+        Muon([])
+    with pytest.raises(TypeError, match="not groups or names with weights"):
+        Muon([{"params": list(network().parameters())}])
+    with pytest.raises(TypeError, match="not groups or names with weights"):
+        Muon(network().named_parameters())
