@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from monai.engines import PrepareBatch
 from monai.transforms import Compose
+from monai.utils.type_conversion import convert_to_tensor
 from torch.nn import functional as F
 
 from monai_ronas.networks.nets import RonasSuperNet
@@ -111,7 +112,8 @@ class PatchBatch(PrepareBatch):
                 for key in ("image", "label")
             }
             crops.append(crop if self.augmentation is None else self.augmentation(crop))
-        image, label = (torch.stack([_fit(crop[key], patch) for crop in crops]) for key in ("image", "label"))
+        plain: Any = convert_to_tensor(crops, track_meta=False)
+        image, label = (torch.stack([_fit(crop[key], patch) for crop in plain]) for key in ("image", "label"))
         if self.channels_last:
             image = image.to(memory_format=torch.channels_last_3d if image.dim() == 5 else torch.channels_last)
         return image, label
