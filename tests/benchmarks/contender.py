@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fire.parser import DefaultParseValue
 from ignite.engine import Events
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
@@ -153,15 +154,10 @@ def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, P
 
 
 def settings(words: list[str]) -> dict[str, Any]:
-    """Settings of ``search.json`` as they stand on a command line: ``--name value``, numbers as numbers."""
-
-    def plain(value: str) -> Any:
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-
-    return {name.removeprefix("--"): plain(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+    """Settings of ``search.json`` as they stand on a command line, read as MONAI's command reads them."""
+    return {
+        name.removeprefix("--"): DefaultParseValue(value) for name, value in zip(words[::2], words[1::2], strict=True)
+    }
 
 
 def main() -> None:
