@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations, parameters and bytes of an architecture, without building it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from monai_ronas.networks.blocks import SearchableConvBlock
+from monai_ronas.space import RonasSpace, total_stride
+
+SINGLE, HALF, INDEX = 4, 2, 8  # bytes of float32, of bfloat16 and of an index of max pooling
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What an architecture makes of an input: values in one feature map of each stage, and the choices."""
+
+    voxels: int
+    counts: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    skips: tuple[tuple[int, int], ...]
+
+
+class ArchitectureCosts:
+    """Costs of the architectures of a space, from their feature maps in the order of the network's operations.
+
+    The workspace that a convolution takes for itself is left out, and so is the memory of the process and of the data.
+
+    Args:
+        space: the architectures.
+        channels: channels of the stages, finest first.
+        in_channels: channels of the image.
+        out_channels: channels of the prediction.
+        amp: training and scoring run in bfloat16 under autocast.
+
+    Example:
+        >>> space = RonasSpace((32, 32, 32))
+        >>> costs = ArchitectureCosts(space, channels=(8, 16, 32, 64), in_channels=1, out_channels=2)
+        >>> costs.macs(space.base)
+        341311488
+        >>> round(costs.training_bytes(space.base, crops=2) / 2**20)
+        34
+    """
+
+    def __init__(
+        self,
+        space: RonasSpace,
+        *,
+        channels: Sequence[int],
+        in_channels: int,
+        out_channels: int,
+        amp: bool = False,
+    ) -> None:
+        self.space = space
+        self.channels = tuple(channels)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.amp = amp
+        self._kernel = 3 ** len(space.shape)
+        everything = [(i, j) for i in range(1, len(self.channels)) for j in range(1, i + 1)]
+        self._shared = self._parameters(everything, heads=len(self.channels) - 1)
+
+    def supernet_bytes(self) -> int:
+        """Bytes of the supernet's weights and of the optimiser's state: two moments, of which Muon keeps one."""
+        return 3 * SINGLE * self._shared
+
+    def _maps(self, architecture: Mapping[str, Any], size: Sequence[int] | None) -> _Maps:
+        chosen = self.space.network_kwargs(architecture)
+        size = self.space.patch(architecture) if size is None else size
+        divisor = total_stride(chosen["strides"], len(size))
+        current = [float(-(-s // d) * d) for s, d in zip(size, divisor, strict=True)]  # as the inferer pads it
+        voxels = math.prod(current)
+        counts = []
+        for stride in chosen["strides"]:
+            current = [c / s for c, s in zip(current, stride, strict=True)]
+            counts.append(math.ceil(math.prod(current)))
+        return _Maps(int(voxels), tuple(counts), chosen["strides"], chosen["skips"])
+
+    def _joined(self, maps: _Maps, level: int) -> list[int]:
+        """Channels of the skips that a decoder level adds."""
+        return [self.channels[j - 1] for i, j in maps.skips if i == level]
+
+    def macs(self, architecture: Mapping[str, Any], size: Sequence[int] | None = None) -> int:
+        """Multiply-accumulate operations of the convolutions in one forward pass on one sample.
+
+        Args:
+            architecture: the architecture.
+            size: spatial size of the input. Default: the architecture's training patch.
+        """
+        maps = self._maps(architecture, size)
+        total, before = 0, self.in_channels
+        for width, count in zip(self.channels, maps.counts, strict=True):
+            total += count * self._kernel * (before * width + width * width)
+            before = width
+        for level in range(1, len(self.channels)):
+            width, count = self.channels[level - 1], maps.counts[level - 1]
+            total += maps.counts[level] * self.channels[level] * width
+            total += count * self._kernel * 2 * width * width
+            total += count * width * sum(self._joined(maps, level))
+        return total + maps.counts[0] * self.channels[0] * self.out_channels
+
+    def parameters(self, architecture: Mapping[str, Any]) -> int:
+        """Parameters of the derived network."""
+        return self._parameters(self.space.network_kwargs(architecture)["skips"], heads=1)
+
+    def _parameters(self, skips: Sequence[tuple[int, int]], *, heads: int) -> int:
+        total, before = 0, self.in_channels
+        for width in self.channels:
+            total += self._kernel * (before * width + width * width) + 4 * width
+            before = width
+        for level in range(1, len(self.channels)):
+            width = self.channels[level - 1]
+            total += self.channels[level] * width + width + self._kernel * 2 * width * width + 4 * width
+            total += sum(self.channels[j - 1] * width + width for i, j in skips if i == level)
+            total += (width * self.out_channels + self.out_channels) if level <= heads else 0
+        return total
+
+    def inference_bytes(self, architecture: Mapping[str, Any], size: Sequence[int], *, amp: bool = False) -> int:
+        """Peak of the bytes of feature maps alive while one volume goes through the derived network.
+
+        The volume and its prediction are included, the weights are not.
+
+        Args:
+            architecture: the architecture.
+            size: spatial size of the volume.
+            amp: in bfloat16 under autocast instead of float32.
+        """
+        maps = self._maps(architecture, size)
+        value = HALF if amp else SINGLE
+        volume, prediction = maps.voxels * self.in_channels * SINGLE, maps.voxels * self.out_channels
+        kept, peak, before = 0, maps.voxels * self.in_channels if amp else 0, self.in_channels
+        for stride, width, count in zip(maps.strides, self.channels, maps.counts, strict=True):
+            pooled = count * before if max(stride) > 1 else 0
+            peak = max(peak, kept + max(pooled + 2 * count * width, 3 * count * width))
+            kept += count * width
+            before = width
+        for level in range(len(self.channels) - 1, 0, -1):
+            width, count = self.channels[level - 1], maps.counts[level - 1]
+            own, matched = count * width, maps.counts[level] * width
+            pooled = max((count * c for c in self._joined(maps, level) if c != width), default=0)
+            peak = max(peak, kept + max(matched + own, 2 * own + pooled, 4 * own))
+            kept += own
+        end = value * (kept + prediction) + (SINGLE * prediction if amp else 0)
+        return volume + max(value * peak, end)
+
+    def flip_bytes(self, voxels: int) -> tuple[int, int]:
+        """What averaging over flips keeps of a volume of so many voxels while the network runs, and needs at most.
+
+        These are a flipped copy of the volume and the sum of the probabilities; then the volume, its copy, the sum and
+        a prediction, its probabilities, and these the right way round.
+        """
+        copy, prediction = (SINGLE * voxels * channels for channels in (self.in_channels, self.out_channels))
+        return copy + prediction, 2 * copy + 4 * prediction
+
+    def training_bytes(self, architecture: Mapping[str, Any], *, crops: int) -> int:
+        """Peak of the bytes alive in a training step on the supernet, with deep supervision, Dice loss and Adam.
+
+        The supernet's weights, the optimiser's state and the batch are included.
+
+        Args:
+            architecture: the architecture, whose patch is trained.
+            crops: crops in the batch.
+        """
+        maps = self._maps(architecture, None)
+        value = HALF if self.amp else SINGLE
+        kept = _kept_maps(architecture["activation"])
+        saved = maps.voxels * (self.in_channels + 1) * SINGLE
+        saved += maps.voxels * self.in_channels * HALF if self.amp else 0
+        before = self.in_channels
+        for stride, width, count in zip(maps.strides, self.channels, maps.counts, strict=True):
+            saved += count * before * (value + INDEX) if max(stride) > 1 else 0
+            saved += 2 * kept * count * width * value
+            before = width
+        levels = 0
+        for level in range(1, len(self.channels)):
+            width, count = self.channels[level - 1], maps.counts[level - 1]
+            saved += (2 * kept + 1) * count * width * value
+            saved += sum(count * c * (value + INDEX) for c in self._joined(maps, level) if c != width)
+            levels += count
+        logits = levels * self.out_channels * SINGLE
+        losses = levels * (3 * self.out_channels + 2) * SINGLE
+        transient = max(
+            1.4 * maps.voxels * self.out_channels * SINGLE, 1.15 * maps.counts[0] * self.channels[0] * value
+        )
+        batch = crops * (saved + logits + losses + transient)
+        own = self._parameters(maps.skips, heads=len(self.channels) - 1)
+        return int(batch) + self.supernet_bytes() + (HALF * own if self.amp else 0)
+
+    def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:
+        """One of the costs of an architecture by its name.
+
+        Args:
+            name: ``"macs"`` of a forward pass on the data's shape, ``"parameters"``, or ``"memory"`` of inference.
+
+        Raises:
+            ValueError: when the name is unknown.
+        """
+        shape = self.space.shape
+        costs: dict[str, Callable[[Mapping[str, Any]], float]] = {
+            "macs": lambda architecture: self.macs(architecture, shape),
+            "parameters": self.parameters,
+            "memory": lambda architecture: self.inference_bytes(architecture, shape),
+        }
+        if name not in costs:
+            raise ValueError(f"cost must be null, latency or one of {list(costs)}, got {name!r}.")
+        return costs[name]
+
+
+@functools.cache
+def _kept_maps(activation: str) -> int:
+    """Maps that a convolution, its normalisation and an activation keep for the gradient, counted on a small block."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        block = SearchableConvBlock(3, 1, 2, act=activation)
+        kept: list[torch.Tensor] = []
+
+        def note(saved: torch.Tensor) -> torch.Tensor:
+            kept.append(saved)
+            return saved
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
+            output = block(torch.ones(1, 1, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d))
+    maps = [saved for saved in (*kept, output) if saved.numel() == output.numel()]
+    return len({saved.untyped_storage().data_ptr() for saved in maps})
