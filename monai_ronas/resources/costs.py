@@ -45,7 +45,7 @@ class ArchitectureCosts:
         >>> costs.macs(space.base)
         341311488
         >>> round(costs.training_bytes(space.base, crops=2) / 2**20)
-        34
+        38
     """
 
     def __init__(
@@ -177,12 +177,11 @@ class ArchitectureCosts:
             saved += count * before * (value + INDEX) if max(stride) > 1 else 0
             saved += 2 * kept * count * width * value
             before = width
-        levels = 0
         for level in range(1, len(self.channels)):
             width, count = self.channels[level - 1], maps.counts[level - 1]
             saved += (2 * kept + 1) * count * width * value
             saved += sum(count * c * (value + INDEX) for c in self._joined(maps, level) if c != width)
-            levels += count
+        levels = maps.voxels * (len(self.channels) - 1)  # deep supervision is at the input's resolution
         logits = levels * self.out_channels * SINGLE
         losses = levels * (3 * self.out_channels + 2) * SINGLE
         transient = max(

@@ -30,9 +30,9 @@ class ResourceEstimator(ArchitectureCosts):
     Example:
         >>> space = RonasSpace((32, 32, 32))
         >>> sizes = {"channels": (8, 16, 32, 64), "in_channels": 1, "out_channels": 2}
-        >>> ResourceEstimator(space, **sizes, memory_gb=0.04).fits(space.base, crops=2)
+        >>> ResourceEstimator(space, **sizes, memory_gb=0.05).fits(space.base, crops=2)
         True
-        >>> ResourceEstimator(space, **sizes, memory_gb=0.03).fits(space.base, crops=2)
+        >>> ResourceEstimator(space, **sizes, memory_gb=0.04).fits(space.base, crops=2)
         False
     """
 

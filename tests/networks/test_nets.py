@@ -74,10 +74,22 @@ def test_unused_weights_have_no_gradient_and_do_not_move(space, supernet):
 def test_deep_supervision_in_training_only():
     net = RonasUNet(3, 1, 2, channels=(4, 8, 16), strides=(1, 2, (2, 2, 1)), dilations=(1, 2, 1))
     image = torch.zeros(2, 1, 16, 16, 8)
-    assert [tuple(o.shape[2:]) for o in net.train()(image)] == [(16, 16, 8), (8, 8, 4)]
+    assert [tuple(o.shape) for o in net.train()(image)] == [(2, 2, 16, 16, 8)] * 2
     assert net.eval()(image).shape == (2, 2, 16, 16, 8)
     assert net.divisor == [4, 4, 2]
     assert not any(k.startswith("heads.1") for k in RonasUNet(3, 1, 2, deep_supervision=False).state_dict())
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_coarse_level_is_interpolated_to_its_own_place(axis):
+    """What it predicts at the middle of a coarse voxel lies there between the fine ones."""
+    net = RonasUNet(3, 1, 1, channels=(4, 8, 16), strides=(1, 2, 2), dilations=(1, 1, 1)).train()
+    middles = 2 * torch.arange(8.0) + 0.5  # of the coarse voxels, in fine ones
+    places = middles.view([8 if a == axis else 1 for a in range(3)]).expand(1, 1, 8, 8, 8)
+    net.heads[1].register_forward_hook(lambda module, args, output: places)
+    predicted = net(torch.zeros(1, 1, 16, 16, 16))[1][0, 0].movedim(axis, 0)
+    inner = torch.arange(1.0, 15.0).view(14, 1, 1).expand(14, 16, 16)
+    torch.testing.assert_close(predicted[1:15], inner)
 
 
 def test_a_training_crop_that_the_strides_do_not_divide_is_refused():

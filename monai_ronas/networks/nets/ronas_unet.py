@@ -36,7 +36,8 @@ class RonasUNet(nn.Module):
         act: activation, in the notation of MONAI's ``Act`` factory.
         norm: normalisation, in the notation of MONAI's ``Norm`` factory.
         skips: pairs (decoder level, encoder stage) with stage <= level. Default: each level its own stage.
-        deep_supervision: in training, return the predictions of all decoder levels, finest first.
+        deep_supervision: in training, return the predictions of all decoder levels, finest first, each interpolated to
+            the input's resolution.
         drop_path: probability of dropping a skip for a sample in training.
         dropout: probability of dropout behind each activation; MONAI Label sets it for its epistemic scores.
 
@@ -117,6 +118,7 @@ class RonasUNet(nn.Module):
             Conv[Conv.CONV, spatial_dims](channels[level - 1], out_channels, kernel_size=1) for level in heads
         )
         self.stem_scale = [float(s) for s in stride[0]]
+        self.mode = "trilinear" if spatial_dims == 3 else "bilinear"
         self.divisor = list(total_stride(stride, spatial_dims))
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Conv3d)):
@@ -126,8 +128,7 @@ class RonasUNet(nn.Module):
 
     def _full_resolution(self, x: torch.Tensor) -> torch.Tensor:
         if max(self.stem_scale) > 1.0:
-            mode = "trilinear" if self.spatial_dims == 3 else "bilinear"
-            x = F.interpolate(x, scale_factor=self.stem_scale, mode=mode, align_corners=False)
+            x = F.interpolate(x, scale_factor=self.stem_scale, mode=self.mode, align_corners=False)
         return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -137,9 +138,9 @@ class RonasUNet(nn.Module):
             x: image, ``(B, in_channels, H, W[, D])``, every axis a multiple of :attr:`divisor`.
 
         Returns:
-            ``(B, out_channels, H, W[, D])``; in training with deep supervision a list of the logits of all decoder
-            levels, finest first, each at its own resolution. Of a ``MetaTensor`` the prediction has the metadata, but
-            where gradients are recorded: with them, activations in place are slow to differentiate on a CPU.
+            ``(B, out_channels, H, W[, D])``; in training with deep supervision a list of these, the logits of all
+            decoder levels, finest first. Of a ``MetaTensor`` the prediction has the metadata, but where gradients are
+            recorded: with them, activations in place are slow to differentiate on a CPU.
         """
         if not torch.jit.is_scripting():  # noqa: SIM102 - a scripted module must not look further
             if isinstance(x, MetaTensor) and torch.is_grad_enabled():
@@ -157,6 +158,9 @@ class RonasUNet(nn.Module):
             if i == 0 or (self.training and self.deep_supervision):
                 outputs.append(head(levels[len(levels) - 1 - i]))
         outputs[0] = self._full_resolution(outputs[0])
+        # A label made smaller is half a voxel off: its nearest voxel lies beside the middle of the coarse one.
+        for i in range(1, len(outputs)):
+            outputs[i] = F.interpolate(outputs[i], size=outputs[0].shape[2:], mode=self.mode, align_corners=False)
         if not torch.jit.is_scripting() and self.training and self.deep_supervision:
             return cast(torch.Tensor, outputs)
         return outputs[0]
