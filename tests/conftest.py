@@ -19,6 +19,14 @@ def pytest_configure() -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first; a file's tests on one worker, as they share fixtures, and those with MONAI Label on one."""
+    items.sort(key=lambda item: "integration" not in item.path.parts)
+    for item in items:
+        label = "label_python" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("MONAI Label" if label else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the hippocampus data set, skipping where it is absent."""

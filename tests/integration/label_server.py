@@ -49,21 +49,21 @@ class LabelServer:
             env=self._environment,
         )
         shutil.copytree(bundle, self.bundle)
+        options = ("--conf", "models", name, "--conf", "zoo_source", "local", "--conf", "sam2", "false")
+        self._command = (
+            *(*label, "start_server", "--app", str(app), "--studies", str(studies), *options),
+            *("--host", "127.0.0.1", "--port"),
+        )
+
+    def __enter__(self) -> LabelServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        options = ("--conf", "models", name, "--conf", "zoo_source", "local", "--conf", "sam2", "false")
-        self._command = (
-            *(*label, "start_server", "--app", str(app), "--studies", str(studies), *options),
-            *("--host", "127.0.0.1", "--port", str(port)),
-        )
-
-    def __enter__(self) -> LabelServer:
         with self._log.open("w") as log:
             # a group of its own: training runs in a process that would outlive the server
             self._process = subprocess.Popen(
-                self._command,
+                [*self._command, str(port)],
                 stdout=log,
                 stderr=log,
                 env=self._environment,

@@ -84,7 +84,7 @@ def test_no_room_for_a_checkpoint_is_a_sentence_and_the_search_goes_on(undisturb
 
 
 def test_a_second_search_in_the_same_folder_is_refused(small_phantom, tmp_path):
-    with start_search(small_phantom, tmp_path, **SETTINGS) as first:
+    with start_search(small_phantom, tmp_path, **{**SETTINGS, "final_epochs": 4000}) as first:
         while not (tmp_path / ".lock").exists():
             assert first.poll() is None
             time.sleep(0.05)

@@ -82,7 +82,7 @@ def test_deep_supervision_in_training_only():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_coarse_level_is_interpolated_to_its_own_place(axis):
-    """What it predicts at the middle of a coarse voxel lies there between the fine ones."""
+    """A coarse voxel's prediction belongs midway between its two fine voxels."""
     net = RonasUNet(3, 1, 1, channels=(4, 8, 16), strides=(1, 2, 2), dilations=(1, 1, 1)).train()
     middles = 2 * torch.arange(8.0) + 0.5  # of the coarse voxels, in fine ones
     places = middles.view([8 if a == axis else 1 for a in range(3)]).expand(1, 1, 8, 8, 8)
@@ -97,6 +97,16 @@ def test_a_training_crop_that_the_strides_do_not_divide_is_refused():
     assert len(PadToStrideInferer()(torch.randn(1, 1, 8, 8, 8), net)) == 2
     with pytest.raises(ValueError, match=r"multiples of \(4, 4, 4\) .* got \(8, 8, 6\)"):
         PadToStrideInferer()(torch.randn(1, 1, 8, 8, 6), net)
+
+
+def test_a_searched_stride_of_the_stem_is_followed():
+    space = RonasSpace((32, 32, 32), stages=3, strides=[(2, 2, 2)] * 3, searched_strides=(1, 3), min_cells=2)
+    supernet = RonasSuperNet(space, 1, 2, channels=(4, 6, 8)).train()
+    for stride in ((2, 2, 2), (1, 1, 1)):
+        architecture = space.base.replace(stride_1=stride)
+        supernet.select(architecture)
+        levels = supernet(torch.zeros(1, 1, 32, 32, 32))
+        assert [tuple(level.shape[2:]) for level in levels] == [(32, 32, 32)] * 2
 
 
 def test_two_dimensions_and_strided_stem():

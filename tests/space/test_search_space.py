@@ -2,7 +2,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_ronas.space import Architecture, Decision, RonasSpace, SearchSpace
@@ -68,6 +68,7 @@ def test_the_printed_formula_with_four_strided_stages():
 
 
 @pytest.mark.parametrize("name", PAPER)
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_samples_are_feasible_and_round_trip(name, seed):
     space = RonasSpace(*PAPER[name])

@@ -74,6 +74,7 @@ class RonasSuperNet(RonasUNet):
             for skip in cast(Iterable[SumSkip], decoder.skips.values()):
                 skip.active = (level, skip.source) in joined
                 skip.down.select(total_stride(strides[skip.source : level], dims))
+        self.stem_scale = [float(s) for s in strides[0]]
         self.divisor = list(total_stride(strides, dims))
         self.architecture = Architecture(architecture)
 

@@ -158,7 +158,7 @@ class RonasUNet(nn.Module):
             if i == 0 or (self.training and self.deep_supervision):
                 outputs.append(head(levels[len(levels) - 1 - i]))
         outputs[0] = self._full_resolution(outputs[0])
-        # A label made smaller is half a voxel off: its nearest voxel lies beside the middle of the coarse one.
+        # A label made smaller is half a fine voxel off: its nearest voxel lies beside the middle of the coarse one.
         for i in range(1, len(outputs)):
             outputs[i] = F.interpolate(outputs[i], size=outputs[0].shape[2:], mode=self.mode, align_corners=False)
         if not torch.jit.is_scripting() and self.training and self.deep_supervision:
