@@ -31,7 +31,7 @@ def metadata(
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
         "version": "0.1.0",
-        "changelog": {"0.1.0": "derived by a search, trained on its shared weights"},
+        "changelog": {"0.1.0": "derived and trained by a search"},
         "monai_version": _version("monai"),
         "pytorch_version": _version("torch"),
         "numpy_version": _version("numpy"),

@@ -87,7 +87,7 @@ def bundle_readme(
     return f"""# {name}
 
 A segmentation network found by RONASMIS architecture search (Bae et al., MICCAI 2019) with `monai_ronas`.
-It was trained by the search itself, on weights shared with all candidates, and needs no retraining.
+It was trained by the search itself and needs no retraining.
 
 ## Data
 
