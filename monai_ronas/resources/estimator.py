@@ -19,13 +19,10 @@ class ResourceEstimator(ArchitectureCosts):
 
     Args:
         space: the architectures.
-        channels: channels of the stages, finest first.
-        in_channels: channels of the image.
-        out_channels: channels of the prediction.
-        amp: training and scoring run in bfloat16 under autocast.
         memory_gb: memory in GiB that training and scoring may need, or None for no limit.
         volume: shape of the largest volume that is scored. Default: the shape of the space.
         flips: predictions of the trained network are averaged over flips of the volume.
+        kwargs: ``channels``, ``in_channels``, ``out_channels`` and ``amp`` of :class:`ArchitectureCosts`.
 
     Example:
         >>> space = RonasSpace((32, 32, 32))
@@ -40,15 +37,12 @@ class ResourceEstimator(ArchitectureCosts):
         self,
         space: RonasSpace,
         *,
-        channels: Sequence[int],
-        in_channels: int,
-        out_channels: int,
-        amp: bool = False,
         memory_gb: float | None = None,
         volume: Sequence[int] | None = None,
         flips: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(space, channels=channels, in_channels=in_channels, out_channels=out_channels, amp=amp)
+        super().__init__(space, **kwargs)
         self.memory_gb = memory_gb
         self.volume = tuple(space.shape if volume is None else volume)
         self.flips = flips

@@ -52,7 +52,7 @@ class LabelServer:
         options = ("--conf", "models", name, "--conf", "zoo_source", "local", "--conf", "sam2", "false")
         self._command = (
             *(*label, "start_server", "--app", str(app), "--studies", str(studies), *options),
-            *("--host", "127.0.0.1", "--port"),
+            *("--host", "127.0.0.1"),
         )
 
     def __enter__(self) -> LabelServer:
@@ -63,7 +63,7 @@ class LabelServer:
         with self._log.open("w") as log:
             # a group of its own: training runs in a process that would outlive the server
             self._process = subprocess.Popen(
-                [*self._command, str(port)],
+                [*self._command, "--port", str(port)],
                 stdout=log,
                 stderr=log,
                 env=self._environment,
