@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.bundle.command_line import refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.protection import claim_folder, protected
 from monai_ronas.bundle.readme import summary_table
@@ -23,6 +24,7 @@ __all__ = [
     "new_folder",
     "one_sentence",
     "protected",
+    "refuse_unknown_keys",
     "summary_table",
     "training_cases",
     "validation_dataset",

@@ -34,9 +34,7 @@ def parameter_count(network: RonasSuperNet, architecture: Architecture) -> int:
 def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: float, where: dict[str, str]) -> str:
     """The table that ends a search."""
     words = architecture_in_words(network.space, result.architecture)
-    origins = {c["id"]: c["origin"] for c in result.candidates}
-    origin = origins.get(result.architecture.id, "the chosen one with a smaller patch")
-    rows = [("architecture", f"{result.architecture.id} ({origin})"), *(("", word) for word in words)]
+    rows = [("architecture", f"{result.architecture.id} ({_origin(result)})"), *(("", word) for word in words)]
     rows += [
         *_dice_rows(result),
         ("parameters", f"{parameter_count(network, result.architecture):,}"),
@@ -50,9 +48,17 @@ def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: floa
     return "\n".join([rule, *body, rule])
 
 
+def _origin(result: SearchResult) -> str:
+    """Which of the candidates a result is."""
+    origins = {c["id"]: c["origin"] for c in result.candidates}
+    return origins.get(result.architecture.id, "the chosen one with a smaller patch")
+
+
 def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
     scores = [("test Dice", result.test, ""), ("reward Dice", result.score, result.remark)]
-    return [
+    missing = ("test Dice", "not measured: no test cases, or no time for them (then evaluate.json measures it)")
+    rows = [missing] if result.test is None and result.remark else []
+    return rows + [
         (
             name,
             f"{score.reward:.4f} +- {score.standard_error:.4f} (standard error, {len(score.per_case)} cases)"
@@ -98,6 +104,7 @@ It was trained by the search itself and needs no retraining.
 ## Network
 
 {words}
+- origin: {_origin(result)}{_kept(result)}
 - {parameter_count(network, result.architecture):,} parameters
 
 ![encoder left, decoder right, skips in orange](network.png)
@@ -136,7 +143,7 @@ preprocessed as `configs/inference.json` says, every axis a multiple of {_times(
 def _figures(result: SearchResult, split: Split) -> str:
     chosen, test = result.score, result.test
     lines = [
-        f"Mean foreground Dice on the {len(result.case_names)} reward cases, on which the architecture was chosen"
+        f"Mean foreground Dice on the {len(result.case_names)} reward cases, on which the candidates were scored"
         + (f",\n{result.remark}" if result.remark else "")
         + f": {chosen.reward:.4f}, standard error {chosen.standard_error:.4f}.",
         "`configs/evaluate.json` measures it on the test cases, which neither training nor reward saw."
@@ -150,6 +157,13 @@ def _figures(result: SearchResult, split: Split) -> str:
             "`configs/evaluate.json` measures them on the labels' own grid, by class and case."
         )
     return "\n".join(lines)
+
+
+def _kept(result: SearchResult) -> str:
+    if _origin(result) != "base network":
+        return ""
+    trials = sum(c["trial_reward"] is not None for c in result.candidates)
+    return ", kept: " + ("no other was shown to be better" if trials > 1 else "no other had a trial beside it")
 
 
 def _flips(axes: Sequence[int], averaged: bool) -> str:

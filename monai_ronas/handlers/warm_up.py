@@ -18,9 +18,9 @@ class WarmUp:
     """Train the shared weights once, when the search starts.
 
     The very first step is the largest architecture, the second the base network with its larger batch, so that the need
-    for memory is known at once. Then the base network and random architectures take turns. Where the base network has
-    all these steps, they are at the full learning rate, and a copy of its weights is kept for its trial: training of
-    many architectures spoils them as a start for it (the bundle's docs have the figures).
+    for memory is known at once. Then the base network and random architectures share the steps. With ``base_share`` 1
+    the base network has them all, at the full learning rate, and a copy of its weights is kept for its trial: training
+    of many architectures spoils them as a start for it (the bundle's docs have the figures).
 
     Args:
         slices: trains the shared weights.

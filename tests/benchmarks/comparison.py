@@ -4,16 +4,17 @@
     python -m tests.benchmarks.comparison --dataset_dir DATA --output_dir OUT [--minutes 12] [--seeds 0 1 2]
 
 Runs the contenders one after the other (see ``contender.py``), each in a process of its own; those that have a result
-in the output folder already are not run again, so that a table can be made in several sittings. Further arguments are
-settings of ``search.json`` for all of them, but that the networks of ``peers.py`` keep their optimiser.
+of the same command in the output folder are not run again, so that a table can be made in several sittings. Further
+arguments are settings of ``search.json`` for all of them, but that the networks of ``peers.py`` keep their optimiser.
 
 Prints the table and writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search
 paired by case with its standard error, parameters, steps, minutes, processor minutes, peak memory of the process, time
-for a volume, all of them with predictions averaged over flips, and in one shot. A seed is a split of its own.
+for a volume, all of them with predictions averaged over flips, and in one shot. A seed is a split of its own. The
+standard errors are over the cases; a case that is a test case of several seeds counts as several.
 
 Where the machine's speed changes from one hour to the next, minutes are not the same to contenders that run in turn:
-with ``--together`` those of a seed (but ``derived``) run at once, with one thread each, and get less of the machine,
-but the same.
+with ``--together`` those of a seed run at once, with one thread each, and get less of the machine, but the same. Only
+``derived`` has to wait for the search and then has the machine, with one thread, to itself.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import sem
 
 from tests.benchmarks.peers import PEERS
 
@@ -38,12 +40,9 @@ TITLES = {
 }
 
 
-def command(given: argparse.Namespace, rest: list[str], name: str, seed: int) -> list[str] | None:
-    """How to run a contender; None where its result is there already."""
+def command(given: argparse.Namespace, rest: list[str], name: str, seed: int) -> list[str]:
+    """How to run a contender."""
     folder = given.output_dir / f"seed_{seed}" / name
-    result = folder / "result.json"
-    if result.is_file() and "cpu_minutes" in json.loads(result.read_text(encoding="utf-8")):
-        return None
     arguments = ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder), "--seed", str(seed)]
     arguments += ["--minutes", str(given.minutes)]
     if name == "derived":
@@ -51,8 +50,20 @@ def command(given: argparse.Namespace, rest: list[str], name: str, seed: int) ->
     return [sys.executable, "-m", "tests.benchmarks.contender", name, *arguments, *rest]
 
 
+def is_missing(words: list[str]) -> bool:
+    """Whether the result of a contender's command is not there yet; one of another command in its place is refused."""
+    result = Path(words[words.index("--output_dir") + 1]) / "result.json"
+    if not result.is_file():
+        return True
+    found = json.loads(result.read_text(encoding="utf-8"))["command"]
+    if found != words[3:]:
+        raise SystemExit(f"{result} is of another command ({' '.join(found)}): give another --output_dir.")
+    return False
+
+
 def run(commands: list[list[str]], *, together: bool) -> None:
-    """Run commands in turn or, with one thread each, at once."""
+    """Run the commands that have no result yet, in turn or, with one thread each, at once."""
+    commands = [words for words in commands if is_missing(words)]
     if not together:
         for words in commands:
             subprocess.run(words, check=True)
@@ -71,7 +82,7 @@ def difference(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
         for own, row in zip(ours, others, strict=True)
         for case in row["per_case"]
     ]
-    return f"{np.nanmean(paired):+.4f} +- {np.nanstd(paired, ddof=1) / len(paired) ** 0.5:.4f}"
+    return f"{np.nanmean(paired):+.4f} +- {sem(paired, nan_policy='omit'):.4f}"
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -100,9 +111,11 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         differences = ["-", "-"]
         if ours is not None and name != "search":
             differences = [difference(ours, rows), difference([own["one_shot"] for own in ours], one_shot)]
+        kept = [row["base_kept"] for row in rows if "base_kept" in row]
+        title = TITLES[name] + (f" (kept the base network: {sum(kept)} of {len(kept)})" if kept else "")
         classes = " / ".join(f"{value:.4f}" for value in mean["class_dice"])
         lines.append(
-            f"| {TITLES[name]} | {rows[0]['parameters'] / 1e6:.2f} M | {mean['steps']:.0f} | {mean['minutes']:.1f} | "
+            f"| {title} | {rows[0]['parameters'] / 1e6:.2f} M | {mean['steps']:.0f} | {mean['minutes']:.1f} | "
             f"{mean['cpu_minutes']:.1f} | {mean['peak_rss_gb']:.2f} GB | {mean['seconds_per_volume']:.3f} | "
             f"{mean['mean_dice']:.4f} ({classes}) | {differences[0]} | "
             f"{shot['seconds_per_volume']:.3f}, {shot['mean_dice']:.4f}, {differences[1]} |"
@@ -123,8 +136,8 @@ def main() -> None:
     for seed in given.seeds:
         commands = {name: command(given, rest, name, seed) for name in given.contenders}
         last = commands.pop("derived", None)  # it needs the search's result
-        run([words for words in commands.values() if words], together=given.together)
-        run([last] if last else [], together=False)
+        run(list(commands.values()), together=given.together)
+        run([last] if last else [], together=given.together)
     found = {
         name: [
             json.loads((given.output_dir / f"seed_{seed}" / name / "result.json").read_text(encoding="utf-8"))

@@ -66,13 +66,18 @@ def train(
         optim_set_to_none=True,
     )
 
+    def progress(done: int) -> float:
+        return min(1.0, done / steps if steps else (time.perf_counter() - start) / (60 * minutes))
+
     @trainer.on(Events.ITERATION_STARTED)
     def schedule(engine):
-        progress = engine.state.iteration / steps if steps else (time.perf_counter() - start) / (60 * minutes)
         ramp = min(1.0, engine.state.iteration / 50)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * ramp * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-        if progress >= 1.0:
+            group["lr"] = rate * ramp * 0.5 * (1 + math.cos(math.pi * progress(engine.state.iteration - 1)))
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def end(engine):
+        if progress(engine.state.iteration) >= 1.0:
             engine.terminate()
 
     trainer.run()
@@ -126,7 +131,7 @@ def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, di
     network = ConfigParser(parser).get_parsed_content("network_def")
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     final = torch.load(folder / "checkpoints" / "final.pt", weights_only=True)
-    return network, {"minutes": minutes, "steps": final["steps"], "overrides": given.overrides}
+    return network, {"minutes": minutes, "steps": final["steps"], "architecture": final["architecture"]}
 
 
 def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, PadToStrideInferer, dict[str, Any]]:
@@ -189,12 +194,14 @@ def main() -> None:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         workflow.initialize()
         inferer = PadToStrideInferer(amp=content("settings").amp)
+        row["base_kept"] = Architecture.from_json(row["architecture"]) == content("space").base
     else:
         workflow.initialize()
         network, inferer, row = by_hand(given, content)
         used = resource.getrusage(resource.RUSAGE_SELF)
     row = {
         "contender": given.contender,
+        "command": sys.argv[1:],
         "seed": given.seed,
         "fold": given.fold,
         "parameters": sum(p.numel() for p in network.parameters()),

@@ -3,10 +3,10 @@
 
     python -m tests.benchmarks.cross_validation --dataset_dir DATA --output_dir OUT [--minutes 60] [--at_once 2]
 
-Further arguments, but for those that change the split, are passed to the searches; those that have a result in the
-output folder are not run again. With ``--at_once``, so many run at a time, with one thread each. Prints and writes as
-``cross_validation.json`` the mean foreground Dice of each fold, by class, with predictions averaged over flips and in
-one shot, the mean of the folds, and that of all cases with its standard error. The derived bundles lie in
+Further arguments, but for those that change the split, are passed to the searches; those that have a result of the same
+command in the output folder are not run again. With ``--at_once``, so many run at a time, with one thread each. Prints
+and writes as ``cross_validation.json`` the mean foreground Dice of each fold, by class, with predictions averaged over
+flips and in one shot, the mean of the folds, and that of all cases with its standard error. The derived bundles lie in
 ``OUT/fold_K/search/ronas_segmentation``.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.comparison import run
+from tests.benchmarks.comparison import is_missing, run
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -49,14 +49,14 @@ def main() -> None:
     parser.add_argument("--at_once", type=int, default=1, help="how many searches run at a time")
     given, rest = parser.parse_known_args()
     results = {fold: given.output_dir / f"fold_{fold}" / "result.json" for fold in given.folds}
-    missing = [fold for fold, path in results.items() if not path.is_file()]
-    for first in range(0, len(missing), given.at_once):
-        commands = []
-        for fold in missing[first : first + given.at_once]:
-            command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--fold", str(fold)]
-            command += ["--dataset_dir", given.dataset_dir, "--minutes", str(given.minutes)]
-            commands.append([*command, "--output_dir", str(results[fold].parent), *rest])
-        run(commands, together=given.at_once > 1)
+    commands = []
+    for fold, path in results.items():
+        command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--fold", str(fold)]
+        command += ["--dataset_dir", given.dataset_dir, "--minutes", str(given.minutes)]
+        commands.append([*command, "--output_dir", str(path.parent), *rest])
+    commands = [words for words in commands if is_missing(words)]
+    for first in range(0, len(commands), given.at_once):
+        run(commands[first : first + given.at_once], together=given.at_once > 1)
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in results.values()]
     report = {"flips": summary(rows), "one_shot": summary([row["one_shot"] for row in rows])}
     for how, figures in report.items():
@@ -64,7 +64,9 @@ def main() -> None:
         for key, value in figures.items():
             print(f"  {key:>14} {np.round(value, 4).tolist()}")
     for fold, row in zip(results, rows, strict=True):
-        print(f"fold {fold}: {row['steps']} steps, {row['minutes']:.1f} minutes, {row['cpu_minutes']:.1f} CPU minutes")
+        choice = "kept the base network" if row["base_kept"] else "left the base network"
+        cost = f"{row['steps']} steps, {row['minutes']:.1f} minutes, {row['cpu_minutes']:.1f} CPU minutes"
+        print(f"fold {fold}: {choice}, {cost}")
     (given.output_dir / "cross_validation.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 

@@ -3,13 +3,14 @@
 
     python -m tests.benchmarks.study --dataset_dir DATA --output_dir OUT [--minutes 12] [--seeds 0 1 2] [--alone 4]
 
-For each strategy and seed, a search of the same budget (further arguments are passed to it; those that have a result in
-the output folder are not run again). Prints and writes as ``study.json``, mean over seeds: the children's mean reward
-in every quarter of the episodes, the entropy at the end, the final Dice on the test cases, and for the different
-children of the last episode but one Kendall's tau between their rewards and their scores on all reward cases with the
-same shared weights, and between these and their scores an episode later. With ``--alone``, so many of those children,
-and the base network, are also trained alone from new weights for ``--steps`` steps each, and tau is told between that
-and the scores on shared weights. With ``--together`` the strategies of a seed run at once, with one thread each.
+For each strategy and seed, a search of the same budget (further arguments are passed to it; those that have a result of
+the same command in the output folder are not run again). Prints and writes as ``study.json``, mean over seeds: the
+children's mean reward in every quarter of the episodes, the entropy at the end, the final Dice on the test cases, and
+for the different children of the last episode but one Kendall's tau between their rewards and their scores on all
+reward cases with the same shared weights, and between these and their scores an episode later. With ``--alone``, so
+many of those children, and the base network, are also trained alone from new weights for ``--steps`` steps each, and
+tau is told between that and the scores on shared weights. With ``--together`` the strategies of a seed run at once,
+with one thread each.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
 from tests.benchmarks.comparison import run
-from tests.benchmarks.contender import SEARCH, score, train
+from tests.benchmarks.contender import SEARCH, score, settings, train
 
 
 def quarters(history: list[dict[str, Any]]) -> list[float]:
@@ -53,7 +54,7 @@ def alone(content: Any, child: Architecture, *, steps: int) -> float:
     return float(score(content, network, inferer, "reward")["mean_dice"])
 
 
-def of_search(given: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]:
+def of_search(given: argparse.Namespace, rest: list[str], folder: Path, seed: int) -> dict[str, Any]:
     """Figures of one finished search."""
     search = folder / "search"
     history = read_history(search / "history.jsonl")
@@ -62,7 +63,12 @@ def of_search(given: argparse.Namespace, folder: Path, seed: int) -> dict[str, A
     lines = {line["id"]: line for line in history if line["episode"] == int(earlier.stem.removeprefix("episode_"))}
     children = [Architecture(line["architecture"]) for line in lines.values()]
     workflow = ConfigWorkflow(
-        str(SEARCH), dataset_dir=given.dataset_dir, output_dir=str(search), seed=seed, slice_steps=35
+        str(SEARCH),
+        dataset_dir=given.dataset_dir,
+        output_dir=str(search),
+        seed=seed,
+        slice_steps=35,
+        **settings(rest),
     )
     workflow.initialize()
     content = workflow.parser.get_parsed_content
@@ -81,21 +87,23 @@ def of_search(given: argparse.Namespace, folder: Path, seed: int) -> dict[str, A
     state = torch.load(newest, weights_only=True)
     later = scores(state)
     rewards = [np.nan if line["reward"] is None else line["reward"] for line in lines.values()]
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     row = {
         "quarters": quarters(history),
         "children": len(history),
         "entropy": state["engine"]["trace"][-1]["entropy"],
-        "test_dice": json.loads((folder / "result.json").read_text())["mean_dice"],
+        "test_dice": result["mean_dice"],
+        "base network kept": result["base_kept"],
         "different children": len(children),
         "tau of reward and score": float(kendalltau(rewards, shared, nan_policy="omit").statistic),
         "tau of score and score later": float(kendalltau(shared, later).statistic),
     }
     if given.alone:
         chosen = np.argsort(shared)[np.linspace(0, len(shared) - 1, given.alone).round().astype(int)]
-        scores = [alone(content, children[n], steps=given.steps) for n in chosen]
-        row["alone"] = {children[n].id: [shared[n], value] for n, value in zip(chosen, scores, strict=True)}
+        own = [alone(content, children[n], steps=given.steps) for n in chosen]
+        row["alone"] = {children[n].id: [shared[n], value] for n, value in zip(chosen, own, strict=True)}
         row["base alone"] = alone(content, network.space.base, steps=given.steps)
-        row["tau of score and training alone"] = float(kendalltau([shared[n] for n in chosen], scores).statistic)
+        row["tau of score and training alone"] = float(kendalltau([shared[n] for n in chosen], own).statistic)
     return row
 
 
@@ -115,14 +123,13 @@ def main() -> None:
         commands = []
         for strategy in given.strategies:
             folder = given.output_dir / f"{strategy}_{seed}"
-            if not (folder / "result.json").is_file():
-                command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--seed", str(seed)]
-                command += ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder)]
-                command += ["--minutes", str(given.minutes), "--strategy", strategy]
-                commands.append(command + rest)
+            command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--seed", str(seed)]
+            command += ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder)]
+            command += ["--minutes", str(given.minutes), "--strategy", strategy]
+            commands.append(command + rest)
         run(commands, together=given.together)
     report: dict[str, list[dict[str, Any]]] = {
-        strategy: [of_search(given, given.output_dir / f"{strategy}_{seed}", seed) for seed in given.seeds]
+        strategy: [of_search(given, rest, given.output_dir / f"{strategy}_{seed}", seed) for seed in given.seeds]
         for strategy in given.strategies
     }
     for strategy, rows in report.items():

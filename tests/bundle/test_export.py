@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from monai_ronas.bundle import BundleExporter, export
+from monai_ronas.bundle import BundleExporter, export, summary_table
 from monai_ronas.data import make_phantom_dataset, open_study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import RonasSpace
@@ -80,7 +80,36 @@ def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(stud
         assert told == {"mean_dice": dice, "measured_on": reference}
         readme = (bundle / "docs" / "README.md").read_text()
         assert ("3 test cases, which neither training nor reward saw: 0.7500" in readme) == ("test" in changed)
-        assert ("chosen,\nbefore it: 0.5000" in readme) == ("remark" in changed)
+        assert ("scored,\nbefore it: 0.5000" in readme) == ("remark" in changed)
+
+
+@pytest.mark.parametrize(
+    ("origin", "trials", "told"),
+    [
+        ("base network", [None, None], "origin: base network, kept: no other had a trial beside it\n"),
+        ("base network", [0.4, 0.6], "origin: base network, kept: no other was shown to be better\n"),
+        ("random", [0.4, 0.6], "origin: random\n"),
+    ],
+)
+def test_the_readme_says_whether_the_base_network_was_kept(study, tmp_path, origin, trials, told):
+    supernet = supernet_of(study)
+    found = result_of(supernet.space.base)
+    own = {**found.candidates[0], "origin": origin, "trial_reward": trials[0]}
+    found = replace(found, candidates=[own, {**own, "id": "other", "origin": "best child", "trial_reward": trials[1]}])
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)
+    assert told in (bundle / "docs" / "README.md").read_text()
+
+
+def test_the_table_says_where_the_trained_network_was_not_measured(study):
+    supernet = supernet_of(study)
+    found = result_of(supernet.space.base)
+    assert "test Dice" not in summary_table(supernet, found, seconds=1.0, where={})
+    table = summary_table(supernet, replace(found, remark="before it"), seconds=1.0, where={})
+    assert "test Dice  not measured: no test cases, or no time" in table
+    test = ChildScore(reward=0.75, per_case=(0.7, 0.8), seconds=1.0, peak_memory_mb=1.0)
+    table = summary_table(supernet, replace(found, remark="before it", test=test), seconds=1.0, where={})
+    assert "test Dice  0.7500" in table
+    assert "not measured" not in table
 
 
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):

@@ -2,6 +2,7 @@
 """What fits into a memory budget, against what lives."""
 
 import random
+import re
 
 import pytest
 import torch
@@ -43,13 +44,16 @@ def test_a_limited_space_has_only_what_fits():
     assert limited.cardinality == space.cardinality  # options are masked, not removed
 
 
-def test_too_little_memory_is_refused_with_the_smallest_need():
+@pytest.mark.parametrize("volume", [(64, 64, 64), (640, 640, 640)])
+def test_too_little_memory_is_refused_with_a_need_that_will_do(volume):
     space = RonasSpace((64, 64, 64))
-    costs = ResourceEstimator(space, channels=(8, 16, 32, 64), in_channels=1, out_channels=3, memory_gb=0.01)
-    with pytest.raises(
-        ValueError, match=r"memory_budget_gb 0.01 is too little: the smallest network .* needs 0\.\d+ GB"
-    ):
-        costs.limited_space()
+    sizes = {"channels": (8, 16, 32, 64), "in_channels": 1, "out_channels": 3, "volume": volume}
+    with pytest.raises(ValueError, match=r"memory_budget_gb 0.01 is too little: .* needs \d+\.\d+ GB") as refused:
+        ResourceEstimator(space, **sizes, memory_gb=0.01).limited_space()
+    need = float(re.search(r"needs (\S+) GB", str(refused.value))[1])
+    ResourceEstimator(space, **sizes, memory_gb=need).limited_space()
+    with pytest.raises(ValueError, match="too little"):
+        ResourceEstimator(space, **sizes, memory_gb=0.99 * need).limited_space()
 
 
 @pytest.mark.parametrize("flips", [(), (0, 1, 2)])
