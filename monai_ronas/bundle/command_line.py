@@ -13,13 +13,13 @@ from typing import cast
 
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, create_workflow, run
-from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 
 
 def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
     """Refuse keys that the configuration does not have, which MONAI would add to it without a word.
 
-    A key such as ``controller#loss#entropy_weight`` goes by its first part. Keys inside an ``args_file`` are not
+    A key such as ``controller#loss#entropy_weight`` goes by its first part, ``+key`` by ``key``. Keys inside an ``args_file`` are not
     looked at.
 
     Args:
@@ -42,7 +42,7 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
     if "tracking" in given:
         known |= set(cast(dict, DEFAULT_MLFLOW_SETTINGS["configs"]))
     for name in given:
-        first = re.split("#|::", name)[0]
+        first = re.split("#|::", name.removeprefix(MERGE_KEY))[0]
         if first not in known:
             near = difflib.get_close_matches(first, sorted(known), n=1)
             hint = f"did you mean --{near[0]}?" if near else "the README lists the keys."

@@ -19,7 +19,17 @@ def command(tmp_path):
 
 
 def test_keys_of_the_configurations_and_of_monai_pass(command):
-    keys = ["--time_budget_minutes", "5", "--channels=[8]", "--controller#loss#weight", "-0.1", "--controller::a", "1"]
+    keys = [
+        "--time_budget_minutes",
+        "5",
+        "--channels=[8]",
+        "--controller#loss#weight",
+        "-0.1",
+        "--controller::a",
+        "1",
+        "--+channels",
+        "[4]",
+    ]
     refuse_unknown_keys([*command, *keys, "--meta_file", "m.json", "--run_id", "search"])
 
 
