@@ -19,8 +19,8 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
     """Refuse keys that the configuration does not have, which MONAI would add to it without a word.
 
-    A key such as ``controller#loss#entropy_weight`` goes by its first part, ``+key`` by ``key``. Keys inside an ``args_file`` are not
-    looked at.
+    A key such as ``controller#loss#entropy_weight`` goes by its first part, ``+key`` by ``key``. Keys inside an
+    ``args_file`` are not looked at.
 
     Args:
         words: the command. Default: that of this process, where it is a ``python -m monai.bundle`` command.
