@@ -136,7 +136,7 @@ further training:
         --dataset_dir MSD_FOLDER --epochs 10
 
 `models/model.ts` is the network as TorchScript and runs where `monai_ronas` is not installed; it wants volumes
-preprocessed as `configs/inference.json` says, every axis a multiple of {_times(divisor)}.
+preprocessed and padded as said above, every axis a multiple of {_times(divisor)}.
 """
 
 
@@ -180,14 +180,15 @@ def _flips(axes: Sequence[int], averaged: bool) -> str:
 
 
 def _inference(network: RonasSuperNet, architecture: Architecture, study: Study, one_shot_voxels: int) -> str:
-    largest = study.fingerprint.max_shape
-    window = _times(network.space.patch(architecture))
-    voxels = math.prod(largest)
+    largest, patch = study.fingerprint.max_shape, network.space.patch(architecture)
+    window = _times(patch)
+    voxels = math.prod(map(max, largest, patch))
     mode = "in one shot" if voxels <= one_shot_voxels else f"in windows of {window}"
     return (
-        f"Volumes of up to {one_shot_voxels:,} voxels after preprocessing, what the memory of the search's machine "
-        f"holds, are segmented in one shot, larger ones in half-overlapping windows of {window}.\n"
-        f"The largest volume of the data ({_times(largest)}, {voxels:,} voxels) is segmented {mode}. "
+        f"Volumes are padded with zeros at least to {window}, the training patch. Padded, up to {one_shot_voxels:,} "
+        "voxels, what the memory of the search's machine holds, are segmented in one shot, more in half-overlapping "
+        f"windows of {window}.\n"
+        f"The largest volume of the data ({_times(largest)}, padded {voxels:,} voxels) is segmented {mode}. "
         "`--inferer#max_voxels` changes the limit."
     )
 

@@ -87,10 +87,9 @@ class ResourceEstimator(ArchitectureCosts):
         sums = voxels * (self.in_channels + self.out_channels + 1) * SINGLE
         end = voxels * ((self.in_channels + self.out_channels + 2) * SINGLE + INDEX)
         kept, most = self.flip_bytes(voxels) if self.flips else (0, 0)
-        window, whole = (
-            self.inference_bytes(self.space.largest, size, amp=self.amp)
-            for size in (self.space.patch(self.space.base), self.volume)
-        )
+        patch = self.space.patch(self.space.base)
+        padded = [max(sizes) for sizes in zip(self.volume, patch, strict=True)]
+        window, whole = (self.inference_bytes(self.space.largest, size, amp=self.amp) for size in (patch, padded))
         return max(kept + min(sums + window, whole), most, end) + self.supernet_bytes()
 
     def window_fits(self, architecture: Mapping[str, Any]) -> bool:
@@ -101,6 +100,8 @@ class ResourceEstimator(ArchitectureCosts):
 
     def one_shot_voxels(self, memory_gb: float, *, amp: bool = False, flips: bool = False) -> int:
         """Voxels of the largest volume that every architecture segments in one shot, beside the supernet's own memory.
+
+        The volume counts as it is when padded up to the training patch.
 
         Args:
             memory_gb: memory in GiB.

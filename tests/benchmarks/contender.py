@@ -6,11 +6,12 @@
 ``search`` is the whole search command. All others train on every case outside the test fold, as nothing is chosen,
 with the search's crops, flips, loss, precision, memory format and allocator, and a cosine over the time of the training
 alone: ``base``, our base network, and ``derived``, the architecture that the search in ``--search`` chose, from new
-weights with the search's optimiser; the networks of ``peers.py`` with the optimiser told there. Writes ``result.json``
-with the Dice of every test case and class, averaged over the flips of the volume, with which all were trained, and
-``one_shot`` without. ``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the
-split; further arguments are settings of ``search.json``, such as ``--augment true`` or ``--optimizer#_target_
-torch.optim.AdamW --learning_rate 0.003``; the networks of ``peers.py`` keep their optimiser.
+weights with the search's optimiser; the networks of ``peers.py`` with the optimiser told there. All are measured on
+volumes padded at least to the size of the crops, as our bundles do it. Writes ``network.pt``, the weights, and
+``result.json`` with the Dice of every test case and class, averaged over the flips of the volume, with which all were
+trained, and ``one_shot`` without. ``--steps`` trains for a number of steps instead of minutes, ``--seed`` and
+``--fold`` choose the split; further arguments are settings of ``search.json``, such as ``--augment true`` or
+``--optimizer#_target_ torch.optim.AdamW --learning_rate 0.003``; the networks of ``peers.py`` keep their optimiser.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ def score(content: Any, network: torch.nn.Module, inferer: PadToStrideInferer, c
     }
 
 
-def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """Run the search command; returns the network of its bundle and what it tells of its training."""
+def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, list[int], dict[str, Any]]:
+    """Run the search command; returns the network of its bundle, its patch and what it tells of its training."""
     arguments = {
         "config_file": SEARCH,
         "dataset_dir": given.dataset_dir,
@@ -131,7 +132,8 @@ def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, di
     network = ConfigParser(parser).get_parsed_content("network_def")
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     final = torch.load(folder / "checkpoints" / "final.pt", weights_only=True)
-    return network, {"minutes": minutes, "steps": final["steps"], "architecture": final["architecture"]}
+    told = {"minutes": minutes, "steps": final["steps"], "architecture": final["architecture"]}
+    return network, parser["inferer"]["roi_size"], told
 
 
 def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, PadToStrideInferer, dict[str, Any]]:
@@ -147,7 +149,10 @@ def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, P
     if given.contender == "derived":
         final = torch.load(given.search / "checkpoints" / "final.pt", weights_only=True)
         network.select(Architecture.from_json(final["architecture"]))
-    inferer = PadToStrideInferer(divisor, amp=content("settings").amp)
+    patch = content("space").patch(getattr(network, "architecture", content("space").base))
+    if divisor is not None:
+        patch = [math.ceil(p / d) * d for p, d in zip(patch, divisor, strict=True)]
+    inferer = PadToStrideInferer(divisor, amp=content("settings").amp, roi_size=patch)
     cases = content("train#dataset")  # read before the clock starts
     content("train#dataloader").sampler.data_source = cases  # reward cases as well
     begin = time.time()
@@ -190,10 +195,10 @@ def main() -> None:
     )
     content = workflow.parser.get_parsed_content
     if given.contender == "search":
-        network, row = search(given, folder)
+        network, patch, row = search(given, folder)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         workflow.initialize()
-        inferer = PadToStrideInferer(amp=content("settings").amp)
+        inferer = PadToStrideInferer(amp=content("settings").amp, roi_size=patch)
         row["base_kept"] = Architecture.from_json(row["architecture"]) == content("space").base
     else:
         workflow.initialize()
@@ -209,9 +214,11 @@ def main() -> None:
         "cpu_minutes": (used.ru_utime + used.ru_stime) / 60,
         **row,
     }
+    torch.save(network.state_dict(), given.output_dir / "network.pt")
     network = network.to(content("device"), memory_format=torch.channels_last_3d)
     row["one_shot"] = score(content, network, inferer)
-    row |= score(content, network, PadToStrideInferer(inferer.divisor, amp=inferer.amp, flips=content("flip_axes")))
+    inferer.flips = content("flip_axes")
+    row |= score(content, network, inferer)
     (given.output_dir / "result.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     print({key: value for key, value in row.items() if key not in ("per_case", "one_shot")})
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
 import random
 
 import pytest
@@ -195,8 +196,41 @@ def test_a_volume_too_large_for_one_shot_goes_through_windows():
     torch.testing.assert_close(inferer(volume, net), expected)
     assert set(sizes) == {(8, 8, 8)}
     sizes.clear()
-    PadToStrideInferer(max_voxels=13 * 9 * 7, roi_size=(8, 8, 8))(volume, net)
+    PadToStrideInferer(max_voxels=13 * 9 * 8, roi_size=(8, 8, 8))(volume, net)  # 7 voxels are padded to the window's 8
     assert sizes == [(14, 10, 8)]
+
+
+def test_a_volume_smaller_than_the_training_patch_is_padded_up_to_it():
+    space = RonasSpace((16, 16, 16), stages=3, searched_strides=(3,), dilated_stages=(2,), min_cells=2)
+    supernet = RonasSuperNet(space, 1, 2, channels=(2, 3, 4)).eval()
+    derived = supernet.derive(space.base)
+    volume = torch.randn(1, 1, 9, 20, 12)
+    seen = []
+    for network in (supernet, derived):
+        network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        expected = PadToStrideInferer()(volume, supernet)
+        assert torch.equal(PadToStrideInferer(roi_size=space.patch(space.base))(volume, derived), expected)
+        assert [tuple(s.shape[2:]) for s in seen] == [(16, 20, 16)] * 2
+        assert torch.equal(seen[0][..., 3:12, :, 2:14], volume)
+        assert seen[0].count_nonzero() == volume.count_nonzero()
+        assert expected.shape == (1, 2, 9, 20, 12)
+        # what it has after padding counts for the limit: windows of 16 from here on
+        PadToStrideInferer(max_voxels=16 * 20 * 16 - 1)(volume, supernet)
+    assert {tuple(s.shape[2:]) for s in seen[2:]} == {(16, 16, 16)}
+
+
+def test_a_child_is_padded_to_its_own_patch():
+    space = RonasSpace((16, 16, 16), stages=3, searched_strides=(3,), dilated_stages=(2,), min_cells=2)
+    supernet = RonasSuperNet(space, 1, 2, channels=(2, 3, 4)).eval()
+    smallest = min(space.with_every_patch(space.base), key=lambda a: math.prod(space.patch(a)))
+    assert math.prod(space.patch(smallest)) < math.prod(space.patch(space.base))
+    sizes = []
+    supernet.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
+    supernet.select(smallest)
+    with torch.no_grad():
+        PadToStrideInferer(roi_size=space.patch(space.base))(torch.randn(1, 1, 4, 4, 4), supernet)
+    assert sizes == [space.patch(smallest)]
 
 
 def test_for_want_of_memory_a_volume_goes_through_windows_and_so_do_others_of_its_size():
@@ -216,7 +250,7 @@ def test_for_want_of_memory_a_volume_goes_through_windows_and_so_do_others_of_it
         sizes.clear()
         inferer(torch.randn(1, 1, 12, 8, 8), net)
         inferer(torch.randn(1, 1, 8, 8, 6), net)
-    assert set(sizes) == {(8, 8, 8), (8, 8, 6)}
+    assert set(sizes) == {(8, 8, 8)}
     with torch.no_grad(), pytest.raises(torch.cuda.OutOfMemoryError):
         PadToStrideInferer()(torch.randn(1, 1, 12, 8, 8), net)
 
