@@ -40,6 +40,7 @@ class PadToStrideInferer(Inferer):
             ``2**len(flips)`` runs; the prediction is the logarithm of the mean.
 
     Raises:
+        TypeError: when ``amp`` is not a truth value.
         ValueError: when ``roi_size`` is no multiple of ``divisor``.
 
     Example:
@@ -59,6 +60,8 @@ class PadToStrideInferer(Inferer):
         flips: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        if not isinstance(amp, bool):
+            raise TypeError(f"amp must be true or false, got {amp!r}.")
         self.divisor = None if divisor is None else tuple(int(d) for d in divisor)
         self.amp = amp
         self.max_voxels = max_voxels

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from monai.bundle import ConfigWorkflow
 
 from monai_ronas.bundle import BundleExporter, export, summary_table
 from monai_ronas.data import make_phantom_dataset, open_study
@@ -120,6 +121,21 @@ def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_
         )
         config = json.loads((bundle / "configs" / "train.json").read_text())
         assert (config["batch_size"], config["amp"]) == (3, expected)
+
+
+@pytest.mark.parametrize(("word", "meant"), [("true", True), (False, False)])
+def test_a_bundle_takes_the_words_of_the_command_line(study, tmp_path, word, meant):
+    supernet = supernet_of(study)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
+    workflow = ConfigWorkflow(str(bundle / "configs" / "inference.json"), logging_file=False, initialize=[], amp=word)
+    workflow.initialize()
+    assert workflow.parser.get_parsed_content("inferer").amp is meant
+    workflow.parser["amp"] = "perhaps"
+    with pytest.raises(RuntimeError) as refused:
+        workflow.parser.get_parsed_content("inferer")
+    assert "amp must be true or false, got 'perhaps'" in str(refused.value.__cause__)
 
 
 @pytest.mark.parametrize("seed", range(3))
