@@ -188,7 +188,7 @@ def _inference(network: RonasSuperNet, architecture: Architecture, study: Study,
         f"Volumes are padded with zeros at least to {window}, the training patch. Padded, up to {one_shot_voxels:,} "
         "voxels, what the memory of the search's machine holds, are segmented in one shot, more in half-overlapping "
         f"windows of {window}.\n"
-        f"The largest volume of the data ({_times(largest)}, padded {voxels:,} voxels) is segmented {mode}. "
+        f"The largest volume of the data ({_times(largest)}) is segmented {mode}. "
         "`--inferer#max_voxels` changes the limit."
     )
 

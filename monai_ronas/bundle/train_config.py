@@ -75,7 +75,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
                 "shuffle": True,
                 "num_workers": 0,
             },
-            "inferer": inferer,
+            "inferer": {**inferer, "max_voxels": None, "roi_size": None},  # crops of any size, as they are
             "postprocessing": discrete(classes),
             "key_metric": mean_dice("train_mean_dice", classes),
             "handlers": [

@@ -21,11 +21,10 @@ logger = logging.getLogger(__name__)
 class PadToStrideInferer(Inferer):
     """Pad the volume to a multiple of the network's strides, run the network once, crop the prediction back.
 
-    Zeros are added on both sides (zero is the mean after z-score normalisation), at least up to the training patch, as
-    in training: the statistics of an instance normalisation depend on them. The patch is the ``patch`` attribute of the
-    network at each call, else ``roi_size``; without both there is none. A volume that would leave a single voxel at the
-    deepest stage is padded to two. In training mode, where the network returns several outputs, crops must have the
-    right size already.
+    Zeros are added on both sides (zero is the mean after z-score normalisation), at least up to ``roi_size``, which is
+    the training patch: in training, volumes are padded up to it, and the statistics of an instance normalisation depend
+    on that. A volume that would leave a single voxel at the deepest stage is padded to two. In training mode, where the
+    network returns several outputs, crops must have the right size already, which is at least ``roi_size``.
 
     A volume that has more than ``max_voxels``, padded, goes through MONAI's sliding window instead, with half overlap
     and Gaussian weights; so does one for which the memory did not suffice, and all that are as large from then on.
@@ -33,9 +32,10 @@ class PadToStrideInferer(Inferer):
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
         amp: run the network in bfloat16 under autocast where the device supports it; the prediction is float32.
-        max_voxels: voxels of the largest volume for one shot, padding up to the patch included. Default: no limit.
-        roi_size: size of the window, a multiple of the divisor; the training patch is a good one. Default: the
-            ``patch`` attribute of the network at each call.
+        max_voxels: voxels of the largest volume for one shot, padding up to ``roi_size`` included. Default: no limit.
+        roi_size: the training patch, a multiple of the divisor: what volumes are padded to, and the size of the window.
+            Default: the ``patch`` attribute of the network at each call; without one, volumes are padded to the strides
+            only, and there are no windows.
         flips: spatial axes, from 0. The softmax probabilities are averaged over all flips along them, in
             ``2**len(flips)`` runs; the prediction is the logarithm of the mean.
 
@@ -96,8 +96,8 @@ class PadToStrideInferer(Inferer):
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | list[torch.Tensor]:
         """One run, in one shot or in windows."""
-        roi_size = self.roi_size or getattr(network, "patch", None)
-        voxels = math.prod(self._at_least_a_patch(inputs, network))
+        roi_size = self._roi_size(network)
+        voxels = math.prod(self._at_least(roi_size, inputs))
         if self.max_voxels is None or voxels <= self.max_voxels:
             try:
                 return self._one_shot(inputs, network, *args, **kwargs)
@@ -109,18 +109,21 @@ class PadToStrideInferer(Inferer):
         windows = SlidingWindowInferer(roi_size=roi_size, overlap=0.5, mode="gaussian")  # type: ignore[arg-type]
         return cast(torch.Tensor, windows(inputs, lambda window: self._one_shot(window, network, *args, **kwargs)))
 
-    def _at_least_a_patch(self, inputs: torch.Tensor, network: Callable[..., Any]) -> list[int]:
-        """The volume's spatial shape, on no axis less than the training patch."""
+    def _roi_size(self, network: Callable[..., Any]) -> Sequence[int] | None:
+        return self.roi_size or getattr(network, "patch", None)
+
+    @staticmethod
+    def _at_least(roi_size: Sequence[int] | None, inputs: torch.Tensor) -> list[int]:
+        """The volume's spatial shape, on no axis less than ``roi_size``."""
         size = inputs.shape[2:]
-        patch = getattr(network, "patch", None) or self.roi_size or size
-        return [max(s, p) for s, p in zip(size, patch, strict=True)]
+        return [max(s, r) for s, r in zip(size, roi_size or size, strict=True)]
 
     def _one_shot(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | list[torch.Tensor]:
         divisor: Any = self.divisor or getattr(network, "divisor", (1,) * (inputs.dim() - 2))
         size = inputs.shape[2:]
-        least = self._at_least_a_patch(inputs, network)
+        least = self._at_least(self._roi_size(network), inputs)
         extra = [math.ceil(n / d) * d - s for s, n, d in zip(size, least, divisor, strict=True)]
         if all(s + e == d for s, e, d in zip(size, extra, divisor, strict=True)):
             extra[0] += divisor[0]  # instance normalisation needs more than one voxel at the deepest stage
@@ -135,7 +138,7 @@ class PadToStrideInferer(Inferer):
             if any(extra):
                 raise ValueError(
                     f"crops for training with deep supervision must be multiples of {tuple(divisor)} with more than "
-                    f"one voxel at the deepest stage, got {tuple(size)}."
+                    f"one voxel at the deepest stage and no smaller than the training patch, got {tuple(size)}."
                 )
             return [o.float() for o in outputs]
         crop = (slice(None), slice(None), *(slice(b, b + s) for b, s in zip(before, size, strict=True)))

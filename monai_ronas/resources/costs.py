@@ -74,7 +74,7 @@ class ArchitectureCosts:
         chosen = self.space.network_kwargs(architecture)
         size = self.space.patch(architecture) if size is None else size
         divisor = total_stride(chosen["strides"], len(size))
-        current = [float(-(-s // d) * d) for s, d in zip(size, divisor, strict=True)]  # as the inferer pads it
+        current = [float(-(-s // d) * d) for s, d in zip(size, divisor, strict=True)]  # as the inferer pads to strides
         voxels = math.prod(current)
         counts = []
         for stride in chosen["strides"]:

@@ -80,15 +80,15 @@ class ResourceEstimator(ArchitectureCosts):
     def scoring_bytes(self) -> int:
         """What scoring the largest volume needs, in one shot or in windows, whichever is less, beside the supernet.
 
-        Windows of the base network's patch are summed up in a volume for each class, with their weights. Of the volume
-        itself the prediction, its class indices and the label remain.
+        Windows of the base network's patch, the largest there is, are summed up in a volume for each class, with their
+        weights. Of the volume itself the prediction, its class indices and the label remain.
         """
         voxels = math.prod(self.volume)
-        sums = voxels * (self.in_channels + self.out_channels + 1) * SINGLE
-        end = voxels * ((self.in_channels + self.out_channels + 2) * SINGLE + INDEX)
-        kept, most = self.flip_bytes(voxels) if self.flips else (0, 0)
         patch = self.space.patch(self.space.base)
         padded = [max(sizes) for sizes in zip(self.volume, patch, strict=True)]
+        sums = math.prod(padded) * (self.in_channels + self.out_channels + 1) * SINGLE
+        end = voxels * ((self.in_channels + self.out_channels + 2) * SINGLE + INDEX)
+        kept, most = self.flip_bytes(voxels) if self.flips else (0, 0)
         window, whole = (self.inference_bytes(self.space.largest, size, amp=self.amp) for size in (patch, padded))
         return max(kept + min(sums + window, whole), most, end) + self.supernet_bytes()
 

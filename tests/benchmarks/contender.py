@@ -219,6 +219,8 @@ def main() -> None:
     row["one_shot"] = score(content, network, inferer)
     inferer.flips = content("flip_axes")
     row |= score(content, network, inferer)
+    if inferer.max_voxels is not None:
+        raise SystemExit("the memory did not suffice to measure in one shot.")
     (given.output_dir / "result.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     print({key: value for key, value in row.items() if key not in ("per_case", "one_shot")})
 

@@ -123,7 +123,7 @@ def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_
         assert (config["batch_size"], config["amp"]) == (3, expected)
 
 
-@pytest.mark.parametrize(("word", "meant"), [("true", True), (False, False)])
+@pytest.mark.parametrize(("word", "meant"), [("true", True), ("false", False)])
 def test_a_bundle_takes_the_words_of_the_command_line(study, tmp_path, word, meant):
     supernet = supernet_of(study)
     bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(

@@ -220,7 +220,7 @@ def test_a_volume_smaller_than_the_training_patch_is_padded_up_to_it():
     assert {tuple(s.shape[2:]) for s in seen[2:]} == {(16, 16, 16)}
 
 
-def test_a_child_is_padded_to_its_own_patch():
+def test_a_child_is_padded_to_its_own_patch_and_has_windows_of_it():
     space = RonasSpace((16, 16, 16), stages=3, searched_strides=(3,), dilated_stages=(2,), min_cells=2)
     supernet = RonasSuperNet(space, 1, 2, channels=(2, 3, 4)).eval()
     smallest = min(space.with_every_patch(space.base), key=lambda a: math.prod(space.patch(a)))
@@ -229,8 +229,9 @@ def test_a_child_is_padded_to_its_own_patch():
     supernet.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
     supernet.select(smallest)
     with torch.no_grad():
-        PadToStrideInferer(roi_size=space.patch(space.base))(torch.randn(1, 1, 4, 4, 4), supernet)
-    assert sizes == [space.patch(smallest)]
+        PadToStrideInferer()(torch.randn(1, 1, 4, 4, 4), supernet)
+        PadToStrideInferer(max_voxels=1)(torch.randn(1, 1, 4, 4, 4), supernet)
+    assert sizes == [space.patch(smallest)] * 2
 
 
 def test_for_want_of_memory_a_volume_goes_through_windows_and_so_do_others_of_its_size():
@@ -251,6 +252,7 @@ def test_for_want_of_memory_a_volume_goes_through_windows_and_so_do_others_of_it
         inferer(torch.randn(1, 1, 12, 8, 8), net)
         inferer(torch.randn(1, 1, 8, 8, 6), net)
     assert set(sizes) == {(8, 8, 8)}
+    assert inferer.max_voxels == 12 * 8 * 8 - 1  # by which the last one goes in one shot
     with torch.no_grad(), pytest.raises(torch.cuda.OutOfMemoryError):
         PadToStrideInferer()(torch.randn(1, 1, 12, 8, 8), net)
 

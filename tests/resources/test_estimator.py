@@ -56,6 +56,14 @@ def test_too_little_memory_is_refused_with_a_need_that_will_do(volume):
         ResourceEstimator(space, **sizes, memory_gb=0.99 * need).limited_space()
 
 
+def test_scoring_counts_the_patch_up_to_which_small_volumes_are_padded():
+    space = RonasSpace((64, 64, 64))
+    sizes = {"channels": (8, 16, 32, 64), "in_channels": 1, "out_channels": 3}
+    small = ResourceEstimator(space, **sizes, volume=(16, 48, 16))
+    padded = small.inference_bytes(space.largest, space.patch(space.base))
+    assert padded <= small.scoring_bytes() < 1.1 * (padded + small.supernet_bytes())
+
+
 @pytest.mark.parametrize("flips", [(), (0, 1, 2)])
 def test_scoring_counts_the_volume_in_which_windows_are_summed_up(flips):
     space = RonasSpace((32, 32, 32))
