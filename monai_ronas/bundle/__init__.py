@@ -3,7 +3,7 @@ from monai_ronas.bundle.command_line import refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.protection import claim_folder, protected
 from monai_ronas.bundle.readme import summary_table
-from monai_ronas.bundle.settings import Settings, as_meant
+from monai_ronas.bundle.settings import Settings
 from monai_ronas.bundle.steps import (
     evaluation_cases,
     list_volumes,
@@ -17,7 +17,6 @@ from monai_ronas.bundle.steps import (
 __all__ = [
     "BundleExporter",
     "Settings",
-    "as_meant",
     "claim_folder",
     "evaluation_cases",
     "list_volumes",

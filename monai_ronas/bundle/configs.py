@@ -78,7 +78,7 @@ def common(derived: Derived) -> dict[str, Any]:
         "inferer": {
             "_target_": "monai_ronas.networks.PadToStrideInferer",
             "divisor": list(derived.divisor),
-            "amp": "$monai_ronas.bundle.as_meant(@amp)",
+            "amp": "$monai.utils.str2bool(@amp)",
             "max_voxels": derived.one_shot_voxels,
             "roi_size": list(derived.patch),
             "flips": list(derived.flip_axes) if derived.test_time_flips else [],

@@ -10,20 +10,12 @@ from typing import Any
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
 
-def as_meant(value: Any) -> Any:
-    """A value of MONAI's command line, which passes ``true``, ``false`` and ``null`` on as text, as it is meant.
-
-    The words ``true``, ``false``, ``null`` and ``none``, in any case, are taken for what they say.
-    """
-    return _WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value
-
-
 @dataclass(frozen=True)
 class Settings:
     """Settings of a search in the types that they mean.
 
     MONAI's command line passes ``--resume false`` or ``--fold null`` on as text, and drops an argument whose value is
-    ``None``: hence :func:`as_meant`.
+    ``None``. The words ``true``, ``false``, ``null`` and ``none``, in any case, are therefore taken for what they say.
 
     Args:
         resume: continue from the last checkpoint.
@@ -56,7 +48,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
-            object.__setattr__(self, name, as_meant(value))
+            object.__setattr__(self, name, _meant(value))
         switches = [name for name, kind in self.__annotations__.items() if kind == "bool"]
         for name in switches:
             if not isinstance(getattr(self, name), bool):
@@ -69,3 +61,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (isinstance(value, (bool, str)) or value <= 0):
                 raise ValueError(f"{name} must be a positive number or null, got {value!r}.")
+
+
+def _meant(value: Any) -> Any:
+    return _WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value

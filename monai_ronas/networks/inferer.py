@@ -40,7 +40,6 @@ class PadToStrideInferer(Inferer):
             ``2**len(flips)`` runs; the prediction is the logarithm of the mean.
 
     Raises:
-        TypeError: when ``amp`` is not a truth value.
         ValueError: when ``roi_size`` is no multiple of ``divisor``.
 
     Example:
@@ -60,8 +59,6 @@ class PadToStrideInferer(Inferer):
         flips: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        if not isinstance(amp, bool):
-            raise TypeError(f"amp must be true or false, got {amp!r}.")
         self.divisor = None if divisor is None else tuple(int(d) for d in divisor)
         self.amp = amp
         self.max_voxels = max_voxels
@@ -96,34 +93,31 @@ class PadToStrideInferer(Inferer):
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | list[torch.Tensor]:
         """One run, in one shot or in windows."""
-        roi_size = self._roi_size(network)
-        voxels = math.prod(self._at_least(roi_size, inputs))
+        roi_size = self.roi_size or getattr(network, "patch", None)
+        size = inputs.shape[2:]
+        least = [max(s, r) for s, r in zip(size, roi_size or size, strict=True)]
+        voxels = math.prod(least)
         if self.max_voxels is None or voxels <= self.max_voxels:
             try:
-                return self._one_shot(inputs, network, *args, **kwargs)
+                return self._one_shot(inputs, least, network, *args, **kwargs)
             except (RuntimeError, MemoryError) as error:
                 if roi_size is None or torch.is_grad_enabled() or not is_out_of_memory(error):
                     raise
             logger.warning("%d voxels are too many for one shot: going on with windows of %s", voxels, roi_size)
             self.max_voxels = voxels - 1
         windows = SlidingWindowInferer(roi_size=roi_size, overlap=0.5, mode="gaussian")  # type: ignore[arg-type]
-        return cast(torch.Tensor, windows(inputs, lambda window: self._one_shot(window, network, *args, **kwargs)))
 
-    def _roi_size(self, network: Callable[..., Any]) -> Sequence[int] | None:
-        return self.roi_size or getattr(network, "patch", None)
+        def run(window: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+            return self._one_shot(window, window.shape[2:], network, *args, **kwargs)
 
-    @staticmethod
-    def _at_least(roi_size: Sequence[int] | None, inputs: torch.Tensor) -> list[int]:
-        """The volume's spatial shape, on no axis less than ``roi_size``."""
-        size = inputs.shape[2:]
-        return [max(s, r) for s, r in zip(size, roi_size or size, strict=True)]
+        return cast(torch.Tensor, windows(inputs, run))
 
     def _one_shot(
-        self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+        self, inputs: torch.Tensor, least: Sequence[int], network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | list[torch.Tensor]:
+        """One run on the inputs padded to a multiple of the strides, on no axis less than ``least``."""
         divisor: Any = self.divisor or getattr(network, "divisor", (1,) * (inputs.dim() - 2))
         size = inputs.shape[2:]
-        least = self._at_least(self._roi_size(network), inputs)
         extra = [math.ceil(n / d) * d - s for s, n, d in zip(size, least, divisor, strict=True)]
         if all(s + e == d for s, e, d in zip(size, extra, divisor, strict=True)):
             extra[0] += divisor[0]  # instance normalisation needs more than one voxel at the deepest stage

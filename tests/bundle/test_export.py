@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser
 
 from monai_ronas.bundle import BundleExporter, export, summary_table
 from monai_ronas.data import make_phantom_dataset, open_study
@@ -123,19 +123,22 @@ def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_
         assert (config["batch_size"], config["amp"]) == (3, expected)
 
 
-@pytest.mark.parametrize(("word", "meant"), [("true", True), ("false", False)])
-def test_a_bundle_takes_the_words_of_the_command_line(study, tmp_path, word, meant):
+def test_a_bundle_takes_the_words_of_the_command_line_and_trains_with_crops_as_they_are(study, tmp_path):
     supernet = supernet_of(study)
     bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(
         result_of(supernet.space.base), seconds=1.0
     )
-    workflow = ConfigWorkflow(str(bundle / "configs" / "inference.json"), logging_file=False, initialize=[], amp=word)
-    workflow.initialize()
-    assert workflow.parser.get_parsed_content("inferer").amp is meant
-    workflow.parser["amp"] = "perhaps"
+    config = ConfigParser.load_config_file(bundle / "configs" / "train.json")
+    for word, meant in (("true", True), ("False", False)):
+        parser = ConfigParser({**config, "amp": word})
+        assert [parser.get_parsed_content(f"{name}#inferer").amp for name in ("train", "validate")] == [meant, meant]
+    seen = []
+    for name in ("train", "validate"):
+        parser.get_parsed_content(f"{name}#inferer")(torch.zeros(1, 1, 16, 16, 16), lambda x: seen.append(x.shape) or x)
+    assert seen == [(1, 1, 16, 16, 16), (1, 1, *supernet.space.patch(supernet.space.base))]
     with pytest.raises(RuntimeError) as refused:
-        workflow.parser.get_parsed_content("inferer")
-    assert "amp must be true or false, got 'perhaps'" in str(refused.value.__cause__)
+        ConfigParser({**config, "amp": "perhaps"}).get_parsed_content("train#inferer")
+    assert 'Got "perhaps", expected a value from' in str(refused.value.__cause__)
 
 
 @pytest.mark.parametrize("seed", range(3))

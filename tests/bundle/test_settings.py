@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from monai_ronas.bundle import Settings, as_meant
+from monai_ronas.bundle import Settings
 
 PLAIN = {"resume": True, "amp": False, "fold": 0, "time_budget_minutes": 12, "memory_budget_gb": None}
 
@@ -10,10 +10,6 @@ def test_words_of_the_command_line_are_taken_for_what_they_say():
     given = Settings(resume="false", amp="True", fold="null", time_budget_minutes="None", memory_budget_gb="null")
     assert given == Settings(resume=False, amp=True, fold=None, time_budget_minutes=None, memory_budget_gb=None)
     assert Settings(**PLAIN).time_budget_minutes == 12
-
-
-def test_other_text_stays_text():
-    assert [as_meant(v) for v in (" TRUE", "none", "truth", 0, [1])] == [True, None, "truth", 0, [1]]
 
 
 @pytest.mark.parametrize(
