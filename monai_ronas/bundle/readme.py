@@ -146,7 +146,7 @@ def _figures(result: SearchResult, split: Split) -> str:
         f"Mean foreground Dice on the {len(result.case_names)} reward cases, on which the candidates were scored"
         + (f",\n{result.remark}" if result.remark else "")
         + f": {chosen.reward:.4f}, standard error {chosen.standard_error:.4f}.",
-        "`configs/evaluate.json` measures it on the test cases, which neither training nor reward saw."
+        "`configs/evaluate.json` measures it on the test cases, which neither training nor reward saw, into `eval/`."
         if split.test
         else "The search kept no test cases.",
     ]
@@ -154,7 +154,7 @@ def _figures(result: SearchResult, split: Split) -> str:
         lines[1] = (
             f"On the {len(test.per_case)} test cases, which neither training nor reward saw: {test.reward:.4f}, "
             f"standard error {test.standard_error:.4f}, after preprocessing;\n"
-            "`configs/evaluate.json` measures them on the labels' own grid, by class and case."
+            "`configs/evaluate.json` measures them on the labels' own grid, by class and case, into `eval/`."
         )
     return "\n".join(lines)
 

@@ -64,15 +64,12 @@ def is_missing(words: list[str]) -> bool:
 def run(commands: list[list[str]], *, together: bool) -> None:
     """Run the commands that have no result yet, in turn or, with one thread each, at once."""
     commands = [words for words in commands if is_missing(words)]
-    if not together:
-        for words in commands:
-            subprocess.run(words, check=True)
-        return
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    started = [subprocess.Popen(words, env=environment) for words in commands]
-    failed = [" ".join(process.args[3:]) for process in started if process.wait()]
-    if failed:
-        raise SystemExit(f"failed, see above: {failed}")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if together else None
+    for at_once in [commands] if together else [[words] for words in commands]:
+        started = [subprocess.Popen(words, env=environment) for words in at_once]
+        failed = [" ".join(words[3:]) for words, process in zip(at_once, started, strict=True) if process.wait()]
+        if failed:
+            raise SystemExit(f"failed, see above: {failed}")
 
 
 def difference(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:

@@ -34,6 +34,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from torch.utils.data import DataLoader
 
+from monai_ronas.bundle.command_line import refuse_unknown_keys
 from monai_ronas.data import build_dataset
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.space import Architecture
@@ -124,7 +125,9 @@ def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, li
     command = [sys.executable, "-m", "monai.bundle", "run", "search"]
     command += [str(a) for name, value in arguments.items() for a in (f"--{name}", value)]
     begin = time.time()
-    done = subprocess.run([*command, *given.overrides], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run([*command, *given.overrides], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(done.returncode)
     minutes = (time.time() - begin) / 60
     (folder / "search.log").write_text(done.stdout, encoding="utf-8")
     bundle = folder / "ronas_segmentation"
@@ -182,6 +185,12 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--search", type=Path, help="output folder of a search, for 'derived'")
     given, given.overrides = parser.parse_known_args()
+    try:
+        refuse_unknown_keys(["--config_file", str(SEARCH), *given.overrides])
+    except ValueError as error:
+        parser.error(str(error))
+    if given.contender == "derived" and not (given.search and (given.search / "checkpoints" / "final.pt").is_file()):
+        parser.error(f"'derived' needs a finished search in --search, none is in {given.search}: run 'search' first.")
     given.output_dir.mkdir(parents=True, exist_ok=True)
     folder = given.output_dir / "search" if given.contender == "search" else given.output_dir
     workflow = ConfigWorkflow(
