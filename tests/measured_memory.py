@@ -6,10 +6,11 @@ from __future__ import annotations
 import weakref
 
 import torch
-from monai.losses import DeepSupervisionLoss, DiceCELoss
+from monai.losses import DiceCELoss
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from monai_ronas.losses import AreaDeepSupervisionLoss
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 
@@ -66,7 +67,7 @@ def _train(space, architecture, crops, widths, *, amp, device):
     net = RonasSuperNet(space, widths["in_channels"], widths["out_channels"], channels=widths["channels"])
     net = net.to(device, memory_format=layout(space)).train()
     optimizer = torch.optim.AdamW(net.parameters())
-    loss = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, batch=True))
+    loss = AreaDeepSupervisionLoss(DiceCELoss(softmax=True, batch=True))
     net.select(architecture)
     for _ in range(2):
         size = space.patch(architecture)

@@ -13,7 +13,11 @@ LAYER = {
     **dict.fromkeys(("engines", "bundle", "visualize"), 2),
     "handlers": 3,
 }
-SIDEWAYS = {("utils", "space"), ("resources", "networks"), ("bundle", "visualize")}
+SIDEWAYS = {
+    ("utils", "space"),
+    *(("resources", room) for room in ("networks", "losses", "optimizers")),  # it times a training step
+    ("bundle", "visualize"),
+}
 
 
 def imported(path):

@@ -6,10 +6,11 @@ from __future__ import annotations
 import torch
 from monai.data.utils import no_collation
 from monai.engines import SupervisedTrainer
-from monai.losses import DeepSupervisionLoss, DiceCELoss
+from monai.losses import DiceCELoss
 from torch.utils.data import DataLoader
 
 from monai_ronas.engines import PatchBatch, SliceTrainer
+from monai_ronas.losses import AreaDeepSupervisionLoss
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.optimizers import Muon
 from monai_ronas.space import RonasSpace
@@ -43,7 +44,7 @@ def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0, iterati
         epoch_length=slice_steps,
         network=network,
         optimizer=Muon(network.parameters(), lr=learning_rate),
-        loss_function=DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, batch=True)),
+        loss_function=AreaDeepSupervisionLoss(DiceCELoss(softmax=True, batch=True)),
         prepare_batch=PatchBatch(network, batch_size=2, seed=seed),
         iteration_update=iteration_update,
         decollate=False,

@@ -29,6 +29,7 @@ class Settings:
         flip_axes: spatial axes along which crops are flipped.
         augment: training crops are augmented beyond flips.
         test_time_flips: predictions of the trained network are averaged over flips of the volume.
+        channels: of the stages, finest first, or None to plan them.
 
     Raises:
         ValueError: when a value is not of its kind.
@@ -45,6 +46,7 @@ class Settings:
     flip_axes: Sequence[int] | None = (0, 1, 2)
     augment: bool = False
     test_time_flips: bool = True
+    channels: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
@@ -61,6 +63,15 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (isinstance(value, (bool, str)) or value <= 0):
                 raise ValueError(f"{name} must be a positive number or null, got {value!r}.")
+        if self.channels is not None:
+            object.__setattr__(self, "channels", _widths(self.channels))
+
+
+def _widths(given: Any) -> tuple[int, ...]:
+    numbers = isinstance(given, (list, tuple)) and all(isinstance(c, int) and c > 0 for c in given)
+    if not numbers or len(given) < 2:
+        raise ValueError(f"channels must be null or a list of two or more positive numbers, received {given!r}.")
+    return tuple(given)
 
 
 def _meant(value: Any) -> Any:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
 from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.optimizers import keep_unused
 from monai_ronas.space import Architecture
 
 
@@ -57,6 +58,7 @@ class SliceTrainer:
         self.base_start: dict[str, Any] | None = None
         self._choose: Callable[[], Architecture] = lambda: network.space.base
         self._decay = self._shared = False
+        keep_unused(trainer.optimizer)
         for group in trainer.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         trainer.add_event_handler(Events.ITERATION_STARTED, self._before_step)
@@ -125,7 +127,7 @@ class SliceTrainer:
         """
         if self.base_start is None:
             return False
-        self.network.load_state_dict({**self.network.state_dict(), **self.base_start["weights"]})
+        self.network.take(self.base_start["weights"])
         self.trainer.state.iteration = self.base_start["steps"]
         self.trainer.state.skipped_in_a_row = 0  # those were steps of other weights
         self.base_start = None

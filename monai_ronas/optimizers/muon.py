@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from monai_ronas.optimizers.unused import used_part
+
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan et al., 2024
 ITERATIONS = 2, 3  # on a Gram matrix, which is formed anew between them
 
@@ -51,7 +53,8 @@ class Muon(torch.optim.AdamW):
     that have to emulate it; this one works in float32.
 
     Any weight of three or more dimensions counts as a kernel. The kernels of transposed convolutions are
-    ``(in, out, ...)``: they move along the same directions, without the factor where it would be above 1. The weights
+    ``(in, out, ...)``: they move along the same directions, without the factor where it would be above 1. Of a kernel
+    that is used in part (:func:`~monai_ronas.optimizers.keep_unused`), that part is the matrix. The weights
     are in two groups, of kernels (``group["orthogonal"]``) and of the rest, linear layers included.
 
     Args:
@@ -116,7 +119,10 @@ class Muon(torch.optim.AdamW):
             state["step"] = torch.tensor(0.0)  # AdamW wants to find one when a state is loaded
             state["momentum"] = torch.zeros_like(kernel)
         state["step"] += 1
-        momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+        momentum, part = state["momentum"], used_part(kernel)
+        if part is not None:
+            kernel, gradient, momentum = kernel[part], gradient[part], momentum[part]
+        momentum.lerp_(gradient, 1 - group["momentum"])
         matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
         rows, columns = matrix.shape
         kernel.mul_(1 - group["lr"] * group["weight_decay"])

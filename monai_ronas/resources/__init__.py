@@ -1,5 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.resources.costs import ArchitectureCosts
 from monai_ronas.resources.estimator import ResourceEstimator
+from monai_ronas.resources.planning import PlanInputs, plan_for, plan_search
+from monai_ronas.resources.speed import Speed, measure_speed
 
-__all__ = ["ArchitectureCosts", "ResourceEstimator"]
+__all__ = [
+    "ArchitectureCosts",
+    "PlanInputs",
+    "ResourceEstimator",
+    "Speed",
+    "measure_speed",
+    "plan_for",
+    "plan_search",
+]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from monai_ronas.networks.blocks import SearchableConvBlock
-from monai_ronas.space import RonasSpace, total_stride
+from monai_ronas.space import RonasSpace, scaled_channels, skip_points, total_stride
 
 SINGLE, HALF, INDEX = 4, 2, 8  # bytes of float32, of bfloat16 and of an index of max pooling
 
@@ -23,6 +23,7 @@ class _Maps:
 
     voxels: int
     counts: tuple[int, ...]
+    channels: tuple[int, ...]
     strides: tuple[tuple[int, ...], ...]
     skips: tuple[tuple[int, int], ...]
 
@@ -34,7 +35,7 @@ class ArchitectureCosts:
 
     Args:
         space: the architectures.
-        channels: channels of the stages, finest first.
+        channels: channels of the stages at width 1, finest first.
         in_channels: channels of the image.
         out_channels: channels of the prediction.
         amp: training and scoring run in bfloat16 under autocast.
@@ -45,7 +46,7 @@ class ArchitectureCosts:
         >>> costs.macs(space.base)
         341311488
         >>> round(costs.training_bytes(space.base, crops=2) / 2**20)
-        38
+        34
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class ArchitectureCosts:
         self.out_channels = out_channels
         self.amp = amp
         self._kernel = 3 ** len(space.shape)
-        everything = [(i, j) for i in range(1, len(self.channels)) for j in range(1, i + 1)]
-        self._shared = self._parameters(everything, heads=len(self.channels) - 1)
+        widest = scaled_channels(self.channels, max(space.widths))
+        self._shared = self._parameters(widest, skip_points(len(widest)), heads=len(widest) - 1)
 
     def supernet_bytes(self) -> int:
         """Bytes of the supernet's weights and of the optimiser's state: two moments, of which Muon keeps one."""
@@ -80,11 +81,12 @@ class ArchitectureCosts:
         for stride in chosen["strides"]:
             current = [c / s for c, s in zip(current, stride, strict=True)]
             counts.append(math.ceil(math.prod(current)))
-        return _Maps(int(voxels), tuple(counts), chosen["strides"], chosen["skips"])
+        channels = self.space.channels(architecture, self.channels)
+        return _Maps(int(voxels), tuple(counts), channels, chosen["strides"], chosen["skips"])
 
     def _joined(self, maps: _Maps, level: int) -> list[int]:
         """Channels of the skips that a decoder level adds."""
-        return [self.channels[j - 1] for i, j in maps.skips if i == level]
+        return [maps.channels[j - 1] for i, j in maps.skips if i == level]
 
     def macs(self, architecture: Mapping[str, Any], size: Sequence[int] | None = None) -> int:
         """Multiply-accumulate operations of the convolutions in one forward pass on one sample.
@@ -95,29 +97,30 @@ class ArchitectureCosts:
         """
         maps = self._maps(architecture, size)
         total, before = 0, self.in_channels
-        for width, count in zip(self.channels, maps.counts, strict=True):
+        for width, count in zip(maps.channels, maps.counts, strict=True):
             total += count * self._kernel * (before * width + width * width)
             before = width
-        for level in range(1, len(self.channels)):
-            width, count = self.channels[level - 1], maps.counts[level - 1]
-            total += maps.counts[level] * self.channels[level] * width
+        for level in range(1, len(maps.channels)):
+            width, count = maps.channels[level - 1], maps.counts[level - 1]
+            total += maps.counts[level] * maps.channels[level] * width
             total += count * self._kernel * 2 * width * width
             total += count * width * sum(self._joined(maps, level))
-        return total + maps.counts[0] * self.channels[0] * self.out_channels
+        return total + maps.counts[0] * maps.channels[0] * self.out_channels
 
     def parameters(self, architecture: Mapping[str, Any]) -> int:
         """Parameters of the derived network."""
-        return self._parameters(self.space.network_kwargs(architecture)["skips"], heads=1)
+        channels = self.space.channels(architecture, self.channels)
+        return self._parameters(channels, self.space.network_kwargs(architecture)["skips"], heads=1)
 
-    def _parameters(self, skips: Sequence[tuple[int, int]], *, heads: int) -> int:
+    def _parameters(self, channels: Sequence[int], skips: Sequence[tuple[int, int]], *, heads: int) -> int:
         total, before = 0, self.in_channels
-        for width in self.channels:
+        for width in channels:
             total += self._kernel * (before * width + width * width) + 4 * width
             before = width
-        for level in range(1, len(self.channels)):
-            width = self.channels[level - 1]
-            total += self.channels[level] * width + width + self._kernel * 2 * width * width + 4 * width
-            total += sum(self.channels[j - 1] * width + width for i, j in skips if i == level)
+        for level in range(1, len(channels)):
+            width = channels[level - 1]
+            total += channels[level] * width + width + self._kernel * 2 * width * width + 4 * width
+            total += sum(channels[j - 1] * width + width for i, j in skips if i == level)
             total += (width * self.out_channels + self.out_channels) if level <= heads else 0
         return total
 
@@ -135,13 +138,13 @@ class ArchitectureCosts:
         value = HALF if amp else SINGLE
         volume, prediction = maps.voxels * self.in_channels * SINGLE, maps.voxels * self.out_channels
         kept, peak, before = 0, maps.voxels * self.in_channels if amp else 0, self.in_channels
-        for stride, width, count in zip(maps.strides, self.channels, maps.counts, strict=True):
+        for stride, width, count in zip(maps.strides, maps.channels, maps.counts, strict=True):
             pooled = count * before if max(stride) > 1 else 0
             peak = max(peak, kept + max(pooled + 2 * count * width, 3 * count * width))
             kept += count * width
             before = width
-        for level in range(len(self.channels) - 1, 0, -1):
-            width, count = self.channels[level - 1], maps.counts[level - 1]
+        for level in range(len(maps.channels) - 1, 0, -1):
+            width, count = maps.channels[level - 1], maps.counts[level - 1]
             own, matched = count * width, maps.counts[level] * width
             pooled = max((count * c for c in self._joined(maps, level) if c != width), default=0)
             peak = max(peak, kept + max(matched + own, 2 * own + pooled, 4 * own))
@@ -173,22 +176,23 @@ class ArchitectureCosts:
         saved = maps.voxels * (self.in_channels + 1) * SINGLE
         saved += maps.voxels * self.in_channels * HALF if self.amp else 0
         before = self.in_channels
-        for stride, width, count in zip(maps.strides, self.channels, maps.counts, strict=True):
+        for stride, width, count in zip(maps.strides, maps.channels, maps.counts, strict=True):
             saved += count * before * (value + INDEX) if max(stride) > 1 else 0
             saved += 2 * kept * count * width * value
             before = width
-        for level in range(1, len(self.channels)):
-            width, count = self.channels[level - 1], maps.counts[level - 1]
+        for level in range(1, len(maps.channels)):
+            width, count = maps.channels[level - 1], maps.counts[level - 1]
             saved += (2 * kept + 1) * count * width * value
             saved += sum(count * c * (value + INDEX) for c in self._joined(maps, level) if c != width)
-        levels = maps.voxels * (len(self.channels) - 1)  # deep supervision is at the input's resolution
-        logits = levels * self.out_channels * SINGLE
-        losses = levels * (3 * self.out_channels + 2) * SINGLE
+        logits = sum(maps.counts[:-1]) * self.out_channels  # each level at its own resolution
+        saved += logits * (value + SINGLE)
+        losses = logits * 3 * SINGLE  # probabilities, their logarithms and the shares of the classes
+        one_hot = maps.voxels * (self.out_channels * SINGLE + INDEX)
         transient = max(
-            1.4 * maps.voxels * self.out_channels * SINGLE, 1.15 * maps.counts[0] * self.channels[0] * value
+            1.4 * maps.counts[0] * self.out_channels * SINGLE, 1.15 * maps.counts[0] * maps.channels[0] * value
         )
-        batch = crops * (saved + logits + losses + transient)
-        own = self._parameters(maps.skips, heads=len(self.channels) - 1)
+        batch = crops * (saved + max(losses + transient, one_hot))
+        own = self._parameters(maps.channels, maps.skips, heads=len(maps.channels) - 1)
         return int(batch) + self.supernet_bytes() + (HALF * own if self.amp else 0)
 
     def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:

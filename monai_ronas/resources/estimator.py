@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monai_ronas.resources.costs import INDEX, SINGLE, ArchitectureCosts
+from monai_ronas.resources.costs import SINGLE, ArchitectureCosts
 from monai_ronas.space import RonasSpace
 
 _GIB = 2**30
+_MOST_INDICES = 2**31 - 1  # elements of a tensor that 32-bit indices reach: kernels of GPUs fall back beyond
 _MARGIN = 1.1  # for what the estimate misses on other data and devices; here it was 4 to 8 % too high
 
 
@@ -29,7 +30,7 @@ class ResourceEstimator(ArchitectureCosts):
         >>> sizes = {"channels": (8, 16, 32, 64), "in_channels": 1, "out_channels": 2}
         >>> ResourceEstimator(space, **sizes, memory_gb=0.05).fits(space.base, crops=2)
         True
-        >>> ResourceEstimator(space, **sizes, memory_gb=0.04).fits(space.base, crops=2)
+        >>> ResourceEstimator(space, **sizes, memory_gb=0.03).fits(space.base, crops=2)
         False
     """
 
@@ -68,8 +69,8 @@ class ResourceEstimator(ArchitectureCosts):
         if self.memory_gb is not None:
             bases = self.space.with_every_patch(self.space.base)
             training = min(self.training_bytes(a, crops=1) for a in bases if self.space.is_feasible(a))
-            need, what = max((training, "the base network"), (self.scoring_bytes(), "scoring the largest volume"))
-            least = math.ceil(1e6 * _MARGIN * need / _GIB) / 1e6
+            need, what = max((training, "the base network"), (self.scoring_bytes(), "scoring a volume"))
+            least = _with_margin(need)
             if least > self.memory_gb:
                 raise ValueError(
                     f"memory_budget_gb {self.memory_gb} is too little: {what} needs {least:g} GB; give more memory, "
@@ -78,19 +79,17 @@ class ResourceEstimator(ArchitectureCosts):
         return self.space.restrict(self.fits)
 
     def scoring_bytes(self) -> int:
-        """What scoring the largest volume needs, in one shot or in windows, whichever is less, beside the supernet.
+        """What the network needs for the windows of a volume, beside the supernet.
 
-        Windows of the base network's patch, the largest there is, are summed up in a volume for each class, with their
-        weights. Of the volume itself the prediction, its class indices and the label remain.
+        A window has the base network's patch. The sums of the windows lie in the machine's memory, whatever the device,
+        and are not counted.
         """
-        voxels = math.prod(self.volume)
         patch = self.space.patch(self.space.base)
-        padded = [max(sizes) for sizes in zip(self.volume, patch, strict=True)]
-        sums = math.prod(padded) * (self.in_channels + self.out_channels + 1) * SINGLE
-        end = voxels * ((self.in_channels + self.out_channels + 2) * SINGLE + INDEX)
-        kept, most = self.flip_bytes(voxels) if self.flips else (0, 0)
-        window, whole = (self.inference_bytes(self.space.largest, size, amp=self.amp) for size in (patch, padded))
-        return max(kept + min(sums + window, whole), most, end) + self.supernet_bytes()
+        return self.inference_bytes(self.space.largest, patch, amp=self.amp) + self.supernet_bytes()
+
+    def least_memory_gb(self, *, crops: int = 1) -> float:
+        """Memory in GiB, margin included, in which the base network trains with its own patch and scores a volume."""
+        return _with_margin(max(self.training_bytes(self.space.base, crops=crops), self.scoring_bytes()))
 
     def window_fits(self, architecture: Mapping[str, Any]) -> bool:
         """Whether the derived network segments a window of its patch within the memory."""
@@ -114,4 +113,10 @@ class ResourceEstimator(ArchitectureCosts):
         if flips:
             kept, most = self.flip_bytes(math.prod(size))
             need = max(need + kept, most)
-        return int(free * math.prod(size) / need)
+        most_values = max(self.out_channels, max(self._maps(self.space.largest, size).channels))
+        return min(int(free * math.prod(size) / need), _MOST_INDICES // most_values)
+
+
+def _with_margin(need: float) -> float:
+    """Bytes to GiB, with the margin, rounded up."""
+    return math.ceil(1e6 * _MARGIN * need / _GIB) / 1e6

@@ -1,17 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.space.architecture import Architecture
 from monai_ronas.space.decision import Decision
-from monai_ronas.space.geometry import base_strides, patch_sizes, total_stride
-from monai_ronas.space.ronas_space import RonasSpace, skip_points
+from monai_ronas.space.geometry import (
+    base_strides,
+    halving,
+    patch_series,
+    patch_sizes,
+    scaled_channels,
+    total_stride,
+)
+from monai_ronas.space.plan import Draft, Plan, make_plan
+from monai_ronas.space.ronas_space import PATCH_RATIO, RonasSpace, skip_points
 from monai_ronas.space.search_space import SearchSpace
 
 __all__ = [
+    "PATCH_RATIO",
     "Architecture",
     "Decision",
+    "Draft",
+    "Plan",
     "RonasSpace",
     "SearchSpace",
     "base_strides",
+    "halving",
+    "make_plan",
+    "patch_series",
     "patch_sizes",
+    "scaled_channels",
     "skip_points",
     "total_stride",
 ]

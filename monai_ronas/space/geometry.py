@@ -39,6 +39,18 @@ def base_strides(
     return strides
 
 
+def halving(shape: Sequence[int], spacing: Sequence[float], *, min_size: int = 4) -> tuple[int, ...]:
+    """The stride that halves a volume's own resolution: that of the second stage of :func:`base_strides`.
+
+    Thick axes keep their resolution, so that voxels become more alike on all axes.
+
+    Example:
+        >>> halving((216, 256, 9), (1.5, 1.5, 10.0))
+        (2, 2, 1)
+    """
+    return base_strides(shape, spacing, stages=2, min_size=min_size)[1]
+
+
 def total_stride(strides: Sequence[Sequence[int]], axes: int) -> tuple[int, ...]:
     """Product of the stages' strides along each of ``axes`` axes; 1 where there is no stage."""
     return tuple(math.prod(stride[axis] for stride in strides) for axis in range(axes))
@@ -77,3 +89,53 @@ def patch_sizes(size: int, unit: int, *, count: int = 5, min_cells: int = 4) -> 
     largest = max(size // unit, 1) * unit
     smallest = min(min_cells * unit, largest)
     return list(dict.fromkeys(max(largest - unit * k, smallest) for k in range(count)))
+
+
+def patch_series(size: int, unit: int, *, ratio: float, min_cells: int = 4) -> list[int]:
+    """Candidate patch sizes along one axis in a geometric series, largest first.
+
+    From all that the data has down to ``min_cells`` cells of the deepest feature map, each size about ``ratio`` of the
+    one before it, rounded down to a multiple of ``unit``. A volume smaller than that has one candidate.
+
+    Args:
+        size: voxels that the data has along the axis.
+        unit: total stride along the axis.
+        ratio: between 0 and 1, exclusive.
+        min_cells: fewest voxels along the axis of the deepest feature map.
+
+    Returns:
+        multiples of ``unit``, decreasing.
+
+    Raises:
+        ValueError: when ``size`` or ``unit`` is not positive or ``ratio`` is not between 0 and 1.
+
+    Example:
+        >>> patch_series(512, 32, ratio=0.7)
+        [512, 352, 224, 160, 128]
+        >>> patch_series(9, 1, ratio=0.7, min_cells=8)
+        [9, 8]
+    """
+    if min(size, unit) < 1 or not 0 < ratio < 1:
+        raise ValueError(
+            f"size and unit must be positive and ratio between 0 and 1, received {size}, {unit} and {ratio}."
+        )
+    largest = max(size // unit, 1) * unit
+    smallest = min(min_cells * unit, largest)
+    sizes, length = [largest], largest * ratio
+    while length >= smallest:
+        sizes.append(int(length // unit) * unit)
+        length *= ratio
+    return list(dict.fromkeys(max(s, smallest) for s in [*sizes, smallest]))
+
+
+def scaled_channels(channels: Sequence[int], factor: float) -> tuple[int, ...]:
+    """Planned channels times a factor, in multiples of 4 where they are 8 or more, at least 1.
+
+    Example:
+        >>> scaled_channels((16, 32, 64), 1.5), scaled_channels((16, 32, 64), 0.5)
+        ((24, 48, 96), (8, 16, 32))
+    """
+    if factor == 1:
+        return tuple(int(c) for c in channels)
+    scaled = [c * factor for c in channels]
+    return tuple(max(4 * round(s / 4), 4) if s >= 8 else max(round(s), 1) for s in scaled)

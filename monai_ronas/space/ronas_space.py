@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The paper's space, built from the shape and spacing of the data."""
+"""The search space, built from the shape and spacing of the data."""
 
 from __future__ import annotations
 
@@ -12,47 +12,62 @@ from typing import Any
 
 from monai_ronas.space.architecture import Architecture
 from monai_ronas.space.decision import Decision, freeze
-from monai_ronas.space.geometry import base_strides, patch_sizes, total_stride
+from monai_ronas.space.geometry import base_strides, halving, patch_series, patch_sizes, scaled_channels, total_stride
 from monai_ronas.space.search_space import SearchSpace
 
 SKIP_OPTIONS = (False, True)
+PATCH_RATIO = 0.5**0.5
+"""Ratio of a patch's length along an axis to that of the next larger one in a geometric series: half the area."""
 
 
 class RonasSpace(SearchSpace):
-    """Patch size, strides of the deeper stages, dilation, activation and skip points (Bae et al., MICCAI 2019).
+    """Patch, resolution, strides, width, dilation, activation and skip points.
+
+    The decisions of Bae et al., MICCAI 2019 are the patch, the strides of the deeper stages, dilation, activation and
+    skips; the working resolution (``stride_1``), the second stride and ``width`` are ours. With its defaults the space
+    is the paper's; ``searched_strides``, ``patch_ratio`` and ``widths`` open the others.
 
     Stage 1 is the finest. Decisions, in order, for four stages in three dimensions: ``patch_hw`` (both in-plane axes
-    together), ``patch_d``, ``stride_3``, ``stride_4``, ``dilation_2`` .. ``dilation_4``, ``activation`` and
-    ``skip_i_j`` (decoder level ``i`` adds the features of encoder stage ``j <= i``; six of them). In two dimensions
-    there is no ``patch_d``.
+    together), ``patch_d``, ``stride_1`` .. ``stride_4`` as far as they are searched, ``width`` (a factor of the planned
+    channels), ``dilation_2`` .. ``dilation_4``, ``activation`` and ``skip_i_j`` (decoder level ``i`` adds the features
+    of encoder stage ``j <= i``; six of them). In two dimensions there is no ``patch_d``. A stride or width that has
+    only one option is not a decision.
 
-    The base network has the first activation, the base strides, dilation 1, the skips with ``i == j`` (where that is no
-    option of a decision, the first one), and the largest patch with which it is feasible.
+    The base network has the first activation, the base strides, width 1, dilation 1, the skips with ``i == j`` (where
+    that is no option of a decision, the first one), and the patch ``patch``, or the largest smaller one with which it
+    is feasible.
 
     Args:
         shape: voxels per axis of the volumes, in-plane axes first, after preprocessing. Patches do not exceed it.
         spacing: voxel size per axis, in mm. Default: isotropic.
         stages: number of resolution stages.
         strides: strides of the base network, one tuple per stage. Default: :func:`base_strides`.
-        searched_strides: stages whose stride is searched: the base network's, or 1 on every axis. Default: from the
-            third.
+        searched_strides: stages whose stride is searched: the base network's, or 1 on every axis; for stage 1 also the
+            data's own :func:`halving`. Default: from the third, as in the paper.
         dilations: options of the dilation rate.
         dilated_stages: stages whose dilation is searched; the others have dilation 1. Default: from the second.
         activations: options of the activation, names of MONAI's ``Act`` factory.
-        patch_count: how many candidates the patch formula makes per axis.
+        widths: options of the factor of the channels.
+        patch: patch of the base network, voxels per axis, a multiple of the strides; an option beside the others.
+            Default: the largest.
+        patch_count: how many candidates the paper's patch formula makes per axis.
+        patch_ratio: None for the paper's formula, :func:`patch_sizes`; else the ratio of :func:`patch_series`.
         min_cells: fewest voxels along an axis of the deepest feature map in training.
         overrides: decision names to options of your own, for what the arguments above do not cover, such as
             ``{"patch_d": [32, 16]}``. An empty list is refused; one option fixes the decision.
 
     Raises:
-        ValueError: when a stage does not exist, an override names no decision, an own patch is no multiple of the
-            strides, or the base network is feasible with no patch.
-        TypeError: when the options of a decision are no list, or an activation is no name.
+        ValueError: when a stage does not exist, an override names no decision, a width is not positive, an own patch is
+            not a multiple of the strides, or the base network is feasible with no patch.
+        TypeError: when the options of a decision are not a list, or an activation is not a name.
 
     Example:
         >>> space = RonasSpace((35, 50, 36))
         >>> [d.name for d in space][:4], space["patch_hw"].options
         (['patch_hw', 'patch_d', 'stride_3', 'stride_4'], ((32, 48), (32, 40), (32, 32)))
+        >>> space = RonasSpace((190, 142, 88), searched_strides=(1, 2, 3, 4), patch_ratio=0.5, widths=(1, 0.5))
+        >>> space["stride_1"].options, space["patch_d"].options, space["width"].options
+        (((1, 1, 1), (2, 2, 2)), (88, 40, 32), (1, 0.5))
     """
 
     def __init__(
@@ -66,53 +81,44 @@ class RonasSpace(SearchSpace):
         dilations: Sequence[int] = (1, 2, 3),
         dilated_stages: Sequence[int] | None = None,
         activations: Sequence[str] = ("LEAKYRELU", "RELU", "ELU"),
+        widths: Sequence[float] = (1.0,),
+        patch: Sequence[int] | None = None,
         patch_count: int = 5,
+        patch_ratio: float | None = None,
         min_cells: int = 4,
         overrides: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         self.shape = tuple(int(s) for s in shape)
         self.spacing = tuple(float(s) for s in spacing) if spacing is not None else (1.0,) * len(self.shape)
         if len(self.shape) not in (2, 3) or len(self.spacing) != len(self.shape):
-            raise ValueError(f"shape and spacing must both have 2 or 3 axes, got {self.shape} and {self.spacing}.")
+            raise ValueError(f"shape and spacing must both have 2 or 3 axes, received {self.shape} and {self.spacing}.")
         self.stages = stages
+        self.min_cells = min_cells
+        self.base_patch = None if patch is None else tuple(int(p) for p in patch)
         self.base_strides: tuple[tuple[int, ...], ...] = (
             tuple(base_strides(self.shape, self.spacing, stages=stages)) if strides is None else freeze(strides)
         )
         if len(self.base_strides) != stages or any(len(s) != len(self.shape) for s in self.base_strides):
-            raise ValueError(f"strides must be {stages} tuples of {len(self.shape)}, got {self.base_strides}.")
+            raise ValueError(f"strides must be {stages} tuples of {len(self.shape)}, received {self.base_strides}.")
         overrides = dict(overrides or {})
         searched_strides = range(3, stages + 1) if searched_strides is None else searched_strides
         dilated_stages = range(2, stages + 1) if dilated_stages is None else dilated_stages
         for name, chosen in (("searched_strides", searched_strides), ("dilated_stages", dilated_stages)):
             if not all(1 <= s <= stages for s in chosen):
-                raise ValueError(f"{name} must be stages from 1 to {stages}, got {tuple(chosen)}.")
-
-        for name, given in {"dilations": dilations, "activations": activations, **overrides}.items():
+                raise ValueError(f"{name} must be stages from 1 to {stages}, received {tuple(chosen)}.")
+        for name, given in {"dilations": dilations, "activations": activations, "widths": widths, **overrides}.items():
             if isinstance(given, str) or not isinstance(given, Sequence):
-                raise TypeError(f"the options of {name} must be a list, got {given!r}.")
-        keep = (1,) * len(self.shape)
-        strides_of: dict[str, Sequence[Any]] = {
-            f"stride_{s}": overrides.get(f"stride_{s}") or [self.base_strides[s - 1], keep] for s in searched_strides
-        }
+                raise TypeError(f"the options of {name} must be a list, received {given!r}.")
+        widths = overrides.get("width", widths)
+        if not all(isinstance(w, (int, float)) and w > 0 for w in widths):
+            raise ValueError(f"widths must be positive factors of the channels, received {list(widths)}.")
         if not all(isinstance(o, str) for o in overrides.get("activation", activations)):
-            raise TypeError(f"activations must be names of MONAI's Act factory, got {list(activations)}.")
-        for name, given in strides_of.items():
-            if not all(isinstance(o, Sequence) and len(o) == len(keep) for o in given):
-                raise ValueError(f"every option of {name} must be a list of {len(keep)} strides, got {given}.")
-        stages_options = [strides_of.get(f"stride_{s}", [own]) for s, own in enumerate(self.base_strides, 1)]
-        self.unit = total_stride([tuple(map(math.lcm, *options)) for options in stages_options], len(keep))
-        sizes = [
-            patch_sizes(s, u, count=patch_count, min_cells=min_cells)
-            for s, u in zip(self.shape, self.unit, strict=True)
-        ]
-        options: dict[str, tuple[Sequence[Any], str]] = {}
-        options["patch_hw"] = (
-            [tuple(axis[min(k, len(axis) - 1)] for axis in sizes[:2]) for k in range(patch_count)],
-            "training",
-        )
-        if len(self.shape) == 3:
-            options["patch_d"] = (sizes[2], "training")
-        options.update({name: (given, "network") for name, given in strides_of.items()})
+            raise TypeError(f"activations must be names of MONAI's Act factory, received {list(activations)}.")
+        self._stride_options = self._offered_strides(searched_strides, overrides)
+        self.unit = self._unit()
+        options = {**self._patches(patch_count, patch_ratio)}
+        options.update({f"stride_{s}": (given, "network") for s, given in self._stride_options.items()})
+        options["width"] = (widths, "network")
         options.update({f"dilation_{s}": (dilations, "network") for s in dilated_stages})
         options["activation"] = (activations, "network")
         options.update({f"skip_{i}_{j}": (SKIP_OPTIONS, "network") for i, j in skip_points(stages)})
@@ -120,24 +126,78 @@ class RonasSpace(SearchSpace):
         unknown = sorted(set(overrides) - set(options))
         if unknown:
             raise ValueError(f"overrides name no decision of the space: {unknown}; it has {list(options)}.")
-        super().__init__([Decision(n, overrides.get(n, o), kind=k) for n, (o, k) in options.items()])
+        decisions = [Decision(n, overrides.get(n, o), kind=k) for n, (o, k) in options.items()]
+        self._fixed = {d.name: d.options[0] for d in decisions if _is_fixed(d)}
+        super().__init__([d for d in decisions if d.name not in self._fixed])
+        self._check_patches()
+        self._fits: Callable[[Architecture], bool] | None = None
+        self._prepare()
+
+    def _offered_strides(
+        self, searched: Sequence[int], overrides: Mapping[str, Sequence[Any]]
+    ) -> dict[int, Sequence[tuple[int, ...]]]:
+        """Options of the stride of each searched stage, the base network's first."""
+        keep = (1,) * len(self.shape)
+        offered: dict[int, Sequence[tuple[int, ...]]] = {}
+        for stage in sorted(searched):
+            options = [self.base_strides[stage - 1], keep]
+            if stage == 1:
+                options.append(halving(self.shape, self.spacing, min_size=self.min_cells))
+            given = overrides.get(f"stride_{stage}") or options
+            if not all(isinstance(o, Sequence) and len(o) == len(keep) for o in given):
+                raise ValueError(
+                    f"every option of stride_{stage} must be a list of {len(keep)} strides, received {given}."
+                )
+            offered[stage] = tuple(dict.fromkeys(freeze(o) for o in given))
+        return offered
+
+    def _unit(self) -> tuple[int, ...]:
+        """What every patch is a multiple of: the strides of the base network, and of options beside them."""
+        stages = []
+        for stage, own in enumerate(self.base_strides, 1):
+            options = self._stride_options.get(stage, [own])
+            stages.append(own if stage == 1 and own in options else tuple(map(math.lcm, *options, own)))
+        return total_stride(stages, len(self.shape))
+
+    def _patches(self, count: int, ratio: float | None) -> dict[str, tuple[Sequence[Any], str]]:
+        """Options of the patch decisions, largest first."""
+        sizes = [
+            patch_sizes(s, u, count=count, min_cells=self.min_cells)
+            if ratio is None
+            else patch_series(s, u, ratio=ratio, min_cells=self.min_cells)
+            for s, u in zip(self.shape, self.unit, strict=True)
+        ]
+        self._largest_patch = tuple(axis[0] for axis in sizes)
+        steps = range(max(len(axis) for axis in sizes[:2]))
+        in_plane = [tuple(axis[min(k, len(axis) - 1)] for axis in sizes[:2]) for k in steps]
+        if self.base_patch is not None:
+            in_plane = sorted({*in_plane, self.base_patch[:2]}, key=lambda size: (-math.prod(size), size))
+            sizes[2:] = [
+                sorted({*axis, own}, reverse=True) for axis, own in zip(sizes[2:], self.base_patch[2:], strict=True)
+            ]
+        options: dict[str, tuple[Sequence[Any], str]] = {"patch_hw": (in_plane, "training")}
+        if len(self.shape) == 3:
+            options["patch_d"] = (sizes[2], "training")
+        return options
+
+    def _check_patches(self) -> None:
         for decision in self.decisions:
-            if decision.name in ("patch_hw", "patch_d"):
+            if decision.kind == "training":
                 unit = self.unit[:2] if decision.name == "patch_hw" else self.unit[2:]
                 bad = [o for o in decision.options if any(s % u for s, u in zip(_axes(o), unit, strict=True))]
                 if bad:
                     raise ValueError(f"options {bad} of {decision.name!r} must be multiples of the strides {unit}.")
-        self._fits: Callable[[Architecture], bool] | None = None
-        self._prepare()
 
     def _prepare(self) -> None:
         """Set the base network and the largest one."""
         wanted: dict[str, Any] = {f"stride_{s}": stride for s, stride in enumerate(self.base_strides, 1)}
         wanted |= {f"dilation_{s}": 1 for s in range(1, self.stages + 1)}
-        wanted |= {f"skip_{i}_{j}": i == j for i, j in skip_points(self.stages)}
-        self._cheapest = {d.name: min(d.options, key=partial(_demand, d.name)) for d in self.decisions}
+        wanted |= {f"skip_{i}_{j}": i == j for i, j in skip_points(self.stages)} | {"width": 1.0}
         base = {d.name: wanted[d.name] if wanted.get(d.name) in d.options else d.options[0] for d in self.decisions}
-        feasible = [a for a in self.with_every_patch(base) if self.is_feasible(a)]
+        limit = self.base_patch or (math.inf,) * len(self.shape)
+        patches = self.with_every_patch(base)
+        patches.sort(key=lambda a: any(p > most for p, most in zip(self.patch(a), limit, strict=True)))
+        feasible = [a for a in patches if self.is_feasible(a)]
         if not feasible:
             raise ValueError(
                 f"the base network {base} is not feasible with any patch: give dilation 1, larger patches or more "
@@ -155,7 +215,7 @@ class RonasSpace(SearchSpace):
 
     @property
     def base(self) -> Architecture:
-        """The base network, with the largest patch with which it is feasible."""
+        """The base network, with its own patch or the largest smaller one with which it is feasible."""
         self._renew()
         return self._base
 
@@ -184,7 +244,8 @@ class RonasSpace(SearchSpace):
     def restrict(self, fits: Callable[[Architecture], bool]) -> RonasSpace:
         """The same space without the architectures that do not fit.
 
-        An option is feasible where its cheapest completion fits: smallest patch, most strides, fewest skips.
+        An option is feasible where its cheapest completion fits: smallest patch, most strides, least width, fewest
+        skips.
 
         Args:
             fits: tells it; if it holds for an architecture, it must hold for every cheaper one.
@@ -199,24 +260,54 @@ class RonasSpace(SearchSpace):
 
     @property
     def cheapest(self) -> Architecture:
-        """Smallest patch, most strides, fewest skips; whatever else costs no memory is the first option."""
-        return Architecture(self._cheapest)
+        """Smallest patch, most strides, least width, fewest skips; what else costs no memory is the first option."""
+        return self._completed({})
+
+    def _completed(self, decided: Mapping[str, Any]) -> Architecture:
+        """The cheapest completion of what is decided, in a geometry that is possible."""
+        values = dict(decided)
+        for decision in self.decisions:
+            if decision.name not in values:
+                ordered = sorted(decision.options, key=partial(_demand, decision.name))
+                values[decision.name] = next(
+                    (o for o in ordered if self._has_room({**values, decision.name: o})), ordered[-1]
+                )
+        return Architecture(values)
 
     def allows(self, decided: Mapping[str, Any]) -> bool:
         """Whether the last value of ``decided`` is feasible.
 
-        A dilation is where its outer taps can fall inside the stage's feature map on some axis. In a restricted space
-        the cheapest completion must fit as well. A decoder level may drop every skip; nothing else is forbidden.
+        A patch is a multiple of the network's strides and has ``min_cells`` cells at the deepest stage, or all that
+        the data has. A dilation is where its outer taps can fall inside the stage's feature map on some axis. In a
+        restricted space the cheapest completion must fit as well. A decoder level may drop every skip; nothing else is
+        forbidden.
         """
-        if self._fits is not None and not self._fits(Architecture({**self._cheapest, **decided})):
-            return False
         name = list(decided)[-1]
-        if not name.startswith("dilation_") or decided[name] == 1:
+        if not self._has_room(decided):
+            return False
+        if name.startswith("dilation_") and decided[name] != 1:
+            stage = int(name.rsplit("_", 1)[1])
+            stride = total_stride(self.strides(decided)[:stage], len(self.shape))
+            if int(decided[name]) >= max(p // s for p, s in zip(self.patch(decided), stride, strict=True)):
+                return False
+        return self._fits is None or self._fits(self._completed(decided))
+
+    def _has_room(self, decided: Mapping[str, Any]) -> bool:
+        """Whether the patch can take the strides decided last, with the least strides in what is undecided."""
+        if not list(decided)[-1].startswith("stride_"):
             return True
-        stage = int(name.rsplit("_", 1)[1])
-        stride = total_stride(self.strides(decided)[:stage], len(self.shape))
-        size = max(p // s for p, s in zip(self.patch(decided), stride, strict=True))
-        return int(decided[name]) < size
+        strides = []
+        for stage, own in enumerate(self.base_strides, 1):
+            options = self._options(f"stride_{stage}", own)
+            strides.append(decided.get(f"stride_{stage}") or min(options, key=math.prod))
+        total = total_stride(strides, len(self.shape))
+        patches = zip(self.patch(decided), total, self._largest_patch, self.unit, strict=True)
+        return all(p % t == 0 and p // t >= min(self.min_cells, most // u) for p, t, most, u in patches)
+
+    def _options(self, name: str, otherwise: Any) -> Sequence[Any]:
+        if name in self._fixed:
+            return [self._fixed[name]]
+        return next((d.options for d in self.decisions if d.name == name), [otherwise])
 
     def patch(self, architecture: Mapping[str, Any]) -> tuple[int, ...]:
         """Training patch of an architecture, voxels per axis."""
@@ -225,12 +316,20 @@ class RonasSpace(SearchSpace):
 
     def strides(self, architecture: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
         """Stride of every stage of an architecture."""
-        return tuple(
-            tuple(architecture.get(f"stride_{s}", self.base_strides[s - 1])) for s in range(1, self.stages + 1)
-        )
+        fixed = [self._fixed.get(f"stride_{s}", own) for s, own in enumerate(self.base_strides, 1)]
+        return tuple(tuple(architecture.get(f"stride_{s}", own)) for s, own in enumerate(fixed, 1))
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Options of the factor of the channels."""
+        return tuple(float(w) for w in self._options("width", 1.0))
+
+    def channels(self, architecture: Mapping[str, Any], planned: Sequence[int]) -> tuple[int, ...]:
+        """Channels of the stages of an architecture, from those that are planned."""
+        return scaled_channels(planned, float(architecture.get("width", self.widths[0])))
 
     def network_kwargs(self, architecture: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of :class:`~monai_ronas.networks.nets.RonasUNet` that an architecture decides."""
+        """The arguments of :class:`~monai_ronas.networks.nets.RonasUNet` that an architecture decides by itself."""
         return {
             "strides": self.strides(architecture),
             "dilations": tuple(int(architecture.get(f"dilation_{s}", 1)) for s in range(1, self.stages + 1)),
@@ -244,14 +343,19 @@ def skip_points(stages: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(1, stages) for j in range(1, i + 1)]
 
 
+def _is_fixed(decision: Decision) -> bool:
+    """Strides and widths without a choice are not decisions."""
+    return len(decision) == 1 and (decision.name == "width" or decision.name.startswith("stride_"))
+
+
 def _axes(option: Any) -> tuple[int, ...]:
     return option if isinstance(option, tuple) else (option,)
 
 
-def _demand(name: str, option: Any) -> int:
+def _demand(name: str, option: Any) -> float:
     """How much memory an option asks for, to compare options of one decision."""
     if name.startswith("patch_"):
         return math.prod(_axes(option))
     if name.startswith("stride_"):
         return -math.prod(option)
-    return int(option) if name.startswith("skip_") else 0
+    return float(option) if name.startswith("skip_") or name == "width" else 0

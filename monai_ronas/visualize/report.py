@@ -45,7 +45,11 @@ def write_report(
         path of the HTML file.
     """
     figures: list[tuple[str, str, Figure]] = [
-        ("network", "The network", draw_network(network.space, result.architecture, network.kwargs["channels"])),
+        (
+            "network",
+            "The network",
+            draw_network(network.space, result.architecture, network.network_kwargs(result.architecture)["channels"]),
+        ),
         ("reward", "Reward and entropy", plot_reward(trace, history)),
         ("probabilities", "What the policy came to prefer", plot_probabilities(trace, network.space)),
         ("dice_seconds", "Dice against scoring time", plot_cost(history, "seconds", "seconds for the episode's cases")),

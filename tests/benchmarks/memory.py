@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Estimated against measured peak memory of training, over random architectures, patches and batches.
 
-    python -m tests.benchmarks.memory --number 36 --output memory.json
+    python -m tests.benchmarks.memory --number 40 --output memory.json
 
 On a CPU by counting the bytes of live tensors, on a CUDA device by ``max_memory_allocated``. Prints a table and the
 median and extreme errors and the number of architectures that are estimated in a second, and writes them as JSON.
@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 
 from monai_ronas.resources import ResourceEstimator
-from monai_ronas.space import RonasSpace
+from monai_ronas.space import PATCH_RATIO, RonasSpace
 from tests.measured_memory import training_peak
 
 SHAPES = [(48, 48, 32), (64, 48, 16), (40, 56, 40), (32, 32, 32), (48, 64, 24)]
+STRIDES = [None, [(2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 1, 1)], [(2, 2, 1), (2, 2, 1), (2, 2, 2), (1, 1, 1)]]
 CHANNELS = [(8, 16, 32, 64), (16, 32, 64, 128), (6, 12, 24, 48)]
 
 
@@ -37,7 +38,7 @@ def estimates_per_second(number: int = 2000) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--number", type=int, default=36)
+    parser.add_argument("--number", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scale", type=int, default=1, help="factor of the volumes' size along each axis")
@@ -47,11 +48,17 @@ def main() -> None:
     rows = []
     print(f"{'shape':>14} {'patch':>14} {'crops':>5} {'bf16':>5} {'estimated MB':>13} {'measured MB':>12} {'error':>7}")
     for number in range(given.number):
-        space = RonasSpace([given.scale * size for size in draw.choice(SHAPES)])
+        space = RonasSpace(
+            [given.scale * size for size in draw.choice(SHAPES)],
+            strides=draw.choice(STRIDES),
+            searched_strides=(1, 2, 3, 4),
+            patch_ratio=PATCH_RATIO,
+            widths=(0.5, 1.0, 1.5),
+        )
         widths = {
             "channels": draw.choice(CHANNELS),
             "in_channels": draw.choice([1, 2, 4]),
-            "out_channels": draw.choice([2, 3, 5]),
+            "out_channels": draw.choice([2, 4, 14, 64]),
         }
         crops, amp, architecture = draw.choice([1, 2, 4]), bool(number % 2), space.sample(draw)
         estimated = ResourceEstimator(space, **widths, amp=amp).training_bytes(architecture, crops=crops)

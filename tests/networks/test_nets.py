@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.blocks import SearchableConvBlock, SumSkip
 from monai_ronas.networks.blocks.instance_norm import ChannelsLastInstanceNorm
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
+from monai_ronas.optimizers import Muon, keep_unused
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import RonasSpace
 
@@ -73,22 +75,10 @@ def test_unused_weights_have_no_gradient_and_do_not_move(space, supernet):
 def test_deep_supervision_in_training_only():
     net = RonasUNet(3, 1, 2, channels=(4, 8, 16), strides=(1, 2, (2, 2, 1)), dilations=(1, 2, 1))
     image = torch.zeros(2, 1, 16, 16, 8)
-    assert [tuple(o.shape) for o in net.train()(image)] == [(2, 2, 16, 16, 8)] * 2
+    assert [tuple(o.shape) for o in net.train()(image)] == [(2, 2, 16, 16, 8), (2, 2, 8, 8, 4)]
     assert net.eval()(image).shape == (2, 2, 16, 16, 8)
     assert net.divisor == [4, 4, 2]
     assert not any(k.startswith("heads.1") for k in RonasUNet(3, 1, 2, deep_supervision=False).state_dict())
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_coarse_level_is_interpolated_to_its_own_place(axis):
-    """A coarse voxel's prediction belongs midway between its two fine voxels."""
-    net = RonasUNet(3, 1, 1, channels=(4, 8, 16), strides=(1, 2, 2), dilations=(1, 1, 1)).train()
-    middles = 2 * torch.arange(8.0) + 0.5  # of the coarse voxels, in fine ones
-    places = middles.view([8 if a == axis else 1 for a in range(3)]).expand(1, 1, 8, 8, 8)
-    net.heads[1].register_forward_hook(lambda module, args, output: places)
-    predicted = net(torch.zeros(1, 1, 16, 16, 16))[1][0, 0].movedim(axis, 0)
-    inner = torch.arange(1.0, 15.0).view(14, 1, 1).expand(14, 16, 16)
-    torch.testing.assert_close(predicted[1:15], inner)
 
 
 def test_a_searched_stride_of_the_stem_is_followed():
@@ -98,7 +88,10 @@ def test_a_searched_stride_of_the_stem_is_followed():
         architecture = space.base.replace(stride_1=stride)
         supernet.select(architecture)
         levels = supernet(torch.zeros(1, 1, 32, 32, 32))
-        assert [tuple(level.shape[2:]) for level in levels] == [(32, 32, 32)] * 2
+        finest = 32 // stride[0]
+        assert [tuple(level.shape[2:]) for level in levels] == [(finest,) * 3, (finest // 2,) * 3]
+        assert supernet.eval()(torch.zeros(1, 1, 32, 32, 32)).shape[2:] == (32, 32, 32)
+        supernet.train()
 
 
 def test_two_dimensions_and_strided_stem():
@@ -143,10 +136,10 @@ def test_instance_norm_is_torchs(layout):
 def test_block_knows_its_activations():
     block = SearchableConvBlock(3, 1, 4, act="RELU")
     with pytest.raises(ValueError, match="relu"):
-        block.select(dilation=1, act="ELU")
+        block.select(dilation=1, act="ELU", width=4)
     block.offer(["ELU"])
-    block.select(dilation=2, act="ELU")
-    assert block(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 4, 8, 8, 8)
+    block.select(dilation=2, act="ELU", width=3)
+    assert block(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 3, 8, 8, 8)
 
 
 def test_drop_path_drops_whole_samples_in_training_only():
@@ -191,3 +184,93 @@ def test_a_supernet_refuses_a_skip_that_it_has_not():
     network = RonasSuperNet(space, 1, 2, channels=(4, 6, 8, 10))
     with pytest.raises(ValueError, match=r"offers no skips \[\(2, 1\)\]"):
         network.select({**space.base, "skip_2_1": True})
+
+
+@pytest.fixture(scope="module")
+def wide():
+    torch.manual_seed(3)
+    space = RonasSpace((32, 32, 32), searched_strides=(1, 2, 3, 4), widths=(1, 0.5, 1.5), patch_ratio=0.5, min_cells=2)
+    return RonasSuperNet(space, 2, 3, channels=(8, 12, 16, 24))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_every_width_and_resolution_is_the_derived_network_bit_for_bit(wide, layout):
+    net = copy.deepcopy(wide).to(memory_format=layout).eval()
+    image = torch.randn(2, 2, 32, 32, 32).contiguous(memory_format=layout)
+    for seed in range(6):
+        architecture = net.space.sample(random.Random(seed)).replace(
+            width=(1, 0.5, 1.5)[seed % 3], stride_1=((1, 1, 1), (2, 2, 2))[seed // 3]
+        )
+        net.select(architecture)
+        derived = net.derive(architecture).to(memory_format=layout).eval()
+        channels = {1: 8, 0.5: 4, 1.5: 12}[architecture["width"]]
+        assert derived.encoder[0].conv1.conv.weight.shape[0] == channels
+        with torch.no_grad():
+            assert torch.equal(net(image), derived(image))
+
+
+@pytest.mark.parametrize("make", [lambda p: Muon(p, lr=0.01), lambda p: torch.optim.AdamW(p, lr=0.01)])
+def test_what_a_narrow_child_does_not_use_does_not_move(wide, make):
+    """Neither by its gradient nor by what the optimiser remembers of wider ones."""
+    net = copy.deepcopy(wide).train()
+    optimizer = make(net.parameters())
+    keep_unused(optimizer)
+
+    def step(architecture):
+        net.select(architecture)
+        optimizer.zero_grad(set_to_none=True)
+        sum(level.square().mean() for level in net(torch.randn(1, 2, 32, 32, 32))).backward()
+        optimizer.step()
+
+    step(net.space.base.replace(width=1.5))
+    before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
+    memory = copy.deepcopy({name: optimizer.state[weight] for name, weight in net.named_parameters()})
+    narrow = net.space.base.replace(width=0.5)
+    step(narrow)
+    shapes = {name: weight.shape for name, weight in net.derive(narrow).named_parameters()}
+    for name, weight in net.named_parameters():
+        used = torch.zeros_like(weight, dtype=torch.bool)
+        if name in shapes:
+            used[tuple(slice(size) for size in shapes[name])] = True
+        assert torch.equal(weight[~used], before[name][~used]), name
+        if used.any() and name.endswith("conv.weight"):
+            assert not torch.equal(weight[used], before[name][used]), name
+        for key, value in optimizer.state[weight].items():
+            if value.shape == weight.shape:
+                assert torch.equal(value[~used], memory[name][key][~used]), (name, key)
+
+
+def test_a_narrow_child_moves_as_its_derived_network(wide):
+    net = copy.deepcopy(wide).train()
+    narrow = net.space.base.replace(width=0.5)
+    net.select(narrow)
+    derived = net.derive(narrow).train()
+    image = torch.randn(1, 2, 32, 32, 32)
+    for network in (net, derived):
+        optimizer = Muon(network.parameters(), lr=0.01)
+        keep_unused(optimizer)
+        for _ in range(2):
+            optimizer.zero_grad(set_to_none=True)
+            network(image)[0].square().mean().backward()
+            optimizer.step()
+    after = net.derive(narrow).state_dict()
+    for name, weight in derived.state_dict().items():
+        torch.testing.assert_close(after[name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_of_a_derived_network_go_back_into_their_part(wide):
+    net = copy.deepcopy(wide)
+    narrow = net.space.base.replace(width=0.5)
+    before = net.state_dict()["encoder.0.conv2.conv.weight"].clone()
+    weights = {name: torch.full_like(w, 7.0) for name, w in net.derive(narrow).state_dict().items()}
+    net.take(weights)
+    after = net.state_dict()["encoder.0.conv2.conv.weight"]
+    assert (after[:4, :4] == 7).all()
+    assert torch.equal(after[4:], before[4:])
+    assert torch.equal(after[:4, 4:], before[:4, 4:])
+
+
+def test_widths_want_an_instance_normalisation():
+    space = RonasSpace((32, 32, 32), widths=(1, 0.5))
+    with pytest.raises(ValueError, match="norm must be an instance normalisation"):
+        RonasSuperNet(space, 1, 2, channels=(8, 8, 8, 8), norm="BATCH")

@@ -64,22 +64,19 @@ def test_scoring_counts_the_patch_up_to_which_small_volumes_are_padded():
     assert padded <= small.scoring_bytes() < 1.1 * (padded + small.supernet_bytes())
 
 
-@pytest.mark.parametrize("flips", [(), (0, 1, 2)])
-def test_scoring_counts_the_volume_in_which_windows_are_summed_up(flips):
+def test_scoring_counts_a_window_whatever_the_volume():
+    """The sums of the windows lie in the machine's memory: a large volume of many classes is not refused."""
     space = RonasSpace((32, 32, 32))
-    widths = {**WIDTHS, "out_channels": 15}
-    costs = ResourceEstimator(space, **widths, volume=(96, 96, 96), flips=bool(flips))
-    net = RonasSuperNet(space, widths["in_channels"], 15, channels=widths["channels"]).eval()
+    sizes = {**WIDTHS, "out_channels": 15}
+    costs = ResourceEstimator(space, **sizes, volume=(960, 960, 960))
+    net = RonasSuperNet(space, WIDTHS["in_channels"], 15, channels=WIDTHS["channels"]).eval()
     net = net.to(memory_format=torch.channels_last_3d)
     net.select(space.largest)
     with LiveTensors() as live, torch.no_grad():
-        image = torch.zeros(1, widths["in_channels"], 96, 96, 96)
-        PadToStrideInferer(max_voxels=0, roi_size=space.patch(space.base), flips=flips)(image, net)
-    assert 0.85 * live.peak < costs.scoring_bytes() < 1.3 * live.peak
+        PadToStrideInferer()(torch.zeros(1, WIDTHS["in_channels"], 32, 32, 32), net)
+    assert 0.85 * live.peak < costs.scoring_bytes() - costs.supernet_bytes() < 1.3 * live.peak
     limit = 1.2 * costs.training_bytes(space.base, crops=1) / 2**30
-    small = ResourceEstimator(space, **widths, volume=(960, 960, 960), memory_gb=limit)
-    with pytest.raises(ValueError, match="scoring the largest volume needs"):
-        small.limited_space()
+    assert ResourceEstimator(space, **sizes, volume=(960, 960, 960), memory_gb=limit).limited_space().base == space.base
 
 
 def test_a_base_network_that_does_not_fit_is_refused_with_its_need():
@@ -95,5 +92,6 @@ def test_a_base_network_that_does_not_fit_is_refused_with_its_need():
         if works:
             assert costs.fits(costs.limited_space().base)
         else:
-            with pytest.raises(ValueError, match=f"the base network needs {base:.3f}"):
+            with pytest.raises(ValueError, match="the base network needs") as refused:
                 costs.limited_space()
+            assert float(re.search(r"needs (\S+) GB", str(refused.value))[1]) == pytest.approx(base, abs=2e-6)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import nn
 
 from monai_ronas.networks.blocks.instance_norm import ChannelsLastInstanceNorm
+from monai_ronas.networks.blocks.leading_conv import leading_conv
 
 ActSpec = str | tuple[str, dict[str, Any]]
 
@@ -40,8 +40,8 @@ def _norm_layer(norm: str | tuple[str, dict[str, Any]], spatial_dims: int, chann
 class SearchableConvBlock(nn.Module):
     """A 3-wide convolution without bias, a normalisation and an activation, size preserving.
 
-    The weights do not depend on the dilation, nor do the usual activations have any, so that one set of weights serves
-    every choice. With a single activation this is an ordinary static block and can be scripted.
+    The weights do not depend on the dilation, nor do the usual activations have any, and a narrower block uses the
+    leading channels, so that one set of weights serves every choice. With a single activation this is an ordinary static block and can be scripted.
 
     Args:
         spatial_dims: number of spatial dimensions, 2 or 3.
@@ -50,7 +50,7 @@ class SearchableConvBlock(nn.Module):
         act: activation, in the notation of MONAI's ``Act`` factory.
         norm: normalisation, in the notation of MONAI's ``Norm`` factory.
         dilation: dilation rate.
-        dropout: probability of dropout behind the activation; 0 for none.
+        dropout: probability of dropout after the activation; 0 for none.
 
     Example:
         >>> SearchableConvBlock(3, 1, 8, dilation=2)(torch.zeros(1, 1, 8, 8, 8)).shape
@@ -69,7 +69,7 @@ class SearchableConvBlock(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.conv = Conv[Conv.CONV, spatial_dims](
+        self.conv = leading_conv(spatial_dims)(
             in_channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, bias=False
         )
         self.norm = _norm_layer(norm, spatial_dims, out_channels)
@@ -83,16 +83,17 @@ class SearchableConvBlock(nn.Module):
             if act_key(act) not in self.act:
                 self.act[act_key(act)] = _act_layer(act)
 
-    def select(self, *, dilation: int, act: ActSpec) -> None:
-        """Choose dilation and activation in place; no module or tensor is made.
+    def select(self, *, dilation: int, act: ActSpec, width: int) -> None:
+        """Choose dilation, activation and number of output channels in place; no module or tensor is made.
 
         Raises:
             ValueError: when ``act`` is not among the block's activations.
         """
         if act_key(act) not in self.act:
-            raise ValueError(f"act must be one of {list(self.act)}, got {act!r}.")
+            raise ValueError(f"act must be one of {list(self.act)}, received {act!r}.")
         axes = len(self.conv.kernel_size)
         self.conv.dilation = self.conv.padding = (dilation,) * axes
+        self.conv.width = width
         self.active = act_key(act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

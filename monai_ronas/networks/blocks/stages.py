@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.networks.layers.factories import Conv
 from torch import nn
 from torch.nn import functional as F
 
 from monai_ronas.networks.blocks.conv_block import ActSpec, SearchableConvBlock
 from monai_ronas.networks.blocks.down_sample import SearchableDownSample
+from monai_ronas.networks.blocks.leading_conv import leading_conv
 from monai_ronas.networks.blocks.sum_skip import SumSkip
 
 
@@ -43,11 +43,11 @@ class EncoderStage(nn.Module):
         self.conv1 = SearchableConvBlock(spatial_dims, in_channels, out_channels, dilation=dilation, **block)
         self.conv2 = SearchableConvBlock(spatial_dims, out_channels, out_channels, dilation=dilation, **block)
 
-    def select(self, *, stride: Sequence[int], dilation: int, act: ActSpec) -> None:
-        """Choose stride, dilation and activation in place."""
+    def select(self, *, stride: Sequence[int], dilation: int, act: ActSpec, width: int) -> None:
+        """Choose stride, dilation, activation and number of output channels in place."""
         self.down.select(stride)
-        self.conv1.select(dilation=dilation, act=act)
-        self.conv2.select(dilation=dilation, act=act)
+        self.conv1.select(dilation=dilation, act=act, width=width)
+        self.conv2.select(dilation=dilation, act=act, width=width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(B, in_channels, ...)`` to ``(B, out_channels, ...)``, each axis divided by its stride."""
@@ -80,18 +80,21 @@ class DecoderStage(nn.Module):
         block: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.match = Conv[Conv.CONV, spatial_dims](in_channels, out_channels, kernel_size=1)
+        self.match = leading_conv(spatial_dims)(in_channels, out_channels, kernel_size=1)
         self.skips = nn.ModuleDict(dict(skips))
         self.conv1 = SearchableConvBlock(spatial_dims, out_channels, out_channels, **block)
         self.conv2 = SearchableConvBlock(spatial_dims, out_channels, out_channels, **block)
         self.mode = "trilinear" if spatial_dims == 3 else "bilinear"
         self.scale = [float(s) for s in scale]
 
-    def select(self, *, scale: Sequence[int], act: ActSpec) -> None:
-        """Choose the up-sampling factor and the activation in place."""
+    def select(self, *, scale: Sequence[int], act: ActSpec, width: int) -> None:
+        """Choose the up-sampling factor, the activation and the number of output channels in place."""
         self.scale = [float(s) for s in scale]
-        self.conv1.select(dilation=1, act=act)
-        self.conv2.select(dilation=1, act=act)
+        self.match.width = width
+        self.conv1.select(dilation=1, act=act, width=width)
+        self.conv2.select(dilation=1, act=act, width=width)
+        for skip in self.skips.values():
+            skip.project.width = width
 
     def forward(self, x: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
         """Join the coarser level's ``(B, in_channels, ...)`` with the encoder's features, finest first.

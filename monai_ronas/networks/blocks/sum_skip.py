@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.networks.layers.factories import Conv
 from torch import nn
 
 from monai_ronas.networks.blocks.down_sample import SearchableDownSample
+from monai_ronas.networks.blocks.leading_conv import leading_conv
 
 
 class SumSkip(nn.Module):
@@ -48,7 +48,7 @@ class SumSkip(nn.Module):
         self.active = True
         self.drop_path = drop_path
         self.down = SearchableDownSample(spatial_dims, stride)
-        self.project = Conv[Conv.CONV, spatial_dims](in_channels, out_channels, kernel_size=1)
+        self.project = leading_conv(spatial_dims)(in_channels, out_channels, kernel_size=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(B, in_channels, ...)`` at the source's resolution to ``(B, out_channels, ...)`` at the level's."""

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
-from monai.networks.layers.factories import Conv
 from torch import nn
 from torch.nn import functional as F
 
 from monai_ronas.networks.blocks.conv_block import ActSpec
+from monai_ronas.networks.blocks.leading_conv import leading_conv
 from monai_ronas.networks.blocks.stages import DecoderStage, EncoderStage
 from monai_ronas.networks.blocks.sum_skip import SumSkip
 from monai_ronas.space import total_stride
@@ -30,16 +30,16 @@ class RonasUNet(nn.Module):
         in_channels: channels of the image.
         out_channels: channels of the prediction (classes, background included).
         channels: channels of the stages, finest first.
-        strides: stride of each stage along each axis, or one number for all axes. The first stage's is usually 1;
-            where it is not, the prediction is interpolated to the input's resolution.
+        strides: stride of each stage along each axis, or one number for all axes. The first stage's sets the
+            resolution at which the network works; the prediction is interpolated to the input's.
         dilations: dilation rate of each stage's convolutions.
         act: activation, in the notation of MONAI's ``Act`` factory.
         norm: normalisation, in the notation of MONAI's ``Norm`` factory.
         skips: pairs (decoder level, encoder stage) with stage <= level. Default: each level its own stage.
-        deep_supervision: in training, return the predictions of all decoder levels, finest first, each interpolated to
-            the input's resolution.
+        deep_supervision: in training, return the predictions of all decoder levels, finest first, each at its own
+            resolution, for :class:`~monai_ronas.losses.AreaDeepSupervisionLoss`.
         drop_path: probability of dropping a skip for a sample in training.
-        dropout: probability of dropout behind each activation; MONAI Label sets it for its epistemic scores.
+        dropout: probability of dropout after each activation; MONAI Label sets it for its epistemic scores.
 
     Raises:
         ValueError: when the lengths of ``channels``, ``strides`` and ``dilations`` differ or a skip is impossible.
@@ -67,17 +67,17 @@ class RonasUNet(nn.Module):
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
+            raise ValueError(f"spatial_dims must be 2 or 3, received {spatial_dims}.")
         if not len(channels) == len(strides) == len(dilations) >= 2:
             raise ValueError(
-                "channels, strides and dilations need one entry per stage, at least two, got "
+                "channels, strides and dilations need one entry per stage, at least two, received "
                 f"{len(channels)}, {len(strides)} and {len(dilations)}."
             )
         stages = len(channels)
         skips = [(i, i) for i in range(1, stages)] if skips is None else [(int(i), int(j)) for i, j in skips]
         wrong = [(i, j) for i, j in skips if not 1 <= j <= i < stages]
         if wrong:
-            raise ValueError(f"skips must be (level, stage) with 1 <= stage <= level < {stages}, got {wrong}.")
+            raise ValueError(f"skips must be (level, stage) with 1 <= stage <= level < {stages}, received {wrong}.")
         self.spatial_dims = spatial_dims
         self.deep_supervision = deep_supervision
         stride = [(s,) * spatial_dims if isinstance(s, int) else tuple(s) for s in strides]
@@ -115,7 +115,7 @@ class RonasUNet(nn.Module):
             )
         heads = range(1, stages) if deep_supervision else range(1, 2)
         self.heads = nn.ModuleList(
-            Conv[Conv.CONV, spatial_dims](channels[level - 1], out_channels, kernel_size=1) for level in heads
+            leading_conv(spatial_dims)(channels[level - 1], out_channels, kernel_size=1) for level in heads
         )
         self.stem_scale = [float(s) for s in stride[0]]
         self.mode = "trilinear" if spatial_dims == 3 else "bilinear"
@@ -138,8 +138,8 @@ class RonasUNet(nn.Module):
             x: image, ``(B, in_channels, H, W[, D])``, every axis a multiple of :attr:`divisor`.
 
         Returns:
-            ``(B, out_channels, H, W[, D])``; in training with deep supervision a list of these, the logits of all
-            decoder levels, finest first. Of a ``MetaTensor`` the prediction has the metadata, but where gradients are
+            ``(B, out_channels, H, W[, D])``; in training with deep supervision a list of the logits of all decoder
+            levels, finest first, each with the axes divided by the level's total stride. Of a ``MetaTensor`` the prediction has the metadata, but where gradients are
             recorded: with them, activations in place are slow to differentiate on a CPU.
         """
         if not torch.jit.is_scripting():  # noqa: SIM102 - a scripted module must not look further
@@ -157,10 +157,6 @@ class RonasUNet(nn.Module):
         for i, head in enumerate(self.heads):
             if i == 0 or (self.training and self.deep_supervision):
                 outputs.append(head(levels[len(levels) - 1 - i]))
-        outputs[0] = self._full_resolution(outputs[0])
-        # A label made smaller is half a fine voxel off: its nearest voxel lies beside the middle of the coarse one.
-        for i in range(1, len(outputs)):
-            outputs[i] = F.interpolate(outputs[i], size=outputs[0].shape[2:], mode=self.mode, align_corners=False)
         if not torch.jit.is_scripting() and self.training and self.deep_supervision:
             return cast(torch.Tensor, outputs)
-        return outputs[0]
+        return self._full_resolution(outputs[0])

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deep supervision with every level at its own resolution."""
+
+from __future__ import annotations
+
+import torch
+from monai.losses import DeepSupervisionLoss
+from monai.networks import one_hot
+from torch.nn import functional as F
+
+
+class AreaDeepSupervisionLoss(DeepSupervisionLoss):
+    """MONAI's deep supervision, where a coarser level is compared with the share of each class in its voxels.
+
+    A level's target is the mean of the one-hot label over each of its voxels, so that nothing is interpolated to the
+    input's resolution: the loss of a level costs what the level costs. Taking the label's nearest voxel instead would
+    move the target by half a fine voxel.
+
+    Args:
+        loss: loss of logits ``(B, C, ...)`` and class shares ``(B, C, ...)``, such as MONAI's ``DiceCELoss`` with
+            ``softmax`` and without ``to_onehot_y``.
+        weight_mode: as in MONAI's class: ``"exp"`` halves the weight from level to level.
+        weights: as in MONAI's class.
+
+    Example:
+        >>> from monai.losses import DiceCELoss
+        >>> loss = AreaDeepSupervisionLoss(DiceCELoss(softmax=True))
+        >>> levels = [torch.zeros(1, 2, 8, 8, 8), torch.zeros(1, 2, 4, 4, 4)]
+        >>> loss(levels, torch.ones(1, 1, 8, 8, 8)).shape
+        torch.Size([])
+    """
+
+    def forward(self, input: torch.Tensor | list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        """Loss of a list of logits, finest first, or of one.
+
+        Args:
+            input: logits ``(B, C, ...)``, whose axes divide those of the label.
+            target: label values ``(B, 1, ...)``.
+        """
+        levels = input if isinstance(input, (list, tuple)) else [input]
+        weights = self.get_weights(levels=len(levels))
+        shares = one_hot(target, num_classes=levels[0].shape[1], dtype=torch.float32)
+        total = torch.zeros((), device=target.device)
+        for weight, logits in zip(weights, levels, strict=True):
+            shares = _area(shares, logits.shape[2:])
+            total = total + weight * self.loss(logits.float(), shares)
+        return total
+
+
+def _area(shares: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """The shares at a coarser resolution."""
+    if shares.shape[2:] == size:
+        return shares
+    stride = [fine // coarse for fine, coarse in zip(shares.shape[2:], size, strict=True)]
+    if any(s * coarse != fine for s, coarse, fine in zip(stride, size, shares.shape[2:], strict=True)):
+        raise ValueError(f"the axes of a level must divide those of the label, received {size} and {shares.shape[2:]}.")
+    return F.avg_pool3d(shares, stride) if shares.dim() == 5 else F.avg_pool2d(shares, stride)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a search, from its data, its budgets and what was measured on its device."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monai_ronas.resources.estimator import ResourceEstimator
+from monai_ronas.resources.speed import Speed, step_macs
+from monai_ronas.space import PATCH_RATIO, Draft, Plan, RonasSpace, make_plan
+from monai_ronas.utils import write_atomically
+
+logger = logging.getLogger(__name__)
+_TRAINING = 0.8  # of the time budget: the rest is for episodes, scores and the export
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """What a plan follows from, apart from the device's speed.
+
+    Args:
+        shape: of the median volume, voxels per axis, after preprocessing.
+        spacing: voxel size per axis, in mm.
+        largest: shape of the largest volume.
+        in_channels: channels of the images.
+        out_channels: classes, background included.
+        memory_gb: memory in GiB for training and scoring.
+        time_budget: seconds that the whole command may take. Default: no limit.
+        amp: training in bfloat16.
+        flips: predictions of the trained network are averaged over flips.
+        channels: of the stages. Default: planned.
+        batch_size: crops in a batch.
+        device: type of the device.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    largest: tuple[int, ...]
+    in_channels: int
+    out_channels: int
+    memory_gb: float
+    time_budget: float | None = None
+    amp: bool = False
+    flips: bool = False
+    channels: tuple[int, ...] | None = None
+    batch_size: int = 2
+    device: str = field(default="cpu")
+
+    def costs(self, draft: Draft, *, widths: Sequence[float] = (1.0,)) -> ResourceEstimator:
+        """Costs of a draft, as the base network of a small space."""
+        space = RonasSpace(
+            draft.patch,
+            self.spacing,
+            stages=len(draft.channels),
+            strides=draft.strides,
+            searched_strides=(),
+            patch_ratio=PATCH_RATIO,
+            widths=widths,
+        )
+        return ResourceEstimator(
+            space,
+            channels=draft.channels,
+            in_channels=self.in_channels,
+            out_channels=self.out_channels,
+            amp=self.amp,
+            memory_gb=self.memory_gb,
+            volume=self.largest,
+            flips=self.flips,
+        )
+
+
+def plan_for(inputs: PlanInputs, speed: Speed | None = None, *, spent: float = 0.0) -> Plan:
+    """Make the plan.
+
+    Args:
+        inputs: data and budgets.
+        speed: of the device; needed where the inputs have a time.
+        spent: seconds of the time budget that are spent already.
+
+    Raises:
+        ValueError: when nothing fits into the memory, with the smallest memory in which something would.
+
+    Example:
+        >>> inputs = PlanInputs((190, 142, 88), (1, 1, 1), (210, 160, 96), 1, 2, memory_gb=8.0, time_budget=700.0)
+        >>> plan = plan_for(inputs, Speed(seconds_per_mac=1e-11, seconds_per_step=0.05))
+        >>> plan.strides[0], plan.steps > 1000
+        ((2, 2, 2), True)
+    """
+
+    def seconds_of(draft: Draft) -> float:
+        assert speed is not None
+        macs = step_macs(
+            inputs.costs(draft).space,
+            channels=draft.channels,
+            in_channels=inputs.in_channels,
+            out_channels=inputs.out_channels,
+            crops=draft.crops,
+        )
+        return speed.seconds(macs)
+
+    left = None if inputs.time_budget is None else _TRAINING * max(inputs.time_budget - spent, 1.0)
+    needs: list[float] = []
+
+    def fits(draft: Draft) -> bool:
+        need = inputs.costs(draft, widths=(1.0, 0.5, 1.5)).least_memory_gb(crops=draft.crops)
+        needs.append(need)
+        return need <= inputs.memory_gb
+
+    for crops in dict.fromkeys((inputs.batch_size, 1)):
+        try:
+            return make_plan(
+                inputs.shape,
+                inputs.spacing,
+                fits=fits,
+                seconds_of=None if speed is None else seconds_of,
+                seconds=left,
+                channels=inputs.channels,
+                batch_size=crops,
+            )
+        except ValueError:
+            continue
+    raise ValueError(
+        f"memory_budget_gb {inputs.memory_gb:g} is too little for these data: give {min(needs) + 0.001:.3f} or more, or "
+        "fewer channels."
+    )
+
+
+def plan_search(
+    inputs: PlanInputs,
+    measure: Callable[[], Speed],
+    elapsed: Callable[[], float],
+    report: str | os.PathLike[str],
+    *,
+    resume: bool = True,
+) -> Plan:
+    """The plan of a search; the same again where the same search is resumed, whatever the device's speed is then.
+
+    Args:
+        inputs: data and budgets.
+        measure: measures the device's speed; called where the inputs have a time and there is no plan yet.
+        elapsed: tells the seconds of the time budget that are spent.
+        report: ``dataset_report.json``, into which the plan is written; the plan alone lies in ``plan.json`` beside it.
+        resume: take an earlier plan for the same inputs.
+
+    Raises:
+        ValueError: when nothing fits into the memory.
+    """
+    report = Path(report)
+    kept = report.with_name("plan.json")
+    known = json.loads(json.dumps(asdict(inputs)))
+    plan = _read(kept, known) if resume else None
+    if plan is None:
+        speed = None if inputs.time_budget is None else measure()
+        plan = plan_for(inputs, speed, spent=elapsed())
+        content = json.dumps({"inputs": known, "plan": plan.to_dict()}, indent=2) + "\n"
+        write_atomically(kept, lambda file: file.write(content.encode()))
+    _add_to_report(report, plan)
+    return plan
+
+
+def _read(path: Path, known: dict[str, Any]) -> Plan | None:
+    """The plan in a file, where it follows from the same inputs."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Plan.from_dict(content["plan"]) if content["inputs"] == known else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _add_to_report(report: Path, plan: Plan) -> None:
+    content = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    text = json.dumps({**content, "plan": plan.to_dict()}, indent=2) + "\n"
+    write_atomically(report, lambda file: file.write(text.encode()))

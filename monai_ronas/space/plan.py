@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan: what follows from the data, the memory and the time before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from monai_ronas.space.geometry import base_strides, halving, total_stride
+from monai_ronas.space.ronas_space import PATCH_RATIO
+
+MAX_STAGES = 6
+MAX_CHANNELS = 320
+"""Most channels of a stage: nnU-Net's limit for volumes (Isensee et al., Nature Methods 18, 2021)."""
+LEAST_STEPS = 1000
+"""Training steps below which a cheaper network is planned; the bundle's docs/experiments.md has the measurements."""
+WIDE_STEPS = 10_000
+"""Training steps that a network of 32 channels must have to be planned instead of one of 16."""
+LEAST_COVER = 0.25
+"""Least share of the median volume that a patch at full resolution covers, where the time is short."""
+_PADDING = 0.15  # of the median volume's length: a patch is rounded up to the strides for no more
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A network with its training patch, as far as it decides memory and time.
+
+    Args:
+        strides: of each stage, one number for each axis.
+        channels: of each stage.
+        patch: voxels of the data, along each axis.
+        crops: crops in a batch.
+    """
+
+    strides: tuple[tuple[int, ...], ...]
+    channels: tuple[int, ...]
+    patch: tuple[int, ...]
+    crops: int = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The base network and what the search may change of it.
+
+    Args:
+        strides: of the stages of the base network; the first is the resolution at which it works.
+        channels: of its stages.
+        patch: its training patch.
+        largest_patch: the largest patch of the space: the median volume in multiples of the strides.
+        batch_size: crops in its batch.
+        widths: factors of the channels that the search may choose.
+        seconds_per_step: of a training step, as estimated; None where nothing was measured.
+        steps: that the time allows; None without a time.
+        reasons: why, a sentence each.
+    """
+
+    strides: tuple[tuple[int, ...], ...]
+    channels: tuple[int, ...]
+    patch: tuple[int, ...]
+    largest_patch: tuple[int, ...]
+    batch_size: int
+    widths: tuple[float, ...]
+    seconds_per_step: float | None
+    steps: int | None
+    reasons: tuple[str, ...]
+
+    @property
+    def stages(self) -> int:
+        """Number of resolution stages."""
+        return len(self.channels)
+
+    def space_arguments(self) -> dict[str, Any]:
+        """The arguments of :class:`~monai_ronas.space.RonasSpace` that follow from the plan."""
+        return {
+            "shape": self.largest_patch,
+            "stages": self.stages,
+            "strides": self.strides,
+            "searched_strides": tuple(range(1, self.stages + 1)),
+            "widths": self.widths,
+            "patch": self.patch,
+            "patch_ratio": PATCH_RATIO,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Plan:
+        """Inverse of :meth:`to_dict`, possibly after JSON."""
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+        values["strides"] = tuple(tuple(s) for s in content["strides"])
+        return cls(**values)
+
+    def words(self) -> str:
+        """The plan in a few lines of text."""
+        pace = [] if self.seconds_per_step is None else [f"{self.seconds_per_step:.3g} s a step"]
+        pace += [] if self.steps is None else [f"{self.steps} steps"]
+        rows = [
+            ("plan", f"{self.stages} stages of {', '.join(map(str, self.channels))} channels"),
+            ("strides", ", ".join(_times(s) for s in self.strides)),
+            ("patch", f"{_times(self.patch)}, batches of {self.batch_size}"),
+            *([("pace", ", ".join(pace))] if pace else []),
+            *(("why" if n == 0 else "", text) for n, text in enumerate(self.reasons)),
+        ]
+        return "\n".join(f"{name:>10}  {text}" for name, text in rows)
+
+
+def make_plan(
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    *,
+    fits: Callable[[Draft], bool],
+    seconds_of: Callable[[Draft], float] | None = None,
+    seconds: float | None = None,
+    channels: Sequence[int] | None = None,
+    batch_size: int = 2,
+) -> Plan:
+    """Decide resolution, stages, channels and patch of the base network, and the range of the search.
+
+    The patch is the median volume where memory and time allow it, else smaller, halved in area in turn along the axes
+    that are longest in mm. The stages halve the patch while 4 voxels remain (nnU-Net's rule), six at most.
+    With a time, a network must have :data:`LEAST_STEPS` steps in it. At full resolution its patch must also cover
+    :data:`LEAST_COVER` of the median volume, unless it has ten times as many steps; otherwise the network
+    works at the data's own halving. Channels begin with 32 where that leaves :data:`WIDE_STEPS` steps, else with 16, and
+    double from stage to stage.
+
+    Args:
+        shape: of the median volume, voxels per axis.
+        spacing: voxel size per axis, in mm.
+        fits: whether a training step of a draft fits into the memory.
+        seconds_of: seconds of a training step of a draft. Default: not known.
+        seconds: time for training. Default: no limit.
+        channels: of the stages, instead of those that would be planned; their number is the number of stages.
+        batch_size: crops in a batch.
+
+    Returns:
+        the plan.
+
+    Raises:
+        ValueError: when not even the smallest draft fits.
+
+    Example:
+        >>> plan = make_plan((36, 50, 35), (1, 1, 1), fits=lambda draft: True)
+        >>> plan.patch, plan.channels
+        ((40, 56, 40), (16, 32, 64, 128))
+    """
+    timed = seconds_of if seconds is not None else None
+
+    def steps(draft: Draft) -> float:
+        return math.inf if timed is None or seconds is None else seconds / timed(draft)
+
+    firsts = (32, 16) if channels is None and timed is not None else (16,)
+    best: Draft | None = None
+    reasons: list[str] = []
+    for first in firsts:
+        drafts = list(_drafts(shape, spacing, first, channels, batch_size))
+        drafts = [d for d in drafts if fits(d)]
+        if not drafts:
+            continue
+        chosen, why = _choose(drafts, shape, steps)
+        if first == firsts[-1] or steps(chosen) >= WIDE_STEPS:
+            best, reasons = chosen, why
+            break
+    if best is None:
+        raise ValueError("no network fits into the memory, whatever its patch and resolution.")
+    if timed is not None and seconds is not None:
+        reasons.insert(0, f"{seconds:.0f} s are left for training: {_count(steps(best))} steps of {timed(best):.3g} s")
+    largest = _rounded(shape, total_stride(best.strides, len(shape)))
+    return Plan(
+        strides=best.strides,
+        channels=best.channels,
+        patch=best.patch,
+        largest_patch=tuple(max(a, b) for a, b in zip(largest, best.patch, strict=True)),
+        batch_size=batch_size,
+        widths=(1.0, 0.5, 1.5),
+        seconds_per_step=None if seconds_of is None else seconds_of(best),
+        steps=None if timed is None else int(steps(best)),
+        reasons=tuple(reasons),
+    )
+
+
+def _choose(drafts: Sequence[Draft], shape: Sequence[int], steps: Callable[[Draft], float]) -> tuple[Draft, list[str]]:
+    """The first draft with steps enough; drafts are in the order of preference, the full resolution first."""
+    volume = math.prod(shape)
+    for draft in drafts:
+        cover = min(math.prod(draft.patch) / volume, 1.0)
+        full = max(draft.strides[0]) == 1
+        least = LEAST_STEPS if not full or cover >= LEAST_COVER else 10 * LEAST_STEPS
+        if steps(draft) >= least:
+            return draft, _reasons(draft, cover)
+    slowest = max(drafts, key=steps)
+    cover = min(math.prod(slowest.patch) / volume, 1.0)
+    return slowest, [f"no network has {LEAST_STEPS} steps in the time: this is the cheapest", *_reasons(slowest, cover)]
+
+
+def _reasons(draft: Draft, cover: float) -> list[str]:
+    texts = [f"the patch covers {cover:.0%} of the median volume"]
+    if max(draft.strides[0]) > 1:
+        texts.append(f"the network works at 1/{_times(draft.strides[0])} of the resolution, to see more in the time")
+    return texts
+
+
+def _drafts(
+    shape: Sequence[int], spacing: Sequence[float], first: int, channels: Sequence[int] | None, crops: int
+) -> Iterator[Draft]:
+    """Drafts in the order of preference: full resolution before half, large patches before small."""
+    keep = (1,) * len(shape)
+    halved = halving(shape, spacing)
+    for stem in (keep, halved) if halved != keep else (keep,):
+        known: set[tuple[int, ...]] = set()
+        for target in _targets(shape, spacing):
+            strides = _topology(target, spacing, stem, None if channels is None else len(channels))
+            patch = _rounded(target, total_stride(strides, len(shape)))
+            if patch not in known:
+                known.add(patch)
+                widths = channels or [min(first * 2**i, MAX_CHANNELS) for i in range(len(strides))]
+                yield Draft(strides, tuple(int(c) for c in widths), patch, crops)
+
+
+def _targets(shape: Sequence[int], spacing: Sequence[float], *, least: int = 16) -> Iterator[tuple[int, ...]]:
+    """Lengths of patches from the whole volume down, the longest axes in mm first."""
+    size = [float(s) for s in shape]
+    while True:
+        yield tuple(max(round(s), 1) for s in size)
+        lengths = [s * v if s * PATCH_RATIO >= least else 0.0 for s, v in zip(size, spacing, strict=True)]
+        longest = max(lengths)
+        if longest == 0:
+            return
+        size = [
+            s * PATCH_RATIO if length > PATCH_RATIO * longest else s for s, length in zip(size, lengths, strict=True)
+        ]
+
+
+def _topology(
+    size: Sequence[int], spacing: Sequence[float], stem: Sequence[int], stages: int | None
+) -> tuple[tuple[int, ...], ...]:
+    """Strides of the stages: the stem's, then halvings while they pay."""
+    worked = [max(s // k, 1) for s, k in zip(size, stem, strict=True)]
+    voxels = [v * k for v, k in zip(spacing, stem, strict=True)]
+    strides = base_strides(worked, voxels, stages=stages or MAX_STAGES)
+    if stages is None:
+        strides = [strides[0], *(s for s in strides[1:] if max(s) > 1)]
+        strides += [strides[0]] * max(2 - len(strides), 0)
+    return (tuple(stem), *(tuple(s) for s in strides[1:]))
+
+
+def _rounded(size: Sequence[int], unit: Sequence[int]) -> tuple[int, ...]:
+    """Lengths in multiples of the strides: up where that adds little, else down."""
+    lengths = []
+    for s, u in zip(size, unit, strict=True):
+        up, down = -(-s // u) * u, max(s // u, 1) * u
+        lengths.append(up if up - s <= _PADDING * s else down)
+    return tuple(lengths)
+
+
+def _count(number: float) -> str:
+    return "any number of" if math.isinf(number) else str(int(number))
+
+
+def _times(values: Sequence[int]) -> str:
+    return "x".join(str(v) for v in values)
