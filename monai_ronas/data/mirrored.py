@@ -67,7 +67,8 @@ def flips_in_words(labels: Mapping[int, str], axes: Sequence[int]) -> str:
     if not pairs:
         return text
     shown = " and ".join(f"'{name}'" for name in pairs[0])
-    shown += f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+    more = len(pairs) - 1
+    shown += f" (and {more} more such pair{'s' if more > 1 else ''})" if more else ""
     if LEFT_RIGHT in axes:
         return f"{text}, as flip_axes says, though {shown} change sides along axis {LEFT_RIGHT}"
     return f"{text}, not from left to right (axis {LEFT_RIGHT}): {shown} would change sides"
