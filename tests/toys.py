@@ -29,7 +29,7 @@ def toy_cases(number=3, shape=(16, 16, 8), seed=0):
         label = torch.zeros(1, *shape)
         label[:, 4:12, 4:12, 2:6] = 1
         image = label + 0.1 * torch.randn(label.shape, generator=generator)
-        cases.append({"image": image, "label": label, "label_fg_indices": label.flatten().nonzero().flatten()})
+        cases.append({"image": image, "label": label, "label_class_indices": [label.flatten().nonzero().flatten()]})
     return cases
 
 

@@ -26,10 +26,12 @@ class Settings:
         skip_invalid: leave cases with faults out instead of refusing the data set.
         resample_label: resample labels that are on another grid than their image.
         final_on_reward_cases: the final training has the reward cases as well.
-        flip_axes: spatial axes along which crops are flipped.
+        flip_axes: spatial axes along which crops are flipped, or None: what the data's labels allow.
         augment: training crops are augmented beyond flips.
         test_time_flips: predictions of the trained network are averaged over flips of the volume.
         channels: of the stages, finest first, or None to plan them.
+        group: regular expression on case names that tells the patient, or None.
+        splits_file: file of own folds, or None.
 
     Raises:
         ValueError: when a value is not of its kind.
@@ -43,10 +45,12 @@ class Settings:
     skip_invalid: bool = False
     resample_label: bool = False
     final_on_reward_cases: bool = True
-    flip_axes: Sequence[int] | None = (0, 1, 2)
+    flip_axes: Sequence[int] | None = None
     augment: bool = False
     test_time_flips: bool = True
     channels: Sequence[int] | None = None
+    group: str | None = None
+    splits_file: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
@@ -55,10 +59,17 @@ class Settings:
         for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
-        axes = self.flip_axes or ()
-        if not isinstance(axes, (list, tuple)) or set(axes) - {0, 1, 2} or len(set(axes)) < len(axes):
-            raise ValueError(f"flip_axes must be a list of axes, each of 0, 1 and 2 at most once, got {axes!r}.")
-        object.__setattr__(self, "flip_axes", tuple(axes))
+        axes = self.flip_axes
+        if axes is not None:
+            if not isinstance(axes, (list, tuple)) or set(axes) - {0, 1, 2} or len(set(axes)) < len(axes):
+                raise ValueError(
+                    f"flip_axes must be null or a list of axes, each of 0, 1 and 2 at most once, got {axes!r}."
+                )
+            object.__setattr__(self, "flip_axes", tuple(axes))
+        for name in ("group", "splits_file"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{name} must be text or null, got {value!r}.")
         for name in ("time_budget_minutes", "memory_budget_gb"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, (bool, str)) or value <= 0):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from monai_ronas.data.caching import build_dataset
+from monai_ronas.data.class_indices import ClassIndicesd
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
 from monai_ronas.data.folds import Split, split_cases
@@ -17,6 +18,7 @@ from monai_ronas.data.verify import raise_for_faults, verify_dataset, write_repo
 __all__ = [
     "Case",
     "CaseStats",
+    "ClassIndicesd",
     "DatasetError",
     "Fingerprint",
     "MSDDataset",

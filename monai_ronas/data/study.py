@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ from typing import Any
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
 from monai_ronas.data.folds import Split, split_cases
+from monai_ronas.data.groups import group_cases, group_hint
+from monai_ronas.data.mirrored import flip_axes as flip_axes_of
+from monai_ronas.data.mirrored import flips_in_words
 from monai_ronas.data.msd import Case, MSDDataset, read_msd
+from monai_ronas.data.own_folds import read_test_cases
 from monai_ronas.data.verify import as_table, raise_for_faults, verify_dataset, write_report
 
 logger = logging.getLogger(__name__)
@@ -32,11 +36,15 @@ class Study:
         dataset: the data set as declared.
         fingerprint: its facts.
         split: the use of each case.
+        flip_axes: axes, in RAS order, along which crops may be flipped.
+        num_groups: groups of cases that are kept together; None: there are none.
     """
 
     dataset: MSDDataset
     fingerprint: Fingerprint
     split: Split
+    flip_axes: tuple[int, ...] = (0, 1, 2)
+    num_groups: int | None = None
 
     def cases(self, use: str) -> list[Case]:
         """Cases of a use: ``"train"``, ``"reward"`` or ``"test"``."""
@@ -62,11 +70,13 @@ class Study:
         """The study in a few lines of text."""
         f, s = self.fingerprint, self.split
         labels = ", ".join(f"{value} {name}" for value, name in sorted(f.labels.items()) if value)
+        groups = "" if self.num_groups is None else f"; {self.num_groups} groups of cases, each on one side"
         rows: Sequence[tuple[str, str]] = (
             ("data set", f"{f.name}: {f.num_cases} cases, {', '.join(f.modality)}; {labels}"),
             ("shape", f"median {_times(f.median_shape)}, largest {_times(f.max_shape)} voxels"),
             ("spacing", f"{_times(f'{v:g}' for v in f.target_spacing)} mm"),
-            ("split", f"{len(s.train)} train, {len(s.reward)} reward, {len(s.test)} test"),
+            ("split", f"{len(s.train)} train, {len(s.reward)} reward, {len(s.test)} test{groups}"),
+            ("flips", flips_in_words(f.labels, self.flip_axes)),
         )
         return "\n".join(f"{name:>10}  {text}" for name, text in rows)
 
@@ -79,6 +89,9 @@ def open_study(
     num_folds: int,
     reward_fraction: float,
     seed: int,
+    group: str | None = None,
+    splits_file: str | os.PathLike[str] | None = None,
+    flip_axes: Sequence[int] | None = None,
     skip_invalid: bool = False,
     resample_label: bool = False,
 ) -> Study:
@@ -94,6 +107,12 @@ def open_study(
         num_folds: number of folds.
         reward_fraction: part of the other cases that is scored for the reward.
         seed: seed of the split.
+        group: a regular expression on case names whose first group names the patient: cases of one patient have the
+            same use.
+        splits_file: own folds, as :func:`~monai_ronas.data.own_folds.read_test_cases` reads them, in place of
+            ``num_folds``.
+        flip_axes: axes, in RAS order, along which crops may be flipped. Default: all, but not from left to right
+            where labels are mirror images.
         skip_invalid: leave cases with faults out instead of refusing the data set.
         resample_label: resample labels that are on another grid than their image.
 
@@ -105,12 +124,21 @@ def open_study(
     """
     dataset = read_msd(dataset_dir, strict=False)
 
-    def split_of(cases: Sequence[Case]) -> Split:
-        names = [c.name for c in cases]
-        return split_cases(names, fold=fold, num_folds=num_folds, reward_fraction=reward_fraction, seed=seed)
+    names = [case.name for case in dataset.cases]
+    groups = None if group is None else group_cases(names, group)
+    faulty = {name for name, _ in dataset.faults}
+    test = None if splits_file is None else read_test_cases(splits_file, fold=fold, names=names, left_out=faulty)
+    fractions: dict[str, Any] = {"num_folds": num_folds, "reward_fraction": reward_fraction, "seed": seed}
+
+    def split_of(cases: Sequence[Case], classes: Mapping[str, Collection[int]] | None = None) -> Split:
+        held = None if test is None else set(test)
+        return split_cases([c.name for c in cases], fold=fold, **fractions, groups=groups, classes=classes, test=held)
 
     if not dataset.faults:
         split_of(dataset.cases)  # wrong arguments are told before every file is decoded
+    hint = group_hint(names) if group is None else None
+    if hint:
+        logger.warning(hint)
     begin = time.perf_counter()
     report, stats = verify_dataset(dataset, resample_label=resample_label)
     logger.info("verified: %d cases in %.1f s", len(dataset.cases), time.perf_counter() - begin)
@@ -128,12 +156,28 @@ def open_study(
         if not sound:
             raise DatasetError(f"data set '{dataset.name}' has no case without a fault; the report is in '{path}'.")
     skipped = {fault["case"] for fault in report["faults"]} - {case.name for case in dataset.cases}
-    split = replace(split_of(dataset.cases), skipped=tuple(sorted(skipped)))
+    classes = {s.name: {value for value, count in s.label_voxels.items() if value and count} for s in stats}
+    split = replace(split_of(dataset.cases, classes), skipped=tuple(sorted(skipped)))
+    _warn_of_classes(dataset, split, classes)
     fingerprint = fingerprint_dataset(
         dataset, [s for s in stats if s.name not in split.test], resample_label=resample_label
     )
-    write_report({**report, "fingerprint": fingerprint.to_dict(), "split": split.to_dict()}, path)
-    return Study(dataset=dataset, fingerprint=fingerprint, split=split)
+    axes = flip_axes_of(fingerprint.labels) if flip_axes is None else tuple(flip_axes)
+    num_groups = None if groups is None else len({groups[case.name] for case in dataset.cases})
+    found = {"num_groups": num_groups, "flips": flips_in_words(fingerprint.labels, axes)}
+    write_report({**report, "fingerprint": fingerprint.to_dict(), "split": split.to_dict(), **found}, path)
+    return Study(dataset=dataset, fingerprint=fingerprint, split=split, flip_axes=axes, num_groups=num_groups)
+
+
+def _warn_of_classes(dataset: MSDDataset, split: Split, classes: Mapping[str, Collection[int]]) -> None:
+    seen = {value for name in split.train for value in classes[name]}
+    for value, name in dataset.labels.items():
+        if value and value not in seen:
+            logger.warning(
+                "no training case has label %d '%s': the network cannot learn it; give cases with it, or another fold",
+                value,
+                name,
+            )
 
 
 def _times(values: Any) -> str:

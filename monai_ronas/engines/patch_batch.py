@@ -29,7 +29,8 @@ class PatchBatch(PrepareBatch):
         network: the supernet; ``network.architecture`` tells the patch.
         batch_size: crops in a batch of the base architecture's patch.
         resources: costs of the architectures, and the limit. Default: those of ``network``, without a limit.
-        foreground: share of the crops that are centred on a foreground voxel.
+        foreground: share of the crops that are centred on a foreground voxel: first a class is drawn among those that
+            the case has, each as likely as the others, then a voxel of that class.
         flip_axes: spatial axes that are flipped with probability one half. Default: all.
         augmentation: random transforms of a crop ``{"image": ..., "label": ...}``, run on the device. They are seeded
             anew for each batch, so that crops and augmentation depend on :attr:`generator` alone.
@@ -90,7 +91,8 @@ class PatchBatch(PrepareBatch):
 
         Args:
             batchdata: volumes as dictionaries of ``image`` ``(C, H, W[, D])``, ``label`` ``(1, H, W[, D])`` and,
-                where crops may be centred on foreground, ``label_fg_indices`` (flat indices of foreground voxels).
+                where crops may be centred on foreground, ``label_class_indices`` (flat indices of the voxels of each
+                foreground class, as :class:`monai_ronas.data.ClassIndicesd` gives them).
             device: where to put the batch.
             non_blocking: passed to ``Tensor.to``.
             kwargs: passed to ``Tensor.to``.
@@ -122,11 +124,12 @@ class PatchBatch(PrepareBatch):
         return float(torch.rand((), generator=self.generator))
 
     def _window(self, case: Mapping[str, Any], patch: Sequence[int]) -> tuple[slice, ...]:
-        """A random window of at most ``patch`` inside the volume, now and then around a foreground voxel."""
+        """A random window of at most ``patch`` inside the volume, now and then around a voxel of a class."""
         shape = case["label"].shape[1:]
         centre = None
-        indices = case.get("label_fg_indices")
-        if indices is not None and len(indices) and self._uniform() < self.foreground:
+        classes = [indices for indices in case.get("label_class_indices", ()) if len(indices)]
+        if classes and self._uniform() < self.foreground:
+            indices = classes[int(self._uniform() * len(classes))]
             flat = int(indices[int(self._uniform() * len(indices))])
             centre = torch.unravel_index(torch.tensor(flat), shape)
         window = []

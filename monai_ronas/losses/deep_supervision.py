@@ -30,7 +30,9 @@ class AreaDeepSupervisionLoss(DeepSupervisionLoss):
         torch.Size([])
     """
 
-    def forward(self, input: torch.Tensor | list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:  # noqa: A002
+    def forward(  # type: ignore[override]
+        self, input: torch.Tensor | list[torch.Tensor], target: torch.Tensor
+    ) -> torch.Tensor:
         """Loss of a list of logits, finest first, or of one.
 
         Args:

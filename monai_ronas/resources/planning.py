@@ -126,8 +126,8 @@ def plan_for(inputs: PlanInputs, speed: Speed | None = None, *, spent: float = 0
         except ValueError:
             continue
     raise ValueError(
-        f"memory_budget_gb {inputs.memory_gb:g} is too little for these data: give {min(needs) + 0.001:.3f} or more, or "
-        "fewer channels."
+        f"memory_budget_gb {inputs.memory_gb:g} is too little for these data: give {min(needs) + 0.001:.3f} or more, "
+        "or fewer channels."
     )
 
 

@@ -20,6 +20,7 @@ WIDE_STEPS = 10_000
 """Training steps that a network of 32 channels must have to be planned instead of one of 16."""
 LEAST_COVER = 0.25
 """Least share of the median volume that a patch at full resolution covers, where the time is short."""
+_LEAST_VOXELS = 24**3  # of a patch, at the resolution at which the network works
 _PADDING = 0.15  # of the median volume's length: a patch is rounded up to the strides for no more
 
 
@@ -90,7 +91,7 @@ class Plan:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Plan:
         """Inverse of :meth:`to_dict`, possibly after JSON."""
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
         values["strides"] = tuple(tuple(s) for s in content["strides"])
         return cls(**values)
 
@@ -124,8 +125,8 @@ def make_plan(
     that are longest in mm. The stages halve the patch while 4 voxels remain (nnU-Net's rule), six at most.
     With a time, a network must have :data:`LEAST_STEPS` steps in it. At full resolution its patch must also cover
     :data:`LEAST_COVER` of the median volume, unless it has ten times as many steps; otherwise the network
-    works at the data's own halving. Channels begin with 32 where that leaves :data:`WIDE_STEPS` steps, else with 16, and
-    double from stage to stage.
+    works at the data's own halving. Channels begin with 32 where that leaves :data:`WIDE_STEPS` steps, else with 16,
+    and double from stage to stage.
 
     Args:
         shape: of the median volume, voxels per axis.
@@ -211,7 +212,7 @@ def _drafts(
     halved = halving(shape, spacing)
     for stem in (keep, halved) if halved != keep else (keep,):
         known: set[tuple[int, ...]] = set()
-        for target in _targets(shape, spacing):
+        for target in _targets(shape, spacing, least=_LEAST_VOXELS * math.prod(stem)):
             strides = _topology(target, spacing, stem, None if channels is None else len(channels))
             patch = _rounded(target, total_stride(strides, len(shape)))
             if patch not in known:
@@ -220,18 +221,19 @@ def _drafts(
                 yield Draft(strides, tuple(int(c) for c in widths), patch, crops)
 
 
-def _targets(shape: Sequence[int], spacing: Sequence[float], *, least: int = 16) -> Iterator[tuple[int, ...]]:
-    """Lengths of patches from the whole volume down, the longest axes in mm first."""
+def _targets(shape: Sequence[int], spacing: Sequence[float], *, least: int) -> Iterator[tuple[int, ...]]:
+    """Lengths of patches from the whole volume down to some ``least`` voxels, the longest axes in mm first."""
     size = [float(s) for s in shape]
+    yield tuple(shape)
     while True:
-        yield tuple(max(round(s), 1) for s in size)
-        lengths = [s * v if s * PATCH_RATIO >= least else 0.0 for s, v in zip(size, spacing, strict=True)]
-        longest = max(lengths)
-        if longest == 0:
-            return
+        lengths = [s * v for s, v in zip(size, spacing, strict=True)]
         size = [
-            s * PATCH_RATIO if length > PATCH_RATIO * longest else s for s, length in zip(size, lengths, strict=True)
+            s * PATCH_RATIO if length > PATCH_RATIO * max(lengths) else s
+            for s, length in zip(size, lengths, strict=True)
         ]
+        if math.prod(size) < least:
+            return
+        yield tuple(max(round(s), 1) for s in size)
 
 
 def _topology(

@@ -226,7 +226,7 @@ def main() -> None:
     torch.save(network.state_dict(), given.output_dir / "network.pt")
     network = network.to(content("device"), memory_format=torch.channels_last_3d)
     row["one_shot"] = score(content, network, inferer)
-    inferer.flips = content("flip_axes")
+    inferer.flips = content("study").flip_axes
     row |= score(content, network, inferer)
     if inferer.max_voxels is not None:
         raise SystemExit("the memory did not suffice to measure in one shot.")

@@ -12,13 +12,27 @@ def test_words_of_the_command_line_are_taken_for_what_they_say():
     assert Settings(**PLAIN).time_budget_minutes == 12
 
 
+def test_null_lets_the_data_decide_and_a_list_rules():
+    assert Settings(**PLAIN).flip_axes is None
+    assert Settings(**PLAIN, flip_axes="null").flip_axes is None
+    assert Settings(**PLAIN, flip_axes=[]).flip_axes == ()
+    assert Settings(**PLAIN, flip_axes=[0, 2]).flip_axes == (0, 2)
+
+
+def test_expressions_and_files_stay_text_unless_they_say_null():
+    given = Settings(**PLAIN, group=r"(patient\d+)_", splits_file="None")
+    assert (given.group, given.splits_file) == (r"(patient\d+)_", None)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"resume": "maybe"}, "resume must be true or false, got 'maybe'"),
-        ({"flip_axes": [0, 3]}, "flip_axes must be a list of axes, each of 0, 1 and 2 at most once, got"),
-        ({"flip_axes": [1, 1]}, "flip_axes must be a list of axes"),
-        ({"flip_axes": 0.5}, "flip_axes must be a list of axes"),
+        ({"flip_axes": [0, 3]}, "flip_axes must be null or a list of axes, each of 0, 1 and 2 at most once, got"),
+        ({"flip_axes": [1, 1]}, r"got \[1, 1\]"),
+        ({"flip_axes": 0}, "flip_axes must be null or a list of axes, .*, got 0"),
+        ({"group": 5}, "group must be text or null, got 5"),
+        ({"splits_file": True}, "splits_file must be text or null, got True"),
         ({"augment": "perhaps"}, "augment must be true or false, got 'perhaps'"),
         ({"amp": 1}, "amp must be true or false, got 1"),
         ({"time_budget_minutes": -1}, "time_budget_minutes must be a positive number or null, got -1"),

@@ -2,6 +2,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from monai_ronas.data import DatasetError, open_study
@@ -20,15 +21,96 @@ def test_study_of_the_phantom(phantom, tmp_path):
     other = dataclasses.replace(study, fingerprint=dataclasses.replace(study.fingerprint, max_shape=(90, 90, 90)))
     assert other.identity()["data set"] != study.identity()["data set"]
     summary = study.summary()
-    for text in ("5 cases", "2 train, 2 reward, 1 test", study.fingerprint.name):
+    for text in (
+        "5 cases",
+        "2 train, 2 reward, 1 test\n",
+        "flips  along axis 0, axis 1, axis 2",
+        study.fingerprint.name,
+    ):
         assert text in summary
     for size, largest in zip(study.search_shape, study.fingerprint.max_shape, strict=True):
         assert size <= largest
 
 
-def test_one_huge_case_does_not_set_the_patch(maker, tmp_path):
-    import numpy as np
+SPLIT = {"fold": 0, "num_folds": 5, "reward_fraction": 0.25, "seed": 0}
 
+
+def scans(maker, patients=6):
+    """A data set of two scans of each patient."""
+    for name in (f"p{patient}_{scan}" for patient in range(patients) for scan in "ab"):
+        maker.add(name)
+    return maker.write()
+
+
+def test_scans_of_a_patient_have_one_use(maker, tmp_path, caplog):
+    root = scans(maker)
+    study = open_study(root, tmp_path, **SPLIT, group=r"(p\d+)_")
+    uses = [{name[:2] for name in names} for names in (study.split.train, study.split.reward, study.split.test)]
+    assert sum(map(len, uses)) == 6
+    assert all(uses)
+    assert study.num_groups == 6
+    assert json.loads((tmp_path / "dataset_report.json").read_text())["num_groups"] == 6
+    assert "6 train, 2 reward, 4 test; 6 groups of cases, each on one side" in study.summary()
+    assert "--group" not in caplog.text
+    assert open_study(root, tmp_path, **SPLIT).num_groups is None
+    assert caplog.text.count(r"--group '(p\d+)_' keeps the cases of each on one side") == 1
+
+
+def test_own_folds_have_the_say(maker, tmp_path):
+    root = scans(maker)
+    names = sorted(case.name for case in open_study(root, tmp_path, **SPLIT).dataset.cases)
+    path = tmp_path / "splits_final.json"
+    path.write_text(json.dumps([{"train": names[4:], "val": names[:4]}, {"train": names[:9], "val": names[9:]}]))
+    study = open_study(root, tmp_path, **SPLIT, splits_file=path, group=r"(p\d+)_")
+    assert study.split.test == tuple(names[:4])
+    other = open_study(root, tmp_path, **{**SPLIT, "fold": 1}, splits_file=path)
+    assert other.split.test == tuple(names[9:])
+    assert other.identity() != study.identity()
+    with pytest.raises(DatasetError, match=r"1 group\(s\) have cases both in train and in val, the first 'p4'"):
+        open_study(root, tmp_path, **{**SPLIT, "fold": 1}, splits_file=path, group=r"(p\d+)_")
+
+
+def test_own_folds_may_name_a_case_that_is_left_out(maker, tmp_path):
+    maker.add("bad", image=np.full((9, 8, 7), np.nan, dtype=np.float32))
+    root = scans(maker)
+    names = [f"p{patient}_{scan}" for patient in range(6) for scan in "ab"]
+    path = tmp_path / "splits_final.json"
+    path.write_text(json.dumps([{"train": names[1:], "val": ["bad", names[0]]}]))
+    study = open_study(root, tmp_path, **SPLIT, splits_file=path, skip_invalid=True)
+    assert (study.split.test, study.split.skipped) == ((names[0],), ("bad",))
+
+
+def test_a_rare_class_is_in_the_reward_and_in_training(maker, tmp_path, caplog):
+    maker.content["labels"] |= {"2": "left cyst", "3": "right cyst"}
+    for n in range(15):
+        label = np.zeros((9, 8, 7), dtype=np.uint8)
+        label[2:5, 2:5, 2:5] = 1
+        if n % 5 == 0:
+            label[6, 6, 6] = 2
+        maker.add(f"case{n:02d}", label=label)
+    for seed in range(4):
+        study = open_study(maker.write(), tmp_path, **{**SPLIT, "fold": None, "seed": seed})
+        for use in (study.split.train, study.split.reward):
+            assert set(use) & {"case00", "case05", "case10"}
+    assert "no training case has label 3 'right cyst': the network cannot learn it" in caplog.text
+    assert "has label 2" not in caplog.text
+
+
+def test_mirrored_labels_are_not_flipped_from_left_to_right(maker, tmp_path):
+    maker.content["labels"] = {"0": "background", "1": "left kidney", "2": "right kidney"}
+    for n in range(5):
+        label = np.zeros((9, 8, 7), dtype=np.uint8)
+        label[2:5, 2:5, 2:5], label[6:, 2:5, 2:5] = 1, 2
+        maker.add(f"case{n}", label=label)
+    study = open_study(maker.write(), tmp_path, **SPLIT)
+    assert study.flip_axes == (1, 2)
+    words = "not from left to right (axis 0): 'left kidney' and 'right kidney' would change sides"
+    assert words in study.summary()
+    assert words in json.loads((tmp_path / "dataset_report.json").read_text())["flips"]
+    assert open_study(maker.write(), tmp_path, **SPLIT, flip_axes=[0]).flip_axes == (0,)
+
+
+def test_one_huge_case_does_not_set_the_patch(maker, tmp_path):
     rng = np.random.default_rng(1)
     for n in range(5):
         shape = (40, 40, 40) if n == 4 else (16, 16, 16)
@@ -41,8 +123,6 @@ def test_one_huge_case_does_not_set_the_patch(maker, tmp_path):
 
 
 def test_faults_are_reported_in_the_file_before_the_sentence(maker, tmp_path):
-    import numpy as np
-
     for n in range(5):
         maker.add(f"case{n}")
     maker.add("bad", image=np.full((9, 8, 7), np.nan, dtype=np.float32))
@@ -54,8 +134,6 @@ def test_faults_are_reported_in_the_file_before_the_sentence(maker, tmp_path):
 
 
 def test_the_fingerprint_knows_nothing_of_the_test_fold(phantom, maker, tmp_path):
-    import numpy as np
-
     def write(shape):
         for n in range(5):
             size = shape if n == held_out else (16, 16, 16)

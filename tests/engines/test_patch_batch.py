@@ -5,6 +5,7 @@ import pytest
 import torch
 from monai.transforms import Compose, RandScaleIntensityd
 
+from monai_ronas.data import ClassIndicesd
 from monai_ronas.engines import PatchBatch
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.resources import ResourceEstimator
@@ -83,10 +84,32 @@ def test_foreground_crops_hold_the_foreground_voxel():
     network = RonasSuperNet(space, 1, 2, channels=(2, 3, 4))
     volume = torch.zeros(1, 64, 64, 32)
     volume[0, 60, 3, 30] = 1
-    case = {"image": volume, "label": volume, "label_fg_indices": volume.flatten().nonzero().flatten()}
+    case = {"image": volume, "label": volume, "label_class_indices": [volume.flatten().nonzero().flatten()]}
     always, never = PatchBatch(network, batch_size=8, foreground=1.0), PatchBatch(network, batch_size=8, foreground=0.0)
     assert all(crop.sum() == 1 for crop in always([case])[1])
     assert not all(crop.sum() == 1 for crop in never([case])[1])
+
+
+def test_each_class_is_as_likely_as_the_others_however_few_its_voxels():
+    space = RonasSpace((16, 16, 8), stages=3, min_cells=2)
+    network = RonasSuperNet(space, 1, 2, channels=(2, 3, 4))
+    label = torch.zeros(1, 64, 64, 32)
+    label[0, 36:, :, :] = 1  # far from the others
+    label[0, 3, 3, 3] = 3
+    case = ClassIndicesd(keys="label", num_classes=4)({"image": label, "label": label})
+    batch = PatchBatch(network, batch_size=200, foreground=1.0, seed=0)
+    _, crops = batch([case])
+    rare = [bool((crop == 3).any()) for crop in crops]
+    assert 80 <= sum(rare) <= 120  # half of 200: the case has two of the three classes
+    assert all((crop == 1).any() for crop, has in zip(crops, rare, strict=True) if not has)
+
+
+def test_a_case_without_foreground_is_cropped_anywhere(network):
+    volume = torch.rand(1, 24, 24, 16)
+    case = {"image": volume, "label": torch.zeros_like(volume), "label_class_indices": [torch.tensor([])]}
+    plain = {key: case[key] for key in ("image", "label")}
+    cut, expected = (PatchBatch(network, batch_size=3, foreground=1.0)([item])[0] for item in (case, plain))
+    assert torch.equal(cut, expected)
 
 
 def test_two_dimensions():

@@ -41,7 +41,8 @@ class SearchableConvBlock(nn.Module):
     """A 3-wide convolution without bias, a normalisation and an activation, size preserving.
 
     The weights do not depend on the dilation, nor do the usual activations have any, and a narrower block uses the
-    leading channels, so that one set of weights serves every choice. With a single activation this is an ordinary static block and can be scripted.
+    leading channels, so that one set of weights serves every choice. With a single activation this is an ordinary
+    static block and can be scripted.
 
     Args:
         spatial_dims: number of spatial dimensions, 2 or 3.

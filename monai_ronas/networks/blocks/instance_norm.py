@@ -32,7 +32,7 @@ class ChannelsLastInstanceNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise ``(B, C, H, W[, D])`` over the spatial axes of each sample and channel."""
-        if not torch.jit.is_scripting():  # noqa: SIM102 - a scripted module must not look further
+        if not torch.jit.is_scripting():
             if x.device.type == "cpu" and not x.is_contiguous() and not torch.jit.is_tracing():
                 return self._per_sample(x)
             if self.weight is not None and x.shape[1] < len(self.weight):

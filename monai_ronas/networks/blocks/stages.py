@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -93,7 +93,7 @@ class DecoderStage(nn.Module):
         self.match.width = width
         self.conv1.select(dilation=1, act=act, width=width)
         self.conv2.select(dilation=1, act=act, width=width)
-        for skip in self.skips.values():
+        for skip in cast(Iterable[SumSkip], self.skips.values()):
             skip.project.width = width
 
     def forward(self, x: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:

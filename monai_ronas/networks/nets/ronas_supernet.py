@@ -11,6 +11,7 @@ import torch
 from monai_ronas.networks.blocks.conv_block import SearchableConvBlock
 from monai_ronas.networks.blocks.instance_norm import ChannelsLastInstanceNorm
 from monai_ronas.networks.blocks.stages import DecoderStage, EncoderStage
+from monai_ronas.networks.blocks.sum_skip import SumSkip
 from monai_ronas.networks.nets.ronas_unet import RonasUNet
 from monai_ronas.space import Architecture, RonasSpace, scaled_channels, skip_points, total_stride
 
@@ -85,9 +86,9 @@ class RonasSuperNet(RonasUNet):
             range(len(strides) - 1, 0, -1), cast(Iterable[DecoderStage], self.decoder), strict=True
         ):
             decoder.select(scale=strides[level], act=act, width=widths[level - 1])
-            for skip in decoder.skips.values():
+            for skip in cast(Iterable[SumSkip], decoder.skips.values()):
                 skip.active = (level, skip.source) in joined
-                skip.down.select(total_stride(strides[skip.source : level], dims))  # type: ignore[union-attr]
+                skip.down.select(total_stride(strides[skip.source : level], dims))
         self.stem_scale = [float(s) for s in strides[0]]
         self.divisor = list(total_stride(strides, dims))
         self.architecture = Architecture(architecture)

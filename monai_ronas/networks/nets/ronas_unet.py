@@ -139,8 +139,9 @@ class RonasUNet(nn.Module):
 
         Returns:
             ``(B, out_channels, H, W[, D])``; in training with deep supervision a list of the logits of all decoder
-            levels, finest first, each with the axes divided by the level's total stride. Of a ``MetaTensor`` the prediction has the metadata, but where gradients are
-            recorded: with them, activations in place are slow to differentiate on a CPU.
+            levels, finest first, each with the axes divided by the level's total stride. Of a ``MetaTensor`` the
+            prediction has the metadata, but where gradients are recorded: with them, activations in place are slow to
+            differentiate on a CPU.
         """
         if not torch.jit.is_scripting():  # noqa: SIM102 - a scripted module must not look further
             if isinstance(x, MetaTensor) and torch.is_grad_enabled():
