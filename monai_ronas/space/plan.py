@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from monai_ronas.space.geometry import base_strides, halving, total_stride
@@ -14,13 +14,17 @@ from monai_ronas.space.ronas_space import PATCH_RATIO
 MAX_STAGES = 6
 MAX_CHANNELS = 320
 """Most channels of a stage: nnU-Net's limit for volumes (Isensee et al., Nature Methods 18, 2021)."""
-LEAST_STEPS = 1000
-"""Training steps below which a cheaper network is planned; the bundle's docs/experiments.md has the measurements."""
+LEAST_STEPS, MOST_STEPS = 300, 10_000
+"""Training steps that a plan wants, in a short and in a long time; see :func:`wanted_steps`."""
 WIDE_STEPS = 10_000
 """Training steps that a network of 32 channels must have to be planned instead of one of 16."""
 LEAST_COVER = 0.25
-"""Least share of the median volume that a patch at full resolution covers, where the time is short."""
-_LEAST_VOXELS = 24**3  # of a patch, at the resolution at which the network works
+"""Least share of the median volume that a patch at full resolution covers, where the time is short: the share below
+which nnU-Net adds a network of lower resolution."""
+FINE_VOXELS = 96**3
+"""Voxels with which a patch at full resolution may cover less, where it has :data:`MOST_STEPS` steps."""
+FIRST_CHANNELS = 16
+_LEAST_VOXELS, _SMALL_VOXELS = 8**3, 24**3  # of a patch at the working resolution; where memory or time is short
 _PADDING = 0.15  # of the median volume's length: a patch is rounded up to the strides for no more
 
 
@@ -123,10 +127,10 @@ def make_plan(
 
     The patch is the median volume where memory and time allow it, else smaller, halved in area in turn along the axes
     that are longest in mm. The stages halve the patch while 4 voxels remain (nnU-Net's rule), six at most.
-    With a time, a network must have :data:`LEAST_STEPS` steps in it. At full resolution its patch must also cover
-    :data:`LEAST_COVER` of the median volume, unless it has ten times as many steps; otherwise the network
-    works at the data's own halving. Channels begin with 32 where that leaves :data:`WIDE_STEPS` steps, else with 16,
-    and double from stage to stage.
+    With a time, a network must have :func:`wanted_steps` in it. At full resolution its patch must also cover
+    :data:`LEAST_COVER` of the median volume, or have :data:`FINE_VOXELS` voxels and :data:`MOST_STEPS` steps; otherwise
+    the network works at the data's own halving. Channels begin with 16 and double from stage to stage; they are twice
+    as many where that leaves :data:`WIDE_STEPS` steps.
 
     Args:
         shape: of the median volume, voxels per axis.
@@ -153,20 +157,15 @@ def make_plan(
     def steps(draft: Draft) -> float:
         return math.inf if timed is None or seconds is None else seconds / timed(draft)
 
-    firsts = (32, 16) if channels is None and timed is not None else (16,)
-    best: Draft | None = None
-    reasons: list[str] = []
-    for first in firsts:
-        drafts = list(_drafts(shape, spacing, first, channels, batch_size))
-        drafts = [d for d in drafts if fits(d)]
-        if not drafts:
-            continue
-        chosen, why = _choose(drafts, shape, steps)
-        if first == firsts[-1] or steps(chosen) >= WIDE_STEPS:
-            best, reasons = chosen, why
-            break
-    if best is None:
+    listed = list(_drafts(shape, spacing, channels, batch_size))
+    drafts = [d for d in listed if fits(d)]
+    if not drafts:
         raise ValueError("no network fits into the memory, whatever its patch and resolution.")
+    best, reasons = _choose(drafts, shape, steps, steps(listed[0]))
+    if channels is None and timed is not None:
+        wide = replace(best, channels=tuple(min(2 * c, MAX_CHANNELS) for c in best.channels))
+        if steps(wide) >= WIDE_STEPS and fits(wide):
+            best = wide
     if timed is not None and seconds is not None:
         reasons.insert(0, f"{seconds:.0f} s are left for training: {_count(steps(best))} steps of {timed(best):.3g} s")
     largest = _rounded(shape, total_stride(best.strides, len(shape)))
@@ -183,18 +182,38 @@ def make_plan(
     )
 
 
-def _choose(drafts: Sequence[Draft], shape: Sequence[int], steps: Callable[[Draft], float]) -> tuple[Draft, list[str]]:
+def wanted_steps(whole: float) -> float:
+    """Steps that a plan wants, by those that the whole volume at full resolution would have in the same time.
+
+    Their geometric mean with :data:`MOST_STEPS`: what more time brings is shared between more steps and more voxels in
+    each. Between :data:`LEAST_STEPS` and :data:`MOST_STEPS`.
+
+    Example:
+        >>> wanted_steps(100), wanted_steps(1e6)
+        (1000.0, 10000)
+    """
+    return min(max(math.sqrt(whole * MOST_STEPS), LEAST_STEPS), MOST_STEPS)
+
+
+def _choose(
+    drafts: Sequence[Draft], shape: Sequence[int], steps: Callable[[Draft], float], whole: float
+) -> tuple[Draft, list[str]]:
     """The first draft with steps enough; drafts are in the order of preference, the full resolution first."""
-    volume = math.prod(shape)
+    volume, wanted = math.prod(shape), wanted_steps(whole)
     for draft in drafts:
-        cover = min(math.prod(draft.patch) / volume, 1.0)
-        full = max(draft.strides[0]) == 1
-        least = LEAST_STEPS if not full or cover >= LEAST_COVER else 10 * LEAST_STEPS
+        voxels = math.prod(draft.patch)
+        cover, least = min(voxels / volume, 1.0), wanted
+        if max(draft.strides[0]) == 1 and cover < LEAST_COVER:
+            least = MOST_STEPS if voxels >= FINE_VOXELS else math.inf
         if steps(draft) >= least:
             return draft, _reasons(draft, cover)
-    slowest = max(drafts, key=steps)
-    cover = min(math.prod(slowest.patch) / volume, 1.0)
-    return slowest, [f"no network has {LEAST_STEPS} steps in the time: this is the cheapest", *_reasons(slowest, cover)]
+    large = [d for d in drafts if math.prod(d.patch) >= _SMALL_VOXELS * math.prod(d.strides[0])]
+    cheapest = max(large or drafts, key=steps)
+    cover = min(math.prod(cheapest.patch) / volume, 1.0)
+    return cheapest, [
+        f"no network has {wanted:.0f} steps in the time: this is the cheapest",
+        *_reasons(cheapest, cover),
+    ]
 
 
 def _reasons(draft: Draft, cover: float) -> list[str]:
@@ -205,7 +224,7 @@ def _reasons(draft: Draft, cover: float) -> list[str]:
 
 
 def _drafts(
-    shape: Sequence[int], spacing: Sequence[float], first: int, channels: Sequence[int] | None, crops: int
+    shape: Sequence[int], spacing: Sequence[float], channels: Sequence[int] | None, crops: int
 ) -> Iterator[Draft]:
     """Drafts in the order of preference: full resolution before half, large patches before small."""
     keep = (1,) * len(shape)
@@ -217,7 +236,7 @@ def _drafts(
             patch = _rounded(target, total_stride(strides, len(shape)))
             if patch not in known:
                 known.add(patch)
-                widths = channels or [min(first * 2**i, MAX_CHANNELS) for i in range(len(strides))]
+                widths = channels or [min(FIRST_CHANNELS * 2**i, MAX_CHANNELS) for i in range(len(strides))]
                 yield Draft(strides, tuple(int(c) for c in widths), patch, crops)
 
 

@@ -195,8 +195,11 @@ class RonasSpace(SearchSpace):
         wanted |= {f"skip_{i}_{j}": i == j for i, j in skip_points(self.stages)} | {"width": 1.0}
         base = {d.name: wanted[d.name] if wanted.get(d.name) in d.options else d.options[0] for d in self.decisions}
         limit = self.base_patch or (math.inf,) * len(self.shape)
-        patches = self.with_every_patch(base)
-        patches.sort(key=lambda a: any(p > most for p, most in zip(self.patch(a), limit, strict=True)))
+        patches = [
+            a
+            for a in self.with_every_patch(base)
+            if all(p <= most for p, most in zip(self.patch(a), limit, strict=True))
+        ]
         feasible = [a for a in patches if self.is_feasible(a)]
         if not feasible:
             raise ValueError(
@@ -301,7 +304,8 @@ class RonasSpace(SearchSpace):
             options = self._options(f"stride_{stage}", own)
             strides.append(decided.get(f"stride_{stage}") or min(options, key=math.prod))
         total = total_stride(strides, len(self.shape))
-        patches = zip(self.patch(decided), total, self._largest_patch, self.unit, strict=True)
+        own = self.base_patch or self._largest_patch  # a volume or a plan may have fewer cells
+        patches = zip(self.patch(decided), total, own, self.unit, strict=True)
         return all(p % t == 0 and p // t >= min(self.min_cells, most // u) for p, t, most, u in patches)
 
     def _options(self, name: str, otherwise: Any) -> Sequence[Any]:
