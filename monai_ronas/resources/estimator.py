@@ -48,48 +48,38 @@ class ResourceEstimator(ArchitectureCosts):
         self.volume = tuple(space.shape if volume is None else volume)
         self.flips = flips
 
+    def needed_gb(self, architecture: Mapping[str, Any], *, crops: int = 1) -> float:
+        """Memory in GiB, margin included, in which an architecture trains with its patch and scores in its windows.
+
+        The sums of the windows of a volume lie in the machine's memory, whatever the device, and are not counted.
+        """
+        window = self.inference_bytes(architecture, self.space.patch(architecture), amp=self.amp)
+        need = max(self.training_bytes(architecture, crops=crops), window + self.supernet_bytes())
+        return _MARGIN * need / _GIB
+
     def fits(self, architecture: Mapping[str, Any], *, crops: int = 1) -> bool:
-        """Whether a training step fits into the memory, with a tenth to spare for what the estimate misses."""
-        return (
-            self.memory_gb is None or _MARGIN * self.training_bytes(architecture, crops=crops) <= self.memory_gb * _GIB
-        )
+        """Whether training and scoring fit into the memory, with a tenth to spare for what the estimate misses."""
+        return self.memory_gb is None or self.needed_gb(architecture, crops=crops) <= self.memory_gb
 
     def learn_limit(self, architecture: Mapping[str, Any], *, crops: int) -> None:
         """Lower the limit, or set one, below a batch that was too large in fact."""
-        needed = _MARGIN * self.training_bytes(architecture, crops=crops) / _GIB
-        self.memory_gb = min(0.99 * needed, self.memory_gb or math.inf)
+        self.memory_gb = min(0.99 * self.needed_gb(architecture, crops=crops), self.memory_gb or math.inf)
 
     def limited_space(self) -> RonasSpace:
         """The space without the architectures that do not fit with a single crop; it follows a limit learnt later.
 
         Raises:
-            ValueError: when the base network cannot be trained or the largest volume not be scored, with the smallest
-                memory that would do for both.
+            ValueError: when the base network does not fit with any patch, with the smallest memory that would do.
         """
         if self.memory_gb is not None:
             bases = self.space.with_every_patch(self.space.base)
-            training = min(self.training_bytes(a, crops=1) for a in bases if self.space.is_feasible(a))
-            need, what = max((training, "the base network"), (self.scoring_bytes(), "scoring a volume"))
-            least = _with_margin(need)
+            least = min(self.needed_gb(a) for a in bases if self.space.is_feasible(a))
             if least > self.memory_gb:
                 raise ValueError(
-                    f"memory_budget_gb {self.memory_gb} is too little: {what} needs {least:g} GB; give more memory, "
-                    "fewer channels or smaller patches."
+                    f"memory_budget_gb {self.memory_gb} is too little: the base network needs "
+                    f"{math.ceil(1e6 * least) / 1e6:g} GB; give more memory, fewer channels or smaller patches."
                 )
         return self.space.restrict(self.fits)
-
-    def scoring_bytes(self) -> int:
-        """What the network needs for the windows of a volume, beside the supernet.
-
-        A window has the base network's patch. The sums of the windows lie in the machine's memory, whatever the device,
-        and are not counted.
-        """
-        patch = self.space.patch(self.space.base)
-        return self.inference_bytes(self.space.largest, patch, amp=self.amp) + self.supernet_bytes()
-
-    def least_memory_gb(self, *, crops: int = 1) -> float:
-        """Memory in GiB, margin included, in which the base network trains with its own patch and scores a volume."""
-        return _with_margin(max(self.training_bytes(self.space.base, crops=crops), self.scoring_bytes()))
 
     def window_fits(self, architecture: Mapping[str, Any]) -> bool:
         """Whether the derived network segments a window of its patch within the memory."""
@@ -115,8 +105,3 @@ class ResourceEstimator(ArchitectureCosts):
             need = max(need + kept, most)
         most_values = max(self.out_channels, max(self._maps(self.space.largest, size).channels))
         return min(int(free * math.prod(size) / need), _MOST_INDICES // most_values)
-
-
-def _with_margin(need: float) -> float:
-    """Bytes to GiB, with the margin, rounded up."""
-    return math.ceil(1e6 * _MARGIN * need / _GIB) / 1e6

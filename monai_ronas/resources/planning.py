@@ -13,7 +13,7 @@ from typing import Any
 
 from monai_ronas.resources.estimator import ResourceEstimator
 from monai_ronas.resources.speed import Speed, step_macs
-from monai_ronas.space import PATCH_RATIO, Draft, Plan, RonasSpace, make_plan
+from monai_ronas.space import PATCH_RATIO, WIDTHS, Draft, Plan, RonasSpace, make_plan
 from monai_ronas.utils import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,8 @@ def plan_for(inputs: PlanInputs, speed: Speed | None = None, *, spent: float = 0
     needs: list[float] = []
 
     def fits(draft: Draft) -> bool:
-        need = inputs.costs(draft, widths=(1.0, 0.5, 1.5)).least_memory_gb(crops=draft.crops)
+        costs = inputs.costs(draft, widths=WIDTHS)
+        need = costs.needed_gb(costs.space.base, crops=draft.crops)
         needs.append(need)
         return need <= inputs.memory_gb
 

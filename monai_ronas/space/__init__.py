@@ -9,12 +9,13 @@ from monai_ronas.space.geometry import (
     scaled_channels,
     total_stride,
 )
-from monai_ronas.space.plan import Draft, Plan, make_plan
+from monai_ronas.space.plan import WIDTHS, Draft, Plan, make_plan
 from monai_ronas.space.ronas_space import PATCH_RATIO, RonasSpace, skip_points
 from monai_ronas.space.search_space import SearchSpace
 
 __all__ = [
     "PATCH_RATIO",
+    "WIDTHS",
     "Architecture",
     "Decision",
     "Draft",

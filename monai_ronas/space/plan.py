@@ -12,6 +12,8 @@ from monai_ronas.space.geometry import base_strides, halving, total_stride
 from monai_ronas.space.ronas_space import PATCH_RATIO
 
 MAX_STAGES = 6
+WIDTHS = (1.0, 0.5, 1.5)
+"""Factors of the planned channels that a search may choose."""
 MAX_CHANNELS = 320
 """Most channels of a stage: nnU-Net's limit for volumes (Isensee et al., Nature Methods 18, 2021)."""
 LEAST_STEPS, MOST_STEPS = 300, 10_000
@@ -175,7 +177,7 @@ def make_plan(
         patch=best.patch,
         largest_patch=tuple(max(a, b) for a, b in zip(largest, best.patch, strict=True)),
         batch_size=batch_size,
-        widths=(1.0, 0.5, 1.5),
+        widths=WIDTHS,
         seconds_per_step=None if seconds_of is None else seconds_of(best),
         steps=None if timed is None else int(steps(best)),
         reasons=tuple(reasons),

@@ -78,7 +78,10 @@ def main() -> None:
         ),
         "voxels in one shot, share of the deepest volume": costs.one_shot_voxels(given.memory_gb, amp=True)
         / (DEEPEST[0] * DEEPEST[1] * DEEPEST[2]),
-        "scoring the deepest volume, GB, estimated": costs.scoring_bytes() / _GIB,
+        "the base network on the deepest volume in one shot, GB, estimated": (
+            costs.inference_bytes(space.base, DEEPEST, amp=True) + costs.supernet_bytes()
+        )
+        / _GIB,
     }
     for name, child in (("base", space.base), ("largest", space.largest)):
         report[f"{name} patch"] = space.patch(child)

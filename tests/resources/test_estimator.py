@@ -56,26 +56,20 @@ def test_too_little_memory_is_refused_with_a_need_that_will_do(volume):
         ResourceEstimator(space, **sizes, memory_gb=0.99 * need).limited_space()
 
 
-def test_scoring_counts_the_patch_up_to_which_small_volumes_are_padded():
-    space = RonasSpace((64, 64, 64))
-    sizes = {"channels": (8, 16, 32, 64), "in_channels": 1, "out_channels": 3}
-    small = ResourceEstimator(space, **sizes, volume=(16, 48, 16))
-    padded = small.inference_bytes(space.largest, space.patch(space.base))
-    assert padded <= small.scoring_bytes() < 1.1 * (padded + small.supernet_bytes())
-
-
 def test_scoring_counts_a_window_whatever_the_volume():
     """The sums of the windows lie in the machine's memory: a large volume of many classes is not refused."""
     space = RonasSpace((32, 32, 32))
     sizes = {**WIDTHS, "out_channels": 15}
     costs = ResourceEstimator(space, **sizes, volume=(960, 960, 960))
+    patch = space.patch(space.largest)
     net = RonasSuperNet(space, WIDTHS["in_channels"], 15, channels=WIDTHS["channels"]).eval()
     net = net.to(memory_format=torch.channels_last_3d)
     net.select(space.largest)
     with LiveTensors() as live, torch.no_grad():
-        PadToStrideInferer()(torch.zeros(1, WIDTHS["in_channels"], 32, 32, 32), net)
-    assert 0.85 * live.peak < costs.scoring_bytes() - costs.supernet_bytes() < 1.3 * live.peak
-    limit = 1.2 * costs.training_bytes(space.base, crops=1) / 2**30
+        PadToStrideInferer()(torch.zeros(1, WIDTHS["in_channels"], *patch), net)
+    window = costs.inference_bytes(space.largest, patch)
+    assert 0.85 * live.peak < window < 1.3 * live.peak
+    limit = 1.2 * costs.needed_gb(space.base)
     assert ResourceEstimator(space, **sizes, volume=(960, 960, 960), memory_gb=limit).limited_space().base == space.base
 
 
