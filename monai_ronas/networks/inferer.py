@@ -190,9 +190,7 @@ def _with_memory(make: Callable[[torch.device], T], device: torch.device) -> T:
     return make(torch.device("cpu"))
 
 
-def _added(
-    total: torch.Tensor | None, prediction: torch.Tensor, dims: list[int], device: torch.device
-) -> torch.Tensor:
+def _added(total: torch.Tensor | None, prediction: torch.Tensor, dims: list[int], device: torch.device) -> torch.Tensor:
     """The sum of probabilities with those of one more run, flipped back, added in place, a slab at a time.
 
     Args:
