@@ -18,7 +18,6 @@ from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore, InferenceChoice
 
 logger = logging.getLogger(__name__)
-_FACTOR = 4  # time of half-overlapping windows in that of one shot: 3 to 4 for volumes of a few patches
 _LEAST = 2
 
 
@@ -26,7 +25,7 @@ class InferenceMode:
     """Score the trained network on a few reward cases in one shot and in windows of its training patch, and choose.
 
     A network trained on crops may lose Dice on whole volumes: borders and the statistics of an instance normalisation
-    are others there. One shot is 3 to 4 times cheaper than half-overlapping windows, so windows are chosen only where
+    are others there. One shot is 3 to 8 times cheaper than half-overlapping windows, so windows are chosen only where
     the mean of the paired differences is more than ``least_gain`` in their favour, or where no volume fits the memory
     in one shot.
 
@@ -68,13 +67,20 @@ class InferenceMode:
         self.cases = cases
         self.least_gain = least_gain
 
-    def estimated_seconds(self, architecture: Architecture, score: ChildScore) -> float:
-        """Seconds that the comparison will take, by those of a score in one shot; 0 where there will be none."""
-        pair = (1 + _FACTOR) * score.seconds / max(len(score.per_case), 1)
+    def estimated_seconds(self, architecture: Architecture, score: ChildScore, *, testing: float = 0.0) -> float:
+        """Seconds to keep for the comparison and for what windows may add to the test; 0 where nothing is compared.
+
+        Args:
+            architecture: the network to be compared.
+            score: a score in one shot, whose time counts.
+            testing: seconds of the test cases' score in one shot; half of the comparison's limit may be added to it.
+        """
         first = self._order()[: self.cases]
-        if _LEAST * pair > self.seconds or all(self._held(architecture, index) for index in first):
+        factor = max(self._factor(architecture, index) for index in first)
+        pair = (1 + factor) * score.seconds / max(len(score.per_case), 1)
+        if factor == 1 or _LEAST * pair > self.seconds:
             return 0.0
-        return min(len(first) * pair, self.seconds)
+        return min(len(first) * pair, self.seconds) + min((factor - 1) * testing, self.seconds / 2)
 
     def __call__(self, architecture: Architecture) -> InferenceChoice:
         """Compare with the network's present weights, and leave the inferers in the chosen mode."""
@@ -99,13 +105,14 @@ class InferenceMode:
             done = len(pairs)
             if done == self.cases or (done >= _LEAST and spent * (done + 1) / done > self.seconds):
                 break
-            if self._held(architecture, index):
+            factor = self._factor(architecture, index)
+            if factor == 1:
                 continue
             whole = self._one_shot(architecture, index)
             if whole is None:
                 too_large = True
                 continue
-            if not pairs and _LEAST * (1 + _FACTOR) * whole.seconds > self.seconds:
+            if not pairs and _LEAST * (1 + factor) * whole.seconds > self.seconds:
                 return InferenceChoice(False, "One shot, unmeasured: there is no time to compare it with windows.")
             windows = self._windows(architecture, index)
             spent += whole.seconds + windows.seconds
@@ -132,9 +139,10 @@ class InferenceMode:
         loader = cast(DataLoader, self.scorer.evaluator.data_loader)
         return loader.dataset[index]["image"].shape[1:], self.scorer.network.space.patch(architecture)
 
-    def _held(self, architecture: Architecture, index: int) -> bool:
-        """Whether the training patch holds a case."""
-        return all(s <= p for s, p in zip(*self._sizes(architecture, index), strict=True))
+    def _factor(self, architecture: Architecture, index: int) -> float:
+        """Voxels in the half-overlapping windows of a case by those of the case; 1 where the patch holds it."""
+        sizes = list(zip(*self._sizes(architecture, index), strict=True))
+        return math.prod((1 + math.ceil(max(s - p, 0) / (p // 2))) * p / max(s, p) for s, p in sizes)
 
     def _score(self, architecture: Architecture, index: int) -> ChildScore:
         self.scorer.sampler.indices = [index]

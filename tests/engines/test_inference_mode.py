@@ -2,6 +2,7 @@
 """One shot or windows, on an evaluator of toy cases whose network does better in one of the two."""
 
 import logging
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -164,7 +165,7 @@ def slow(scorer, monkeypatch, *, one_shot, windows):
     monkeypatch.setattr(scorer, "score", timed)
 
 
-@pytest.mark.parametrize(("seconds", "number"), [(None, 4), (16.0, 4), (15.0, 3), (10.0, 2), (9.9, 0)])
+@pytest.mark.parametrize(("seconds", "number"), [(None, 4), (16.0, 4), (15.0, 3), (5.3, 2), (5.1, 0)])
 def test_as_many_cases_as_the_time_allows_and_two_at_least(monkeypatch, seconds, number):
     scorer = make_scorer()
     slow(scorer, monkeypatch, one_shot=1.0, windows=3.0)
@@ -178,12 +179,27 @@ def test_as_many_cases_as_the_time_allows_and_two_at_least(monkeypatch, seconds,
         assert choice.reason == "One shot, unmeasured: there is no time to compare it with windows."
 
 
-@pytest.mark.parametrize(("seconds", "kept"), [(None, 20.0), (12.0, 12.0), (9.0, 0.0)])
+@pytest.mark.parametrize(("seconds", "kept"), [(None, 10.4), (8.0, 8.0), (5.0, 0.0)])
 def test_the_time_is_estimated_by_that_of_a_score(seconds, kept):
-    scorer = make_scorer()
+    scorer = make_scorer()  # 20 planes in two windows of 16: 1.6 times the voxels
+    base = scorer.network.space.base
     score = ChildScore(0.5, (0.5,) * 4, seconds=4.0, peak_memory_mb=1.0)
     mode = InferenceMode(scorer, seconds=seconds)
-    assert mode.estimated_seconds(scorer.network.space.base, score) == kept
+    assert mode.estimated_seconds(base, score) == pytest.approx(kept)
+    more = min(0.6 * 5.0, mode.seconds / 2) if kept else 0.0
+    assert mode.estimated_seconds(base, score, testing=5.0) == pytest.approx(kept + more)
+    assert mode.estimated_seconds(base, score, testing=500.0) == pytest.approx(
+        kept + (0.0 if not kept else min(300.0, mode.seconds / 2))
+    )
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 8), (20, 16, 8), (37, 51, 9)])
+def test_the_windows_are_counted_as_monai_makes_them(shape):
+    scorer = make_scorer(shapes=[shape] * 2)
+    factor = InferenceMode(scorer)._factor(scorer.network.space.base, 0)
+    PadToStrideInferer(max_voxels=0, roi_size=PATCH)(torch.zeros(1, 1, *shape), scorer.network)
+    padded = math.prod(map(max, shape, PATCH))
+    assert factor == pytest.approx(len(scorer.network.sizes) * math.prod(PATCH) / padded)
 
 
 def test_a_comparison_of_one_case_is_refused():
@@ -197,7 +213,8 @@ class Given:
     def __init__(self, choice):
         self.choice, self.asked = choice, []
 
-    def estimated_seconds(self, architecture, score):
+    def estimated_seconds(self, architecture, score, *, testing):
+        assert testing == 0.0
         return 7.0
 
     def __call__(self, architecture):
