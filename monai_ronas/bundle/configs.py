@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,9 @@ format=%(asctime)s %(levelname)s %(message)s
 """
 
 
+_LARGEST_PREDICTION = 2 * 2**30  # bytes
+
+
 @dataclass(frozen=True)
 class Derived:
     """What the configurations say of a derived network.
@@ -46,7 +50,7 @@ class Derived:
         network: keyword arguments of ``RonasUNet``, plain types.
         divisor: multiple that the network needs, for each axis.
         patch: training patch of the architecture; the window where a volume is too large for one shot.
-        one_shot_voxels: voxels of the largest volume for one shot.
+        one_shot_voxels: voxels of the largest volume for one shot; 0: always windows.
         fingerprint: of the data set; preprocessing follows from it.
         batch_size: crops in a batch of the search.
         amp: the search was trained in bfloat16.
@@ -63,6 +67,12 @@ class Derived:
     amp: bool
     flip_axes: Sequence[int]
     test_time_flips: bool
+
+    @property
+    def stitch_device(self) -> str | None:
+        """``"cpu"`` where the prediction of the largest volume takes gigabytes, which postprocessing needs manifold."""
+        size = 4 * self.fingerprint.out_channels * math.prod(map(max, self.fingerprint.max_shape, self.patch))
+        return "cpu" if size > _LARGEST_PREDICTION else None
 
 
 def common(derived: Derived) -> dict[str, Any]:
@@ -82,6 +92,7 @@ def common(derived: Derived) -> dict[str, Any]:
             "max_voxels": derived.one_shot_voxels,
             "roi_size": list(derived.patch),
             "flips": list(derived.flip_axes) if derived.test_time_flips else [],
+            "stitch_device": derived.stitch_device,
         },
         "checkpointloader": {
             "_target_": "CheckpointLoader",
@@ -104,9 +115,12 @@ def mean_dice(name: str, classes: int) -> dict[str, Any]:
     }
 
 
-def discrete(classes: int) -> dict[str, Any]:
-    """Prediction and label as one-hot channels."""
-    return {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": classes}
+def discrete(classes: int) -> list[Any]:
+    """Prediction and label as one-hot channels, on the prediction's device."""
+    return [
+        "$lambda item: {**item, 'label': item['label'].to(item['pred'].device)}",
+        {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": classes},
+    ]
 
 
 _ON_IMAGE_GRID = {"_target_": "ResampleToMatchd", "keys": "label", "key_dst": "pred", "mode": "nearest"}
@@ -196,7 +210,7 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
             "transforms": [
                 *_invert(),
                 *([_ON_IMAGE_GRID] if derived.fingerprint.resample_label else []),
-                discrete(classes),
+                *discrete(classes),
             ],
         },
         "key_metric": mean_dice("mean_dice", classes),

@@ -36,7 +36,8 @@ class BundleExporter:
         export_dir: the bundle's folder; its name is the bundle's name.
         study: the data of the search.
         network: the supernet.
-        one_shot_voxels: voxels of the largest volume for inference in one shot.
+        one_shot_voxels: voxels of the largest volume for inference in one shot, unless the search's result says that
+            windows are better.
         crops: tells the crops in a batch of an architecture.
         amp: the search trains in bfloat16.
         flip_axes: spatial axes along which crops are flipped in training.
@@ -117,6 +118,8 @@ class BundleExporter:
         kwargs = {**self.network.network_kwargs(architecture), "deep_supervision": False}
         trained = derived.state_dict()
         patch = self.network.space.patch(architecture)
+        in_windows = result.inference is not None and result.inference.windows
+        one_shot_voxels = 0 if in_windows else self.one_shot_voxels
         single = RonasUNet(**kwargs)
         single.load_state_dict({k: trained[k].contiguous() for k in single.state_dict()})
         script = torch.jit.script(single.eval())
@@ -127,7 +130,7 @@ class BundleExporter:
             kwargs,
             derived.divisor,
             patch,
-            self.one_shot_voxels,
+            one_shot_voxels,
             fingerprint,
             batch_size=self.crops(architecture),
             amp=self.amp,
@@ -165,7 +168,7 @@ class BundleExporter:
             self.network,
             result,
             seconds,
-            one_shot_voxels=self.one_shot_voxels,
+            one_shot_voxels=one_shot_voxels,
             flip_axes=self.flip_axes,
             test_time_flips=self.test_time_flips,
         )

@@ -111,7 +111,7 @@ It was trained by the search itself and needs no retraining.
 
 ## Inference
 
-{_inference(network, result.architecture, study, one_shot_voxels)}
+{_inference(network, result, study, one_shot_voxels)}
 {_flips(flip_axes, test_time_flips)}
 
 ## Figures
@@ -179,18 +179,42 @@ def _flips(axes: Sequence[int], averaged: bool) -> str:
     return f"`--inferer#flips [{text}]` averages over the flips of the training, in {runs} times the time."
 
 
-def _inference(network: RonasSuperNet, architecture: Architecture, study: Study, one_shot_voxels: int) -> str:
-    largest, patch = study.fingerprint.max_shape, network.space.patch(architecture)
+def _inference(network: RonasSuperNet, result: SearchResult, study: Study, one_shot_voxels: int) -> str:
+    largest, patch = study.fingerprint.max_shape, network.space.patch(result.architecture)
     window = _times(patch)
-    voxels = math.prod(map(max, largest, patch))
-    mode = "in one shot" if voxels <= one_shot_voxels else f"in windows of {window}"
-    return (
-        f"Volumes are padded with zeros at least to {window}, the training patch. Padded, up to {one_shot_voxels:,} "
-        "voxels, what the memory of the search's machine holds, are segmented in one shot, more in half-overlapping "
-        f"windows of {window}.\n"
-        f"The largest volume of the data ({_times(largest)}) is segmented {mode}. "
-        "`--inferer#max_voxels` changes the limit."
-    )
+    if one_shot_voxels == 0:
+        lines = [
+            f"Volumes are segmented in half-overlapping windows of {window}, the training patch, up to which smaller "
+            "ones are padded with zeros.",
+            "`--inferer#max_voxels 100000000` segments those of up to so many voxels in one shot.",
+        ]
+    else:
+        mode = "in one shot" if math.prod(map(max, largest, patch)) <= one_shot_voxels else f"in windows of {window}"
+        lines = [
+            f"Volumes are padded with zeros at least to {window}, the training patch. Padded, up to "
+            f"{one_shot_voxels:,} voxels, what the memory of the search's machine holds, are segmented in one shot, "
+            f"more in half-overlapping windows of {window}.",
+            f"The largest volume of the data ({_times(largest)}) is segmented {mode}. "
+            "`--inferer#max_voxels` changes the limit; 0: always windows.",
+        ]
+    return "\n".join(lines + _measured(result))
+
+
+def _measured(result: SearchResult) -> list[str]:
+    """What was chosen, one shot or windows, and why, with the Dice of each case."""
+    choice = result.inference
+    if choice is None:
+        return []
+    lines = ["", "One shot or windows, chosen at the end of the search:", plain(choice.reason)]
+    if choice.cases:
+        lines += ["", "| reward case | one shot | windows |", "|---|---|---|"]
+        lines += [
+            f"| {plain(name)} | {whole:.4f} | {windows:.4f} |"
+            for name, whole, windows in zip(choice.cases, choice.one_shot, choice.in_windows, strict=True)
+        ]
+        if result.remark.startswith("before the final training"):
+            lines += ["", "The final training has seen these cases: the difference counts, not the figures themselves."]
+    return [*lines, ""]
 
 
 def _times(values: Sequence[int], sign: str = "x") -> str:

@@ -37,6 +37,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
     deterministic = preprocessing_config(fingerprint, keys=keys, track_meta=False)
     shared = common(derived)
     inferer = {**shared.pop("inferer"), "flips": []}
+    postprocessing = {"_target_": "Compose", "transforms": discrete(classes)}
     loader = {**shared.pop("checkpointloader"), "load_path": "$@ckpt_dir + '/model.pt'"}
     return {
         **shared,
@@ -75,8 +76,13 @@ def train_config(derived: Derived) -> dict[str, Any]:
                 "shuffle": True,
                 "num_workers": 0,
             },
-            "inferer": {**inferer, "max_voxels": None, "roi_size": None},  # crops of any size, as they are
-            "postprocessing": discrete(classes),
+            "inferer": {
+                **inferer,
+                "max_voxels": None,
+                "roi_size": None,
+                "stitch_device": None,
+            },  # crops of any size, as they are
+            "postprocessing": postprocessing,
             "key_metric": mean_dice("train_mean_dice", classes),
             "handlers": [
                 loader,
@@ -124,7 +130,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
                 "num_workers": 0,
             },
             "inferer": inferer,
-            "postprocessing": discrete(classes),
+            "postprocessing": postprocessing,
             "key_metric": mean_dice("val_mean_dice", classes),
             "handlers": [
                 {"_target_": "StatsHandler", "iteration_log": False},

@@ -2,6 +2,7 @@
 from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents
 from monai_ronas.engines.exploitation import Exploitation
 from monai_ronas.engines.guarded_step import GuardedStep
+from monai_ronas.engines.inference_mode import InferenceMode
 from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
 from monai_ronas.engines.reselection import Reselection
@@ -15,6 +16,7 @@ __all__ = [
     "EpisodeSampler",
     "Exploitation",
     "GuardedStep",
+    "InferenceMode",
     "PatchBatch",
     "Phase",
     "Reselection",

@@ -6,16 +6,23 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
+from monai.utils import convert_to_dst_type, convert_to_tensor
 from torch.nn import functional as F
 
 from monai_ronas.utils import is_out_of_memory
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+_LARGEST_INDEX = 2**31 - 1
+_TOO_LONG = re.compile(r"32[- ]?bit ?index|INT_MAX", re.IGNORECASE)  # torch's words, canUse32BitIndexMath among them
+_SLABS = 8
 
 
 class PadToStrideInferer(Inferer):
@@ -27,20 +34,28 @@ class PadToStrideInferer(Inferer):
     network returns several outputs, crops must have the right size already, which is at least ``roi_size``.
 
     A volume that has more than ``max_voxels``, padded, goes through MONAI's sliding window instead, with half overlap
-    and Gaussian weights; so does one for which the memory did not suffice, and all that are as large from then on.
+    and Gaussian weights; so does one for which the memory did not suffice, and all that are as large from then on. So
+    does, on a CUDA device, one with more than ``2**31 - 1`` values in a feature map or in the prediction.
+
+    Where the memory of the device does not suffice for the sums over windows or flips, they are made on the CPU, and
+    the prediction stays there where it does not fit on the device either.
 
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
         amp: run the network in bfloat16 under autocast where the device supports it; the prediction is float32.
-        max_voxels: voxels of the largest volume for one shot, padding up to ``roi_size`` included. Default: no limit.
+        max_voxels: voxels of the largest volume for one shot, padding up to ``roi_size`` included. 0: always windows.
+            Default: no limit.
         roi_size: the training patch, a multiple of the divisor: what volumes are padded to, and the size of the window.
             Default: the ``patch`` attribute of the network at each call; without one, volumes are padded to the strides
             only, and there are no windows.
         flips: spatial axes, from 0. The softmax probabilities are averaged over all flips along them, in
             ``2**len(flips)`` runs; the prediction is the logarithm of the mean.
+        sw_batch_size: windows that go through the network at once.
+        stitch_device: where windows and flips are summed up and the prediction is left, such as ``"cpu"`` where there
+            are many classes. Default: the device of the inputs.
 
     Raises:
-        ValueError: when ``roi_size`` is no multiple of ``divisor``.
+        ValueError: when ``roi_size`` is not a multiple of ``divisor``, or ``sw_batch_size`` is less than 1.
 
     Example:
         >>> from monai_ronas.networks.nets import RonasUNet
@@ -57,6 +72,8 @@ class PadToStrideInferer(Inferer):
         max_voxels: int | None = None,
         roi_size: Sequence[int] | None = None,
         flips: Sequence[int] = (),
+        sw_batch_size: int = 1,
+        stitch_device: str | None = None,
     ) -> None:
         super().__init__()
         self.divisor = None if divisor is None else tuple(int(d) for d in divisor)
@@ -64,6 +81,10 @@ class PadToStrideInferer(Inferer):
         self.max_voxels = max_voxels
         self.roi_size = None if roi_size is None else tuple(int(r) for r in roi_size)
         self.flips = tuple(int(axis) for axis in flips)
+        self.sw_batch_size = sw_batch_size
+        self.stitch_device = stitch_device
+        if sw_batch_size < 1:
+            raise ValueError(f"sw_batch_size must be at least 1, got {sw_batch_size}.")
         if self.divisor and self.roi_size and any(r % d for r, d in zip(self.roi_size, self.divisor, strict=True)):
             raise ValueError(f"roi_size must be a multiple of {self.divisor} on each axis, got {self.roi_size}.")
 
@@ -75,14 +96,19 @@ class PadToStrideInferer(Inferer):
         Raises:
             ValueError: when the network returns several outputs and the input would have to be padded.
         """
+        home = torch.device(self.stitch_device or inputs.device)
         if not self.flips:
-            return self._volume(inputs, network, *args, **kwargs)
-        total: Any = 0.0
+            prediction = self._volume(inputs, network, *args, **kwargs)
+            return prediction if isinstance(prediction, list) else _with_memory(prediction.to, home)
+        total: torch.Tensor | None = None
         for chosen in itertools.product((False, True), repeat=len(self.flips)):
             dims = [axis + 2 for axis, flip in zip(self.flips, chosen, strict=True) if flip]
-            prediction = cast(torch.Tensor, self._volume(inputs.flip(dims), network, *args, **kwargs))
-            total += prediction.softmax(dim=1).flip(dims)
-        return cast(torch.Tensor, (total / self.runs).log_())
+            volume = inputs.flip(dims) if dims else inputs
+            total = _added(total, cast(torch.Tensor, self._volume(volume, network, *args, **kwargs)), dims, home)
+        mean = cast(torch.Tensor, total).div_(self.runs).log_()
+        if isinstance(inputs, MetaTensor):
+            mean = convert_to_dst_type(mean, inputs, dtype=mean.dtype, device=mean.device)[0]
+        return _with_memory(mean.to, home)
 
     @property
     def runs(self) -> int:
@@ -97,20 +123,34 @@ class PadToStrideInferer(Inferer):
         size = inputs.shape[2:]
         least = [max(s, r) for s, r in zip(size, roi_size or size, strict=True)]
         voxels = math.prod(least)
+        must = roi_size is None or torch.is_grad_enabled()
         if self.max_voxels is None or voxels <= self.max_voxels:
             try:
-                return self._one_shot(inputs, least, network, *args, **kwargs)
+                if must or not _beyond_indices(network, inputs.device, len(inputs), voxels):
+                    return self._one_shot(inputs, least, network, *args, **kwargs)
             except (RuntimeError, MemoryError) as error:
-                if roi_size is None or torch.is_grad_enabled() or not is_out_of_memory(error):
+                short = is_out_of_memory(error)
+                if must or not (short or _TOO_LONG.search(str(error))):
                     raise
+                if short:
+                    self.max_voxels = voxels - 1
             logger.warning("%d voxels are too many for one shot: going on with windows of %s", voxels, roi_size)
-            self.max_voxels = voxels - 1
-        windows = SlidingWindowInferer(roi_size=roi_size, overlap=0.5, mode="gaussian")  # type: ignore[arg-type]
 
         def run(window: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
             return self._one_shot(window, window.shape[2:], network, *args, **kwargs)
 
-        return cast(torch.Tensor, windows(inputs, run))
+        def stitch(device: torch.device) -> torch.Tensor:
+            windows = SlidingWindowInferer(
+                roi_size=cast(Sequence[int], roi_size),
+                sw_batch_size=self.sw_batch_size,
+                overlap=0.5,
+                mode="gaussian",
+                sw_device=inputs.device,
+                device=device,
+            )
+            return cast(torch.Tensor, windows(inputs, run))
+
+        return _with_memory(stitch, torch.device(self.stitch_device or inputs.device))
 
     def _one_shot(
         self, inputs: torch.Tensor, least: Sequence[int], network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -137,3 +177,53 @@ class PadToStrideInferer(Inferer):
             return [o.float() for o in outputs]
         crop = (slice(None), slice(None), *(slice(b, b + s) for b, s in zip(before, size, strict=True)))
         return outputs.float()[crop]
+
+
+def _with_memory(make: Callable[[torch.device], T], device: torch.device) -> T:
+    """What ``make`` gives for a device; for want of memory on it, for the CPU."""
+    try:
+        return make(device)
+    except (RuntimeError, MemoryError) as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+    logger.warning("the memory of %s does not suffice for the prediction: going on on the CPU", device)
+    return make(torch.device("cpu"))
+
+
+def _added(total: torch.Tensor | None, prediction: torch.Tensor, dims: list[int], device: torch.device) -> torch.Tensor:
+    """The sum of probabilities with those of one more run, flipped back, added in place, a slab at a time.
+
+    Args:
+        total: the sum so far, ``(B, C, H, W[, D])``; None before the first run.
+        prediction: logits of the run, flipped along ``dims``.
+        dims: dimensions of the tensor to be flipped.
+        device: where the sum is made, as long as there is memory.
+    """
+    prediction = convert_to_tensor(prediction, track_meta=False)
+    if total is None:
+        shape, dtype = prediction.shape, prediction.dtype
+        total = _with_memory(lambda place: torch.zeros(shape, dtype=dtype, device=place), device)
+    length = prediction.shape[2]
+    step = math.ceil(length / _SLABS)
+    for first in range(0, length, step):
+        last = min(first + step, length)
+        try:
+            share = prediction[:, :, first:last].softmax(dim=1).flip(dims).to(total.device)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("the memory does not suffice for the sum over flips: going on on the CPU")
+            total, prediction = total.cpu(), prediction.cpu()
+            share = prediction[:, :, first:last].softmax(dim=1).flip(dims)
+        begin, end = (length - last, length - first) if 2 in dims else (first, last)
+        total[:, :, begin:end] += share
+    return total
+
+
+def _beyond_indices(network: Any, device: torch.device, batch: int, voxels: int) -> bool:
+    """Whether a tensor of a run in one shot has more values than CUDA's kernels index with 32 bits."""
+    head = next(iter(getattr(network, "heads", ())), None)
+    if device.type != "cuda" or head is None:
+        return False
+    finest = voxels / math.prod(getattr(network, "stem_scale", (1,)))
+    return batch * max(head.in_channels * finest, head.out_channels * voxels) > _LARGEST_INDEX

@@ -5,10 +5,11 @@ from monai_ronas.utils.errors import TrainingError
 from monai_ronas.utils.files import write_atomically
 from monai_ronas.utils.memory import is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
-from monai_ronas.utils.records import ChildScore, SearchResult
+from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
 
 __all__ = [
     "ChildScore",
+    "InferenceChoice",
     "SearchResult",
     "TimeBudget",
     "TrainingError",

@@ -37,6 +37,27 @@ class ChildScore:
         return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
+@dataclass(frozen=True)
+class InferenceChoice:
+    """How the derived network segments a volume: in one shot or in windows.
+
+    Args:
+        windows: in windows of the training patch, else in one shot as far as the memory reaches.
+        reason: one sentence for people.
+        cases: names of the cases that both ways were measured on.
+        one_shot: Dice of each of them in one shot.
+        in_windows: Dice of each of them in windows.
+        seconds: time that a case took in the chosen way; NaN without a measurement.
+    """
+
+    windows: bool
+    reason: str
+    cases: tuple[str, ...] = ()
+    one_shot: tuple[float, ...] = ()
+    in_windows: tuple[float, ...] = ()
+    seconds: float = float("nan")
+
+
 @dataclass
 class SearchResult:
     """What a search found.
@@ -50,6 +71,7 @@ class SearchResult:
         case_names: names of the reward cases, in the order of ``score.per_case``.
         remark: what has to be known about ``score``, such as that training has seen the reward cases.
         test: the network's score on the test cases; None without any.
+        inference: one shot or windows, as measured; None where it was not.
     """
 
     architecture: Architecture
@@ -59,3 +81,4 @@ class SearchResult:
     case_names: tuple[str, ...] = ()
     remark: str = ""
     test: ChildScore | None = None
+    inference: InferenceChoice | None = None

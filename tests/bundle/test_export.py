@@ -5,15 +5,17 @@ import json
 import random
 from dataclasses import replace
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from monai_ronas.bundle import BundleExporter, export, summary_table
+from monai_ronas.bundle import BundleExporter, check, export, summary_table
 from monai_ronas.data import make_phantom_dataset, open_study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import RonasSpace
-from monai_ronas.utils import ChildScore, SearchResult
+from monai_ronas.utils import ChildScore, InferenceChoice, SearchResult
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +217,117 @@ def test_the_readme_says_how_volumes_are_segmented(study, tmp_path, voxels, mode
     assert (bundle / "docs" / "network.png").read_bytes().startswith(b"\x89PNG")
     licence = (bundle / "docs" / "data_license.txt").read_text()
     assert study.dataset.licence in licence
+
+
+CASES = {"cases": ("a|1", "b"), "one_shot": (0.7, 0.74), "in_windows": (0.75, 0.8), "seconds": 2.0}
+
+
+@pytest.mark.parametrize("windows", [True, False])
+@pytest.mark.parametrize("measured", [CASES, {}])
+def test_what_was_measured_decides_between_one_shot_and_windows(study, tmp_path, windows, measured):
+    supernet = supernet_of(study)
+    choice = InferenceChoice(windows, "Because of $this.", **measured)
+    found = replace(result_of(supernet.space.base), inference=choice)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)
+    limits = {
+        name: json.loads((bundle / "configs" / f"{name}.json").read_text())["inferer"]["max_voxels"]
+        for name in ("inference", "evaluate")
+    }
+    assert set(limits.values()) == {0 if windows else 10**6}
+    train = json.loads((bundle / "configs" / "train.json").read_text())
+    assert train["train"]["inferer"]["max_voxels"] is None
+    assert train["validate"]["inferer"]["max_voxels"] == (0 if windows else 10**6)
+    text = (bundle / "docs" / "README.md").read_text()
+    assert "One shot or windows, chosen at the end of the search:\nBecause of this." in text
+    assert ("Volumes are segmented in half-overlapping windows of" in text) == windows
+    assert ("are segmented in one shot, more in" in text) != windows
+    assert ("| a1 | 0.7000 | 0.7500 |\n| b | 0.7400 | 0.8000 |" in text) == bool(measured)
+    assert "final training has seen these cases" not in text
+
+
+def test_the_readme_says_that_the_cases_of_the_comparison_were_seen(study, tmp_path):
+    supernet = supernet_of(study)
+    remark = "before the final training, which includes these cases"
+    found = replace(result_of(supernet.space.base), inference=InferenceChoice(True, "So.", **CASES), remark=remark)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)
+    text = (bundle / "docs" / "README.md").read_text()
+    assert "The final training has seen these cases: the difference counts, not the figures themselves." in text
+
+
+@pytest.mark.parametrize(("shape", "device"), [((64, 64, 64), None), (((512, 512, 400)), "cpu")])
+def test_a_large_prediction_is_put_together_on_the_cpu(study, tmp_path, shape, device):
+    supernet = supernet_of(study)
+    large = replace(study, fingerprint=replace(study.fingerprint, max_shape=shape, labels={0: "background", 9: "x"}))
+    supernet = RonasSuperNet(supernet.space, 1, 10, channels=(4, 6, 8, 10)).eval()
+    bundle = BundleExporter(tmp_path / "bundle", large, supernet, **FACTS).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
+    for name, inferer, expected in (
+        ("inference", ("inferer",), device),
+        ("evaluate", ("inferer",), device),
+        ("train", ("validate", "inferer"), device),
+        ("train", ("train", "inferer"), None),
+    ):
+        content = json.loads((bundle / "configs" / f"{name}.json").read_text())
+        for key in inferer:
+            content = content[key]
+        assert content["stitch_device"] == expected
+
+
+def test_the_check_is_done_on_a_part_of_a_large_case(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "_MOST_VOXELS", 6000)
+    supernet = supernet_of(study)
+    sizes, images = [], []
+    supernet.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
+    geometry = check._check_geometry
+
+    def note(image, output):
+        images.append((image.name, nib.load(image).shape))
+        geometry(image, output)
+
+    monkeypatch.setattr(check, "_check_geometry", note)
+    supernet.train()
+    patch = supernet.space.patch(supernet.space.base)
+    assert np.prod(patch) > 6000
+    BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.base), seconds=1.0)
+    assert supernet.training
+    ((name, shape),) = images
+    assert name == "part.nii"
+    assert np.prod(shape) <= 6000
+    assert all(np.prod(size) <= 6000 for size in sizes)
+    assert sizes
+
+
+def test_a_small_case_is_checked_whole_and_the_supernet_is_not_copied(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "_MOST_VOXELS", 10**9)
+    supernet = supernet_of(study)
+    runs = []
+    supernet.register_forward_hook(lambda module, inputs, outputs: runs.append(module is supernet))
+    BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.largest), seconds=1.0)
+    assert runs == [True]
+    assert supernet.architecture == supernet.space.largest
+
+
+def test_the_bounded_patch_is_a_multiple_of_the_strides():
+    assert check._bounded((64, 64, 48), (8, 8, 4)) == (64, 64, 48)
+    assert check._bounded((480, 480, 264), (16, 16, 8)) == (128, 128, 72)
+    assert check._bounded((2**22, 8, 8), (2**22, 8, 8)) == (2**22, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape"), [((0.5, 3.0, 2.0), (16, 16, 8)), ((0.5, 1.5, 4.0), (8, 16, 8)), ((9, 9, 9), (16, 16, 8))]
+)
+@pytest.mark.parametrize("channels", [(), (2,)])
+def test_a_part_has_the_geometry_of_its_image_and_is_where_it_is_brightest(tmp_path, spacing, shape, channels):
+    affine = np.array([[0, 0, -0.5, 7], [-3.0, 0, 0, 8], [0, 2.0, 0, 9], [0, 0, 0, 1]])  # file axes are P, S, L
+    data = np.zeros((30, 40, 20, *channels), dtype=np.int16)
+    data[29, 3, 10] = 5
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "image.nii.gz")
+    part = nib.load(check._part(tmp_path / "image.nii.gz", tmp_path, spacing, (8, 16, 16)))
+    assert part.shape == (*shape, *channels)
+    values = np.asanyarray(part.dataobj)
+    where = np.argwhere(values)[0][:3]
+    assert np.allclose(part.affine @ [*where, 1], affine @ [29, 3, 10, 1])
+    assert nib.aff2axcodes(part.affine) == nib.aff2axcodes(affine)
+    whole = check._part(tmp_path / "image.nii.gz", tmp_path, (0.5, 3.0, 2.0), (20, 30, 40))
+    assert whole == tmp_path / "image.nii.gz"

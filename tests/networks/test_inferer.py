@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
+import logging
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 
-from monai_ronas.networks import PadToStrideInferer
+from monai_ronas.networks import PadToStrideInferer, inferer
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import RonasSpace
+from tests.measured_memory import LiveTensors
 
 
 def test_a_training_crop_that_the_strides_do_not_divide_is_refused():
@@ -40,10 +45,10 @@ def test_a_volume_too_large_for_one_shot_goes_through_windows():
     sizes = []
     net.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
     volume = torch.randn(1, 1, 13, 9, 7)
-    inferer = PadToStrideInferer(max_voxels=13 * 9 * 7 - 1, roi_size=(8, 8, 8))
+    segment = PadToStrideInferer(max_voxels=13 * 9 * 7 - 1, roi_size=(8, 8, 8))
     expected = SlidingWindowInferer((8, 8, 8), overlap=0.5, mode="gaussian")(volume, net)
     sizes.clear()
-    torch.testing.assert_close(inferer(volume, net), expected)
+    torch.testing.assert_close(segment(volume, net), expected)
     assert set(sizes) == {(8, 8, 8)}
     sizes.clear()
     PadToStrideInferer(max_voxels=13 * 9 * 8, roi_size=(8, 8, 8))(volume, net)  # 7 voxels are padded to the window's 8
@@ -80,15 +85,15 @@ def test_for_want_of_memory_a_volume_goes_through_windows_and_so_do_others_of_it
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     net.register_forward_pre_hook(small_memory)
-    inferer = PadToStrideInferer(roi_size=(8, 8, 8))
+    segment = PadToStrideInferer(roi_size=(8, 8, 8))
     with torch.no_grad():
-        assert inferer(torch.randn(1, 1, 12, 8, 8), net).shape == (1, 2, 12, 8, 8)
+        assert segment(torch.randn(1, 1, 12, 8, 8), net).shape == (1, 2, 12, 8, 8)
         assert sizes[0] == (12, 8, 8)
         sizes.clear()
-        inferer(torch.randn(1, 1, 12, 8, 8), net)
-        inferer(torch.randn(1, 1, 8, 8, 6), net)
+        segment(torch.randn(1, 1, 12, 8, 8), net)
+        segment(torch.randn(1, 1, 8, 8, 6), net)
     assert set(sizes) == {(8, 8, 8)}
-    assert inferer.max_voxels == 12 * 8 * 8 - 1  # by which the last one goes in one shot
+    assert segment.max_voxels == 12 * 8 * 8 - 1  # by which the last one goes in one shot
     with torch.no_grad(), pytest.raises(torch.cuda.OutOfMemoryError):
         PadToStrideInferer()(torch.randn(1, 1, 12, 8, 8), net)
 
@@ -139,3 +144,161 @@ def test_the_supernet_tells_its_childs_patch(choose):
 def test_a_window_that_the_strides_do_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"roi_size must be a multiple of \(4, 4, 4\)"):
         PadToStrideInferer((4, 4, 4), roi_size=(8, 6, 8))
+
+
+def test_no_volume_goes_in_one_shot_with_a_limit_of_zero():
+    sizes = []
+
+    def network(x):
+        sizes.append(tuple(x.shape))
+        return x.clone()
+
+    volume = torch.randn(1, 1, 4, 5, 6)
+    assert torch.allclose(PadToStrideInferer((1, 1, 1), max_voxels=0, roi_size=(8, 8, 8))(volume, network), volume)
+    PadToStrideInferer((1, 1, 1), max_voxels=0, roi_size=(4, 4, 4), sw_batch_size=3)(volume, network)
+    assert sizes == [(1, 1, 8, 8, 8), (3, 1, 4, 4, 4), (1, 1, 4, 4, 4)]
+    with pytest.raises(ValueError, match="sw_batch_size must be at least 1, got 0"):
+        PadToStrideInferer(sw_batch_size=0)
+
+
+def flipped_mean(volume, network, flips=(0, 1, 2)):
+    total = 0.0
+    for k in range(len(flips) + 1):
+        for axes in itertools.combinations(flips, k):
+            dims = [a + 2 for a in axes]
+            total = total + network(volume.flip(dims)).softmax(1).flip(dims)
+    return total / 2 ** len(flips)
+
+
+def pointwise():
+    ramp = torch.linspace(-2, 2, 13).view(1, 1, 13, 1, 1)
+    return lambda x: torch.cat([x * ramp, x.sin(), x], dim=1)
+
+
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+@pytest.mark.parametrize("fails_at", [1, 5, 13])
+def test_the_sum_over_flips_goes_on_where_the_memory_of_the_device_is_short(monkeypatch, caplog, error, fails_at):
+    volume = torch.randn(1, 1, 13, 6, 5)
+    expected = flipped_mean(volume, pointwise())
+    softmax, calls = torch.Tensor.softmax, []
+
+    def short(self, dim):
+        calls.append(dim)
+        if len(calls) == fails_at:
+            raise error
+        return softmax(self, dim)
+
+    monkeypatch.setattr(torch.Tensor, "softmax", short)
+    with caplog.at_level(logging.WARNING):
+        prediction = PadToStrideInferer((1, 1, 1), flips=(0, 1, 2))(volume, pointwise())
+    torch.testing.assert_close(prediction.exp(), expected)
+    assert "sum over flips: going on on the CPU" in caplog.text
+
+
+def test_an_error_that_is_not_one_of_memory_is_not_swallowed(monkeypatch):
+    def broken(self, dim):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(torch.Tensor, "softmax", broken)
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        PadToStrideInferer((1, 1, 1), flips=(0,))(torch.randn(1, 1, 13, 6, 5), pointwise())
+
+
+@pytest.mark.parametrize("flips", [(), (0, 1, 2)])
+def test_one_shot_without_memory_goes_through_windows_with_flips_too(flips):
+    net = RonasUNet(3, 1, 2, channels=(2, 3), strides=(1, 2), dilations=(1, 1)).eval()
+    sizes = []
+
+    def small_memory(module, inputs):
+        sizes.append(tuple(inputs[0].shape[2:]))
+        if inputs[0].numel() > 8**3:
+            raise MemoryError
+
+    net.register_forward_pre_hook(small_memory)
+    volume = torch.randn(1, 1, 12, 8, 8)
+    segment = PadToStrideInferer(roi_size=(8, 8, 8), flips=flips)
+    with torch.no_grad():
+        given = segment(volume, net)
+        assert sizes.count((12, 8, 8)) == 1  # the other runs know already
+        assert torch.equal(given, PadToStrideInferer(roi_size=(8, 8, 8), max_voxels=0, flips=flips)(volume, net))
+
+
+def test_windows_are_summed_up_on_the_cpu_where_the_device_has_no_memory(monkeypatch, caplog):
+    devices = []
+
+    class Windows(SlidingWindowInferer):
+        def __init__(self, device, sw_device, **how):
+            devices.append((str(sw_device), str(device)))
+            super().__init__(device="cpu", **how)
+
+        def __call__(self, *args):
+            if devices[-1][1] != "cpu":
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            return super().__call__(*args)
+
+    monkeypatch.setattr(inferer, "SlidingWindowInferer", Windows)
+    volume = torch.randn(1, 1, 9, 9, 9)
+    segment = PadToStrideInferer((1, 1, 1), roi_size=(8, 8, 8), max_voxels=0, stitch_device="cuda:0")
+    torch.testing.assert_close(segment._volume(volume, torch.clone), volume)
+    assert devices == [("cpu", "cuda:0"), ("cpu", "cpu")]
+    assert "memory of cuda:0 does not suffice for the prediction: going on on the CPU" in caplog.text
+    devices.clear()
+    torch.testing.assert_close(
+        PadToStrideInferer((1, 1, 1), roi_size=(8, 8, 8), max_voxels=0)(volume, torch.clone), volume
+    )
+    assert devices == [("cpu", "cpu")]
+
+
+@pytest.mark.parametrize("flips", [(), (0,)])
+def test_the_prediction_is_left_where_it_was_asked_for(flips):
+    volume = torch.randn(1, 1, 9, 9, 9)
+    segment = PadToStrideInferer((1, 1, 1), flips=flips, stitch_device="meta")
+    if not flips:
+        assert segment(volume, torch.clone).device.type == "meta"
+    segment.stitch_device = "cpu"
+    assert segment(volume, torch.clone).device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    "error", ["Expected canUse32BitIndexMath(input) to be true", "must fit into 32-bit index math"]
+)
+def test_more_values_than_an_index_counts_go_through_windows_and_no_limit_is_learnt(error):
+    def network(x):
+        if x.numel() > 8**3:
+            raise RuntimeError(error)
+        return x.clone()
+
+    segment = PadToStrideInferer((1, 1, 1), roi_size=(8, 8, 8))
+    volume = torch.randn(1, 1, 9, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(segment(volume, network), volume)
+        assert segment.max_voxels is None
+        with pytest.raises(RuntimeError, match="32"):
+            PadToStrideInferer((1, 1, 1))(volume, network)
+
+
+@pytest.mark.parametrize(
+    ("device", "voxels", "scale", "beyond"),
+    [("cuda", 2**27, 1, True), ("cuda", 2**26, 1, False), ("cuda", 2**27, 2, False), ("cpu", 2**30, 1, False)],
+)
+def test_what_an_index_counts_is_known_before(device, voxels, scale, beyond):
+    network = SimpleNamespace(heads=[SimpleNamespace(in_channels=16, out_channels=3)], stem_scale=[float(scale)] * 3)
+    assert inferer._beyond_indices(network, torch.device(device), 1, voxels) == beyond
+    assert not inferer._beyond_indices(lambda x: x, torch.device(device), 1, voxels)
+
+
+def test_flips_keep_the_volume_a_prediction_and_the_sum():
+    network = torch.nn.Conv3d(1, 20, 1).eval()
+    volume = torch.randn(1, 1, 32, 32, 32)
+    with LiveTensors() as live, torch.no_grad():
+        PadToStrideInferer((1, 1, 1), flips=(0, 1, 2))(volume, network)
+    prediction = 20 * volume.numel() * 4
+    assert live.peak < 2.5 * prediction  # the volume and its flipped copy, a prediction, the sum, a slab of eight
+
+
+@pytest.mark.parametrize("flips", [(), (1,)])
+def test_the_prediction_of_a_meta_tensor_keeps_its_affine(flips):
+    volume = MetaTensor(torch.randn(1, 1, 13, 6, 5), affine=torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0])))
+    prediction = PadToStrideInferer((1, 1, 1), flips=flips)(volume, pointwise())
+    assert torch.equal(prediction.affine, volume.affine)
+    assert prediction.shape == (1, 3, 13, 6, 5)

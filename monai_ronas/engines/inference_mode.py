@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One shot or windows for the derived network, by measurement."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import cast
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from monai_ronas.engines.scorer import ChildScorer
+from monai_ronas.networks import PadToStrideInferer
+from monai_ronas.space import Architecture
+from monai_ronas.utils import ChildScore, InferenceChoice
+
+logger = logging.getLogger(__name__)
+_LEAST = 2
+
+
+class InferenceMode:
+    """Score the trained network on a few reward cases in one shot and in windows of its training patch, and choose.
+
+    A network trained on crops may lose Dice on whole volumes: borders and the statistics of an instance normalisation
+    are others there. One shot is 3 to 8 times cheaper than half-overlapping windows, so windows are chosen only where
+    the mean of the paired differences is more than ``least_gain`` in their favour, or where no volume fits the memory
+    in one shot.
+
+    It is meant for the weights after the final training, since what is asked is how these are best used. That training
+    may have seen the reward cases: their Dice is then no estimate of that on other cases. The difference of two ways to
+    use the same weights on the same case is still the fairest there is, as the test cases must not choose.
+
+    Cases that the patch holds on every axis are left out, as both ways are the same for them, and so are those that
+    exceed the limit for one shot, ``max_voxels`` of the scorer's inferer. The others are taken evenly spread over the
+    reward cases: at least two, at most ``cases``, as many as ``seconds`` allows. Where it does not allow two, nothing
+    is measured and one shot stays.
+
+    Args:
+        scorer: scores the network on reward cases; its evaluator has a
+            :class:`~monai_ronas.networks.PadToStrideInferer`, which is left in the chosen mode.
+        seconds: time that the comparison may take. Default: no limit.
+        tester: scores the network on the test cases; its inferer gets the chosen mode as well.
+        cases: how many cases at most.
+        least_gain: Dice that windows have to bring.
+
+    Raises:
+        ValueError: when ``cases`` is less than two.
+    """
+
+    def __init__(
+        self,
+        scorer: ChildScorer,
+        *,
+        seconds: float | None = None,
+        tester: ChildScorer | None = None,
+        cases: int = 4,
+        least_gain: float = 0.002,
+    ) -> None:
+        if cases < _LEAST:
+            raise ValueError(f"cases must be at least {_LEAST}, got {cases}.")
+        self.scorer = scorer
+        self.seconds = math.inf if seconds is None else seconds
+        self.tester = tester
+        self.cases = cases
+        self.least_gain = least_gain
+
+    def estimated_seconds(self, architecture: Architecture, score: ChildScore, *, testing: float = 0.0) -> float:
+        """Seconds to keep for the comparison and for what windows may add to the test; 0 where nothing is compared.
+
+        Args:
+            architecture: the network to be compared.
+            score: a score in one shot, whose time counts.
+            testing: seconds of the test cases' score in one shot; half of the comparison's limit may be added to it.
+        """
+        first = self._order()[: self.cases]
+        factor = max(self._factor(architecture, index) for index in first)
+        pair = (1 + factor) * score.seconds / max(len(score.per_case), 1)
+        if factor == 1 or _LEAST * pair > self.seconds:
+            return 0.0
+        return min(len(first) * pair, self.seconds) + min((factor - 1) * testing, self.seconds / 2)
+
+    def __call__(self, architecture: Architecture) -> InferenceChoice:
+        """Compare with the network's present weights, and leave the inferers in the chosen mode."""
+        sampler = self.scorer.sampler
+        indices = sampler.indices
+        try:
+            choice = self._compare(architecture)
+        finally:
+            sampler.indices = indices
+        if choice.windows:
+            for scorer in (self.scorer, self.tester):
+                if scorer is not None:
+                    _inferer(scorer).max_voxels = 0
+        logger.info("inference: %s", choice.reason)
+        return choice
+
+    def _compare(self, architecture: Architecture) -> InferenceChoice:
+        names = self.scorer.case_names
+        pairs: dict[str, tuple[ChildScore, ChildScore]] = {}
+        spent, too_large = 0.0, False
+        for index in self._order():
+            done = len(pairs)
+            if done == self.cases or (done >= _LEAST and spent * (done + 1) / done > self.seconds):
+                break
+            factor = self._factor(architecture, index)
+            if factor == 1:
+                continue
+            whole = self._one_shot(architecture, index)
+            if whole is None:
+                too_large = True
+                continue
+            if not pairs and _LEAST * (1 + factor) * whole.seconds > self.seconds:
+                return InferenceChoice(False, "One shot, unmeasured: there is no time to compare it with windows.")
+            windows = self._windows(architecture, index)
+            spent += whole.seconds + windows.seconds
+            if whole.status == windows.status == "ok":
+                pairs[names[index]] = (whole, windows)
+        if len(pairs) >= _LEAST:
+            return self._choice(pairs)
+        if too_large:
+            return InferenceChoice(True, "Windows, unmeasured: one shot does not fit the memory.")
+        if pairs:
+            return InferenceChoice(False, "One shot, unmeasured: a single reward case does not tell.")
+        return InferenceChoice(
+            False, "One shot, unmeasured: no reward case that has a score exceeds the training patch."
+        )
+
+    def _order(self) -> list[int]:
+        """The reward cases, evenly spread ones first."""
+        number = len(self.scorer.case_names)
+        first = [int(i) for i in np.linspace(0, number - 1, min(self.cases, number)).round()]
+        return first + [i for i in range(number) if i not in first]
+
+    def _sizes(self, architecture: Architecture, index: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Spatial size of a case, and the training patch."""
+        loader = cast(DataLoader, self.scorer.evaluator.data_loader)
+        return loader.dataset[index]["image"].shape[1:], self.scorer.network.space.patch(architecture)
+
+    def _factor(self, architecture: Architecture, index: int) -> float:
+        """Voxels in the half-overlapping windows of a case by those of the case; 1 where the patch holds it."""
+        sizes = list(zip(*self._sizes(architecture, index), strict=True))
+        return math.prod((1 + math.ceil(max(s - p, 0) / (p // 2))) * p / max(s, p) for s, p in sizes)
+
+    def _score(self, architecture: Architecture, index: int) -> ChildScore:
+        self.scorer.sampler.indices = [index]
+        return self.scorer.score(architecture)
+
+    def _one_shot(self, architecture: Architecture, index: int) -> ChildScore | None:
+        """The score of a case in one shot; None where that does not fit the memory."""
+        inferer = _inferer(self.scorer)
+        limit = inferer.max_voxels
+        if limit is not None and math.prod(map(max, *self._sizes(architecture, index))) > limit:
+            return None
+        score = self._score(architecture, index)
+        went_on_in_windows = inferer.max_voxels != limit
+        return None if went_on_in_windows or score.status == "oom" else score
+
+    def _windows(self, architecture: Architecture, index: int) -> ChildScore:
+        inferer = _inferer(self.scorer)
+        limit, inferer.max_voxels = inferer.max_voxels, 0
+        try:
+            return self._score(architecture, index)
+        finally:
+            inferer.max_voxels = limit
+
+    def _choice(self, pairs: Mapping[str, tuple[ChildScore, ChildScore]]) -> InferenceChoice:
+        one_shot, in_windows = (tuple(pair[k].reward for pair in pairs.values()) for k in (0, 1))
+        seconds = [fmean(pair[k].seconds for pair in pairs.values()) for k in (0, 1)]
+        chosen = fmean(in_windows) - fmean(one_shot) > self.least_gain
+        return InferenceChoice(
+            windows=chosen,
+            reason=(
+                f"{'Windows' if chosen else 'One shot'}: mean Dice {fmean(one_shot):.4f} in one shot and "
+                f"{fmean(in_windows):.4f} in windows of the training patch on {len(pairs)} reward cases; windows, "
+                f"{seconds[1] / max(seconds[0], 1e-9):.1f} times as slow, have to bring more than {self.least_gain:g}."
+            ),
+            cases=tuple(pairs),
+            one_shot=one_shot,
+            in_windows=in_windows,
+            seconds=seconds[chosen],
+        )
+
+
+def _inferer(scorer: ChildScorer) -> PadToStrideInferer:
+    return cast(PadToStrideInferer, scorer.evaluator.inferer)

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One shot or windows, on an evaluator of toy cases whose network does better in one of the two."""
+
+import logging
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from monai.engines import SupervisedEvaluator
+from monai.handlers import MeanDice, from_engine
+from monai.transforms import AsDiscreted
+from torch.utils.data import DataLoader
+
+from monai_ronas.engines import ChildScorer, EpisodeSampler, InferenceMode
+from monai_ronas.networks import PadToStrideInferer
+from monai_ronas.utils import ChildScore, InferenceChoice, TimeBudget
+from tests.engines.scripted import Scorer, make_end
+from tests.toys import toy_cases, toy_space
+
+PATCH = (16, 16, 8)
+
+
+class Fake(torch.nn.Module):
+    """Segments by the image, but a part of the given size is wrong in the inputs of a given size."""
+
+    def __init__(self, space, wrong=lambda size: 0):
+        super().__init__()
+        self.space, self.wrong, self.sizes, self.memory = space, wrong, [], 10**9
+        self.divisor = (1, 1, 1)
+
+    @property
+    def patch(self):
+        return self.space.patch(self.architecture)
+
+    def select(self, architecture):
+        self.architecture = architecture
+
+    def forward(self, x):
+        size = tuple(x.shape[2:])
+        self.sizes.append(size)
+        if x[0, 0].numel() > self.memory:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        bright = x > 0.5
+        bright[:, :, : self.wrong(size)] = False
+        return torch.cat([~bright, bright], dim=1).float()
+
+
+def make_scorer(*, shapes=((20, 16, 8),) * 4, wrong=lambda size: 0, max_voxels=None):
+    cases = [toy_cases(1, shape, seed=n)[0] for n, shape in enumerate(shapes)]
+    for case in cases:
+        del case["label_fg_indices"]
+    sampler = EpisodeSampler(len(cases), per_episode=len(cases))
+    network = Fake(toy_space(), wrong)
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(cases, sampler=sampler),
+        network=network,
+        inferer=PadToStrideInferer(max_voxels=max_voxels),
+        postprocessing=AsDiscreted(keys=["pred", "label"], argmax=[True, False], to_onehot=2),
+        key_val_metric={
+            "val_mean_dice": MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
+        },
+    )
+    return ChildScorer(network, evaluator, sampler, [f"case{n}" for n in range(len(cases))])
+
+
+def wrong_in_one_shot(planes):
+    return lambda size: planes if size != PATCH else 0
+
+
+def test_windows_are_chosen_where_one_shot_loses_dice(caplog):
+    scorer, tester = make_scorer(wrong=wrong_in_one_shot(6)), make_scorer(max_voxels=10**6)
+    base = scorer.network.space.base
+    assert scorer.network.space.patch(base) == PATCH
+    scorer.sampler.indices = [2]
+    with caplog.at_level(logging.INFO):
+        choice = InferenceMode(scorer, tester=tester)(base)
+    assert choice.windows
+    assert choice.cases == ("case0", "case1", "case2", "case3")
+    assert choice.one_shot == pytest.approx([2 * 6 / (6 + 8)] * 4)  # two of the cube's eight planes are missing
+    assert choice.in_windows == pytest.approx([1.0] * 4)
+    assert choice.reason.startswith(
+        "Windows: mean Dice 0.8571 in one shot and 1.0000 in windows of the training patch on 4 reward cases; windows, "
+    )
+    assert choice.reason.endswith("times as slow, have to bring more than 0.002.")
+    assert f"inference: {choice.reason}" in caplog.text
+    assert choice.seconds > 0
+    assert scorer.evaluator.inferer.max_voxels == tester.evaluator.inferer.max_voxels == 0
+    assert scorer.sampler.indices == [2]
+    scorer.network.sizes.clear()
+    assert scorer.score(base).reward == pytest.approx(1.0)
+    assert set(scorer.network.sizes) == {PATCH}
+
+
+@pytest.mark.parametrize("wrong", [lambda size: 0, lambda size: 6 if size == PATCH else 0])
+def test_one_shot_stays_where_windows_bring_nothing(wrong):
+    scorer, tester = make_scorer(wrong=wrong, max_voxels=5000), make_scorer()
+    choice = InferenceMode(scorer, tester=tester)(scorer.network.space.base)
+    assert not choice.windows
+    assert choice.reason.startswith("One shot: mean Dice 1.0000 in one shot and ")
+    assert (scorer.evaluator.inferer.max_voxels, tester.evaluator.inferer.max_voxels) == (5000, None)
+
+
+@pytest.mark.parametrize(("least", "windows"), [(0.14, True), (0.15, False)])
+def test_the_gain_has_to_exceed_what_is_asked(least, windows):
+    scorer = make_scorer(wrong=wrong_in_one_shot(6))
+    assert InferenceMode(scorer, least_gain=least)(scorer.network.space.base).windows == windows
+
+
+def test_volumes_that_the_patch_holds_are_not_measured():
+    scorer = make_scorer(shapes=[(16, 16, 8), (12, 14, 8)], wrong=wrong_in_one_shot(6))
+    base = scorer.network.space.base
+    mode = InferenceMode(scorer)
+    choice = mode(base)
+    assert scorer.network.sizes == []
+    assert not choice.windows
+    assert "no reward case that has a score exceeds the training patch" in choice.reason
+    assert mode.estimated_seconds(base, ChildScore(0.5, (0.5, 0.5), seconds=2.0, peak_memory_mb=1.0)) == 0.0
+
+
+def test_cases_are_spread_and_those_that_do_not_tell_are_replaced():
+    shapes = [(16, 16, 8), *[(20, 16, 8)] * 6]
+    scorer = make_scorer(shapes=shapes)
+    scorer.evaluator.data_loader.dataset[4]["label"].zero_()
+    choice = InferenceMode(scorer, cases=3)(scorer.network.space.base)
+    assert choice.cases == ("case3", "case6", "case1")
+    assert choice.one_shot == choice.in_windows == (1.0, 1.0, 1.0)
+    assert InferenceMode(scorer, cases=2)(scorer.network.space.base).cases == ("case6", "case1")
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_what_does_not_fit_the_memory_in_one_shot_goes_through_windows(learnt):
+    scorer = make_scorer(max_voxels=None if learnt else 20 * 16 * 8 - 1)
+    scorer.network.memory = 16 * 16 * 8 if learnt else 10**9
+    tester = make_scorer()
+    choice = InferenceMode(scorer, tester=tester)(scorer.network.space.base)
+    assert choice == InferenceChoice(True, "Windows, unmeasured: one shot does not fit the memory.")
+    assert tester.evaluator.inferer.max_voxels == 0
+
+
+def test_cases_that_fit_decide_for_those_that_do_not():
+    scorer = make_scorer(shapes=[(20, 16, 8), (40, 16, 8), (20, 16, 8)], max_voxels=20 * 16 * 8)
+    choice = InferenceMode(scorer)(scorer.network.space.base)
+    assert choice.cases == ("case0", "case2")
+    assert not choice.windows
+    assert scorer.evaluator.inferer.max_voxels == 20 * 16 * 8
+
+
+def test_a_single_case_does_not_tell():
+    scorer = make_scorer(shapes=[(20, 16, 8)], wrong=wrong_in_one_shot(6))
+    choice = InferenceMode(scorer)(scorer.network.space.base)
+    assert choice == InferenceChoice(False, "One shot, unmeasured: a single reward case does not tell.")
+
+
+def slow(scorer, monkeypatch, *, one_shot, windows):
+    """Let a score take the given seconds."""
+    score = scorer.score
+
+    def timed(architecture):
+        given = score(architecture)
+        seconds = windows if scorer.evaluator.inferer.max_voxels == 0 else one_shot
+        return ChildScore(given.reward, given.per_case, seconds, given.peak_memory_mb, given.status)
+
+    monkeypatch.setattr(scorer, "score", timed)
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(None, 4), (16.0, 4), (15.0, 3), (5.3, 2), (5.1, 0)])
+def test_as_many_cases_as_the_time_allows_and_two_at_least(monkeypatch, seconds, number):
+    scorer = make_scorer()
+    slow(scorer, monkeypatch, one_shot=1.0, windows=3.0)
+    choice = InferenceMode(scorer, seconds=seconds)(scorer.network.space.base)
+    assert len(choice.cases) == number
+    assert not choice.windows
+    if number:
+        assert choice.seconds == 1.0
+        assert "windows, 3.0 times as slow," in choice.reason
+    else:
+        assert choice.reason == "One shot, unmeasured: there is no time to compare it with windows."
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(None, 10.4), (8.0, 8.0), (5.0, 0.0)])
+def test_the_time_is_estimated_by_that_of_a_score(seconds, kept):
+    scorer = make_scorer()  # 20 planes in two windows of 16: 1.6 times the voxels
+    base = scorer.network.space.base
+    score = ChildScore(0.5, (0.5,) * 4, seconds=4.0, peak_memory_mb=1.0)
+    mode = InferenceMode(scorer, seconds=seconds)
+    assert mode.estimated_seconds(base, score) == pytest.approx(kept)
+    more = min(0.6 * 5.0, mode.seconds / 2) if kept else 0.0
+    assert mode.estimated_seconds(base, score, testing=5.0) == pytest.approx(kept + more)
+    assert mode.estimated_seconds(base, score, testing=500.0) == pytest.approx(
+        kept + (0.0 if not kept else min(300.0, mode.seconds / 2))
+    )
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 8), (20, 16, 8), (37, 51, 9)])
+def test_the_windows_are_counted_as_monai_makes_them(shape):
+    scorer = make_scorer(shapes=[shape] * 2)
+    factor = InferenceMode(scorer)._factor(scorer.network.space.base, 0)
+    PadToStrideInferer(max_voxels=0, roi_size=PATCH)(torch.zeros(1, 1, *shape), scorer.network)
+    padded = math.prod(map(max, shape, PATCH))
+    assert factor == pytest.approx(len(scorer.network.sizes) * math.prod(PATCH) / padded)
+
+
+def test_a_comparison_of_one_case_is_refused():
+    with pytest.raises(ValueError, match="cases must be at least 2, got 1"):
+        InferenceMode(make_scorer(), cases=1)
+
+
+class Given:
+    """A choice that is given; remembers the architectures that it was made for."""
+
+    def __init__(self, choice):
+        self.choice, self.asked = choice, []
+
+    def estimated_seconds(self, architecture, score, *, testing):
+        assert testing == 0.0
+        return 7.0
+
+    def __call__(self, architecture):
+        self.asked.append(architecture)
+        return self.choice
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_a_search_ends_with_the_choice(windows):
+    mode = Given(InferenceChoice(windows, "because"))
+    end = make_end(Scorer(), inference=mode)
+    result = end.run()
+    assert result.inference == mode.choice
+    assert mode.asked == [result.architecture]
+    assert end.budget.reserve == 8.0 + 7.0
+    assert result.remark == ("in one shot" if windows else "")
+
+
+@pytest.mark.parametrize(
+    ("windows", "seconds", "tested"), [(True, 50.0, False), (True, 0.1, True), (False, 50.0, True)]
+)
+def test_tests_that_windows_make_too_long_are_left_out(caplog, windows, seconds, tested):
+    end = make_end(Scorer(), inference=Given(InferenceChoice(windows, "because", seconds=seconds)))
+    end.tester = SimpleNamespace(
+        estimated_seconds=lambda seconds: 4 * seconds,
+        score=lambda a: ChildScore(0.7, (0.7,), seconds=0.0, peak_memory_mb=1.0),
+    )
+    end.budget = TimeBudget(1, reserve=0.0)
+    end.final_cases = 3
+    end.slices.draw_from = lambda number: None
+    end.budget.spent_before = 40.0 - end.budget.elapsed()
+    end.engine.scorer.score = lambda a: ChildScore(0.5, (0.5,) * 4, seconds=0.0, peak_memory_mb=1.0)
+    train = end.slices.run
+
+    def at_once(choose, *, phase=None, **how):
+        end.budget.spent_before = 54.0 if phase.name == "final training" else end.budget.spent_before
+        train(choose, phase=phase, **how)
+
+    end.slices.run = at_once
+    assert (end.run().test is not None) == tested
+    assert ("in windows they would take about 200 s" in caplog.text) == (not tested)
