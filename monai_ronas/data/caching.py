@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 from monai.data import CacheDataset, Dataset
 from monai.transforms import Compose
@@ -23,11 +20,12 @@ from monai_ronas.data.compact import CompactCase
 from monai_ronas.data.disk_cache import DiskCache
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.msd import Case
+from monai_ronas.data.sizes import CaseValues, bounded_workers, case_values
 from monai_ronas.utils import available_memory_bytes
 
 logger = logging.getLogger(__name__)
 _GB = 1024**3
-_BYTES_PER_VOXEL = 100  # of memory, at the peak of preprocessing
+_BYTES_PER_VALUE = 50  # of memory, at the peak of preprocessing
 _MOST_WORKERS = 4
 
 
@@ -73,30 +71,30 @@ def build_dataset(
                 f"transform must be deterministic, received {type(step).__name__}: what it gives would be kept."
             )
     if cache_dir is not None:
-        return _on_disk(data, steps, Path(cache_dir))
-    voxels = [_voxels(item) for item in data]
+        return _prepared(DiskCache(data, steps, cache_dir=Path(cache_dir)), cases, Path(cache_dir))
+    values = [case_values(case) for case in cases]
     budget = available_memory_bytes() / 2 if memory_gb is None else memory_gb * _GB
-    sizes = np.cumsum([_stored_bytes(*case) for case in voxels])
+    sizes = np.cumsum([_stored_bytes(case) for case in values])
     return CacheDataset(
         data=data,
         transform=steps,
         cache_num=int(np.searchsorted(sizes, budget, side="right")),
-        num_workers=_workers(voxels),
+        num_workers=_workers(values),
         progress=False,
         copy_cache=False,
     )
 
 
-def _on_disk(data: Sequence[dict[str, str]], transform: Compose, folder: Path) -> DiskCache:
+def _prepared(dataset: DiskCache, cases: Sequence[Case], folder: Path) -> DiskCache:
+    """The data set with all its files made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        dataset = DiskCache(data, transform, cache_dir=folder)
         missing = dataset.missing()
         if missing:
             begin = time.perf_counter()
-            voxels = [_voxels(data[index]) for index in missing]
-            _refuse_small_disk(folder, sum(_stored_bytes(*case) for case in voxels))
-            with ThreadPoolExecutor(_workers(voxels)) as pool:
+            values = [case_values(cases[index]) for index in missing]
+            _refuse_small_disk(folder, sum(_stored_bytes(case) for case in values))
+            with ThreadPoolExecutor(_workers(values)) as pool:
                 list(pool.map(dataset.make, missing))
             seconds = time.perf_counter() - begin
             logger.info("preprocessed: %d cases into '%s' in %.1f s", len(missing), folder, seconds)
@@ -117,19 +115,9 @@ def _refuse_small_disk(folder: Path, needed: int) -> None:
         )
 
 
-def _workers(voxels: Sequence[tuple[int, int]]) -> int:
-    """Cases that are preprocessed at once: one, or as many as half of the free memory is enough for."""
-    largest = max((sum(case) for case in voxels), default=1)
-    fitting = available_memory_bytes() // (2 * _BYTES_PER_VOXEL * largest)
-    return max(1, min(fitting, _MOST_WORKERS, os.cpu_count() or 1))
+def _workers(values: Sequence[CaseValues]) -> int:
+    return bounded_workers(values, bytes_per_value=_BYTES_PER_VALUE, most=_MOST_WORKERS)
 
 
-def _voxels(item: dict[str, str]) -> tuple[int, int]:
-    """Values of the image and of the label."""
-    files: list[Any] = [nib.load(item[key]) for key in ("image", "label")]
-    image, label = (math.prod(file.shape) for file in files)
-    return image, label
-
-
-def _stored_bytes(image: int, label: int) -> int:
-    return 4 * image + label
+def _stored_bytes(case: CaseValues) -> int:
+    return 4 * case.image + case.label

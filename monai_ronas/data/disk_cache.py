@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from enum import Enum
 from pathlib import Path
-from threading import local
 from typing import Any
 
-import monai
-import numpy as np
 import torch
 from monai.data import Dataset
 
+from monai_ronas.data.identity import files_hash, transform_hash
 from monai_ronas.utils import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -46,8 +41,8 @@ class DiskCache(Dataset):
         self, data: Sequence[Mapping[str, str]], transform: Callable | Sequence[Callable], *, cache_dir: Path
     ) -> None:
         super().__init__(data=data, transform=transform)
-        salt = transform_hash(self.transform.flatten().transforms)
-        self.files = [cache_dir / f"{files_hash(case, salt)}.pt" for case in data]
+        settings = [_VERSION, transform_hash(self.transform.flatten().transforms)]
+        self.files = [cache_dir / f"{files_hash(case, settings)}.pt" for case in data]
 
     def missing(self) -> list[int]:
         """Indices of the cases that have no file yet, the first of each where cases occur twice."""
@@ -81,65 +76,3 @@ def _mapped(file: Path) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise TypeError(f"it holds a {type(item).__name__}")
     return item
-
-
-def files_hash(files: Mapping[str, str], salt: str = "") -> str:
-    """Hash of where files lie, of their sizes and of when they were modified.
-
-    Args:
-        files: what each file is, and its path.
-        salt: what else the hash depends on.
-
-    Returns:
-        Hexadecimal digits.
-
-    Raises:
-        OSError: when a file is missing.
-    """
-    facts: list[Any] = [salt]
-    for what, name in sorted(files.items()):
-        path = Path(name).resolve()
-        state = path.stat()
-        facts.append([what, str(path), state.st_size, state.st_mtime_ns])
-    return _digest(facts)
-
-
-def transform_hash(transforms: Sequence[Any]) -> str:
-    """Hash of transforms and their settings, the same in every process (which that of their pickle is not).
-
-    Args:
-        transforms: the transforms.
-
-    Returns:
-        Hexadecimal digits.
-    """
-    return _digest([_VERSION, monai.__version__, described(transforms)])
-
-
-def described(value: Any, *, within: tuple[int, ...] = ()) -> Any:
-    """A transform, or what it is set to, in JSON-able words."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if id(value) in within:
-        return "itself"
-    within = (*within, id(value))
-    if isinstance(value, Enum):
-        return str(value)
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        return [str(value.dtype), np.asarray(value).tolist()]
-    if isinstance(value, (np.dtype, torch.dtype, torch.device, np.generic, Path)):
-        return str(value)
-    if isinstance(value, Mapping):
-        return sorted([str(key), described(item, within=within)] for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return [described(item, within=within) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(str, value))
-    if hasattr(value, "__qualname__"):  # a function or a class
-        return f"{value.__module__}.{value.__qualname__}"
-    settings = {key: item for key, item in getattr(value, "__dict__", {}).items() if not isinstance(item, local)}
-    return [f"{type(value).__module__}.{type(value).__qualname__}", described(settings, within=within)]
-
-
-def _digest(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

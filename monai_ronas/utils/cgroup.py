@@ -50,7 +50,7 @@ def _folders() -> Iterator[tuple[Path, _Names]]:
     A container may see its own group as the root, where the path in ``MEMBERSHIP`` names no folder.
     """
     for line in _text(MEMBERSHIP).splitlines():
-        _, kinds, path = (line.split(":", 2) + ["", ""])[:3]
+        _, kinds, path = [*line.split(":", 2), "", ""][:3]
         if kinds == "":
             root, names = ROOT, _VERSION_2
         elif "memory" in kinds.split(","):

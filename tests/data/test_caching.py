@@ -50,7 +50,7 @@ def test_the_disk_gives_what_the_memory_gives(phantom: Path, tmp_path: Path):
 def test_data_sets_share_the_files_of_their_cases(phantom: Path, tmp_path: Path, monkeypatch):
     cases = read_msd(phantom).cases
     build_dataset(cases[:4], LOAD, cache_dir=tmp_path)
-    monkeypatch.setattr(caching, "_voxels", None)  # no file is looked into
+    monkeypatch.setattr(caching, "case_values", None)  # no file is looked into
     again = build_dataset(cases[2:4], LOAD, cache_dir=tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
     assert again[1]["image"].shape == (1, *nib.load(cases[3].image).shape)
@@ -68,7 +68,9 @@ def test_random_transforms_are_refused(phantom: Path, tmp_path: Path):
 
 def test_no_room_on_the_disk(phantom: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(caching.shutil, "disk_usage", lambda folder: Disk(10**12, 10**12, 1000))
-    with pytest.raises(DatasetError, match=r"cache_dir '.*' has 0.00 GB free .* need about 0.00 GB: make room, or give"):
+    with pytest.raises(
+        DatasetError, match=r"cache_dir '.*' has 0.00 GB free .* need about 0.00 GB: make room, or give"
+    ):
         build_dataset(read_msd(phantom).cases, LOAD, cache_dir=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -86,11 +88,3 @@ def test_a_folder_that_is_a_file(phantom: Path, tmp_path: Path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(DatasetError, match="cannot hold the preprocessed cases"):
         build_dataset(read_msd(phantom).cases, LOAD, cache_dir=tmp_path / "cache")
-
-
-@pytest.mark.parametrize(("free_gb", "workers"), [(0.01, 1), (16, 1), (40, 2), (1000, 4)])
-def test_preprocessing_is_bounded_by_memory(monkeypatch, free_gb, workers):
-    monkeypatch.setattr(caching, "available_memory_bytes", lambda: int(free_gb * 1e9))
-    monkeypatch.setattr(caching.os, "cpu_count", lambda: 8)
-    huge = 512 * 512 * 300 // 2
-    assert caching._workers([(10, 10), (huge, huge)]) == workers
