@@ -31,7 +31,7 @@ LARGEST_VALUE = 1e15
 """Largest accepted absolute value of a voxel: squares of larger ones are lost in float32."""
 
 _VERSION = 1  # of the checks; another one makes what is remembered void
-_BYTES_PER_VALUE = 10  # of memory, at the peak of a check
+_BYTES_PER_VALUE = 8  # of memory, at the peak of a check
 _MOST_WORKERS = 8
 _OTHER_GRID = "the label has another grid than the image"
 _SKEW = 1e-3  # of the cosine between two axes of a volume

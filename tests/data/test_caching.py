@@ -37,6 +37,12 @@ def test_keeps_in_memory_what_fits_and_gives_all(phantom: Path, memory_gb):
         assert torch.equal(item["label"][0], torch.from_numpy(nib.load(case.label).get_fdata()).to(torch.uint8))
 
 
+def test_what_is_in_memory_is_not_read_again(phantom: Path, monkeypatch):
+    dataset = build_dataset(read_msd(phantom).cases, LOAD)
+    monkeypatch.setattr(LoadImaged, "__call__", None)
+    assert len(list(dataset)) == 5
+
+
 def test_the_disk_gives_what_the_memory_gives(phantom: Path, tmp_path: Path):
     cases = read_msd(phantom).cases
     kept = build_dataset(cases, LOAD)
