@@ -12,6 +12,9 @@ from monai.data import CacheDataset
 from monai.transforms import Compose, LoadImaged, RandFlipd
 
 from monai_ronas.data import DatasetError, build_dataset, caching, read_msd
+from monai_ronas.engines import PatchBatch
+from monai_ronas.networks.nets import RonasSuperNet
+from tests.toys import toy_space
 
 KEYS = ("image", "label")
 LOAD = Compose([LoadImaged(keys=KEYS, ensure_channel_first=True)])
@@ -94,3 +97,16 @@ def test_a_folder_that_is_a_file(phantom: Path, tmp_path: Path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(DatasetError, match="cannot hold the preprocessed cases"):
         build_dataset(read_msd(phantom).cases, LOAD, cache_dir=tmp_path / "cache")
+
+
+def test_crops_of_a_stored_case_are_those_of_one_in_memory(phantom: Path, tmp_path: Path):
+    cases = read_msd(phantom).cases[:2]
+    batches = []
+    for folder in (None, tmp_path):
+        data = build_dataset(cases, LOAD, cache_dir=folder)
+        network = RonasSuperNet(toy_space(), 1, 4, channels=(2, 3, 4))
+        batches.append(PatchBatch(network, batch_size=4, foreground=0.5)(list(data)))
+    for first, second in zip(*batches, strict=True):
+        assert first.dtype == second.dtype == torch.float32
+        assert torch.equal(first, second)
+    assert batches[0][1].max() > 0
