@@ -72,7 +72,7 @@ class DiskCache(Dataset):
 
 
 def _mapped(file: Path) -> dict[str, Any]:
-    item = torch.load(file, mmap=True, weights_only=True)
+    item = torch.load(str(file), mmap=True, weights_only=True)
     if not isinstance(item, dict):
         raise TypeError(f"it holds a {type(item).__name__}")
     return item

@@ -3,12 +3,14 @@
 
     python -m tests.benchmarks.cache --output cache.json
 
-Magnified phantoms; every row in a process of its own. In "disk, cold" the file of the case is dropped from the file
-system's cache before every read, as where the data set is much larger than the memory (Linux only). "read" is a
-case's item and its crops, "step" a step of our base network with it. Prints a table and writes it as JSON.
+Magnified phantoms. The memory of each number of cases is that of a process of its own, after crops of all of them were
+read. The steps of our base network take turns in one process: crops of the same two cases from memory, from the disk
+and from the disk where the file system has forgotten the files ("disk, cold", Linux only), as where the data set is
+much larger than the memory. Prints tables and writes them as JSON.
 """
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -16,6 +18,7 @@ import random
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -31,6 +34,7 @@ from monai_ronas.space import RonasSpace
 from tests.benchmarks.step import Trainee
 
 KINDS = ("memory", "disk", "disk, cold")
+CHANNELS = (8, 16, 32, 64)
 
 
 def write_cases(root, number, size):
@@ -60,45 +64,55 @@ def drop_from_cache(file):
     os.close(handle)
 
 
-def measure(kind, number, folder, steps, patch, answer):
-    """Resident memory and times of one kind of data set."""
-    torch.manual_seed(0)
+def prepare(folder):
+    """The cases of the benchmark's data set and their preprocessing."""
     declared = read_msd(folder / "set")
     _, stats = verify_dataset(declared, memo=folder / "memo")
-    transform = build_preprocessing(fingerprint_dataset(declared, stats))
-    cases = declared.cases[:number]
-    shape = [min(case.shape[axis] for case in stats) for axis in range(3)]
-    channels = (8, 16, 32, 64)
-    space = RonasSpace(patch)
-    batch = PatchBatch(RonasSuperNet(space, 1, len(LABELS), channels=channels), batch_size=2)
-    trainee = Trainee(RonasUNet(3, 1, len(LABELS), channels=channels), device="cpu", amp=False)
-    process = psutil.Process()
-    before = process.memory_info().rss
-    data = build_dataset(cases, transform, cache_dir=None if kind == "memory" else folder / "cache")
-    draw, reads, times, resident = random.Random(0), [], [], []
-    for step in range(steps + 2):
+    return declared.cases, build_preprocessing(fingerprint_dataset(declared, stats))
+
+
+def cutter(patch):
+    """Batches of two crops."""
+    return PatchBatch(RonasSuperNet(RonasSpace(patch), 1, len(LABELS), channels=CHANNELS), batch_size=2)
+
+
+def resident(kind, number, folder, patch):
+    """Bytes that a process has after it has read crops of all cases, beyond those it had before."""
+    cases, transform = prepare(folder)
+    batch = cutter(patch)
+    for warm in (True, False):
+        gc.collect()
+        before = psutil.Process().memory_info().rss
+        listed = cases[:1] if warm else cases[:number]
+        data = build_dataset(listed, transform, cache_dir=None if kind == "memory" else folder / "cache")
+        for index in range(len(data)):
+            batch([data[index]], device="cpu")
+    return psutil.Process().memory_info().rss - before
+
+
+def steps(number, folder, patch, repeats):
+    """Milliseconds of reading two cases' crops, and of whole steps with them, by kind."""
+    torch.manual_seed(0)
+    cases, transform = prepare(folder)
+    kept = build_dataset(cases[:number], transform)
+    stored = build_dataset(cases[:number], transform, cache_dir=folder / "cache")
+    batches = {kind: cutter(patch) for kind in KINDS}
+    trainee = Trainee(RonasUNet(3, 1, len(LABELS), channels=CHANNELS), device="cpu", amp=False)
+    draw, times = random.Random(0), {kind: {"read": [], "step": []} for kind in KINDS}
+    for turn in range(repeats + 2):
         chosen = [draw.randrange(number) for _ in range(2)]
-        if kind == "disk, cold":
-            for index in chosen:
+        for kind, batch in batches.items():
+            data = kept if kind == "memory" else stored
+            for index in chosen if kind == "disk, cold" else ():
                 drop_from_cache(data.files[index])
-        start = time.perf_counter()
-        image, label = batch([data[index] for index in chosen], device="cpu")
-        middle = time.perf_counter()
-        trainee.step(image, label)
-        if step > 1:
-            reads.append(middle - start)
-            times.append(time.perf_counter() - start)
-            resident.append(process.memory_info().rss - before)
-    answer.put(
-        {
-            "cases": number,
-            "kind": kind,
-            "voxels": "x".join(map(str, shape)),
-            "resident_mb": max(resident) / 2**20,
-            "read_ms": 1000 * statistics.median(reads),
-            "step_ms": 1000 * statistics.median(times),
-        }
-    )
+            start = time.perf_counter()
+            image, label = batch([data[index] for index in chosen], device="cpu")
+            read = time.perf_counter() - start
+            trainee.step(image, label)
+            if turn > 1:
+                times[kind]["read"].append(1000 * read)
+                times[kind]["step"].append(1000 * (time.perf_counter() - start))
+    return {kind: {what: statistics.median(ms) for what, ms in of.items()} for kind, of in times.items()}
 
 
 def main() -> None:
@@ -106,43 +120,34 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[256, 256, 128], help="mean voxels per axis")
     parser.add_argument("--numbers", type=int, nargs="+", default=[4, 12, 36])
     parser.add_argument("--patch", type=int, nargs=3, default=[96, 96, 64])
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=3, help="runs of every kind, taking turns")
+    parser.add_argument("--repeats", type=int, default=15, help="steps of each kind")
     parser.add_argument("--folder", type=Path, help="where data and cache are written; default: a temporary one")
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         write_cases(folder / "set", max(given.numbers), given.size)
-        start = multiprocessing.get_context("spawn")
-        rows = []
-        print(f"{'cases':>5} {'kind':>10} {'resident MB':>12} {'read ms':>8} {'step ms':>8} {'step / memory':>13}")
-        measured = (folder, given.steps, given.patch)
-        run_alone(start, "disk", max(given.numbers), *measured)  # makes all the files
-        for number in given.numbers:
-            runs = [run_alone(start, kind, number, *measured) for _ in range(given.repeats) for kind in KINDS]
-            for kind in KINDS:
-                of_kind = [row for row in runs if row["kind"] == kind]
-                middle = {key: statistics.median(row[key] for row in of_kind) for key in ("read_ms", "step_ms")}
-                rows.append({**of_kind[0], **middle, "resident_mb": max(row["resident_mb"] for row in of_kind)})
-                row, base = rows[-1], next(r for r in rows if r["cases"] == number and r["kind"] == "memory")
-                row["ratio"] = row["step_ms"] / base["step_ms"]
-                print(
-                    f"{number:>5} {kind:>10} {row['resident_mb']:>12.0f} {row['read_ms']:>8.1f} {row['step_ms']:>8.0f}"
-                    f" {row['ratio']:>13.2f}",
-                    flush=True,
-                )
-    given.output.write_text(json.dumps({"size": given.size, "patch": given.patch, "rows": rows}, indent=1) + "\n")
+        report = {"size": given.size, "patch": given.patch, "resident_mb": {}}
+        alone(resident, "disk", max(given.numbers), folder, given.patch)  # makes all the files
+        report["stored_mb"] = sum(file.stat().st_size for file in (folder / "cache").iterdir()) / 2**20
+        print(f"{max(given.numbers)} cases take {report['stored_mb']:.0f} MB on the disk")
+        print("resident MB " + "".join(f"{number:>6} cases" for number in given.numbers))
+        for kind in ("memory", "disk"):
+            row = [alone(resident, kind, number, folder, given.patch) / 2**20 for number in given.numbers]
+            report["resident_mb"][kind] = dict(zip(map(str, given.numbers), row, strict=True))
+            print(f"{kind:>11} " + "".join(f"{value:>12.0f}" for value in row), flush=True)
+        report["ms"] = alone(steps, min(given.numbers), folder, given.patch, given.repeats)
+    print(f"{'':>11} {'read ms':>8} {'step ms':>8} {'step / memory':>14}")
+    for kind, ms in report["ms"].items():
+        ms["ratio"] = ms["step"] / report["ms"]["memory"]["step"]
+        print(f"{kind:>11} {ms['read']:>8.1f} {ms['step']:>8.0f} {ms['ratio']:>14.2f}")
+    given.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def run_alone(start, *arguments):
-    """``measure`` in a process of its own, which has no other's memory."""
-    answer = start.Queue()
-    process = start.Process(target=measure, args=(*arguments, answer))
-    process.start()
-    row = answer.get()
-    process.join()
-    return row
+def alone(function, *arguments):
+    """Call a function in a process of its own, which has no other's memory."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 if __name__ == "__main__":

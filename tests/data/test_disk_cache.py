@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from monai_ronas.data import read_msd
 from monai_ronas.data.compact import CompactCase
 from monai_ronas.data.disk_cache import DiskCache
 
+MAPS = Path("/proc/self/maps")
 KEYS = ("image", "label")
 
 
@@ -70,6 +72,17 @@ def test_other_files_and_other_transforms_have_other_names(data, folder):
     os.utime(data[1]["label"], ns=(state.st_atime_ns, state.st_mtime_ns + 1))
     after = DiskCache(data, transform(), cache_dir=folder).files
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True]
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="needs Linux")
+def test_a_file_is_mapped_as_long_as_its_item_lives(data, folder):
+    dataset = DiskCache(data, transform(), cache_dir=folder)
+    items = [dataset[index] for index in range(3)]
+    assert all(str(file) in MAPS.read_text() for file in dataset.files)
+    crop = items.pop(0)["image"][:, 2:5]
+    items.clear()
+    assert [str(file) in MAPS.read_text() for file in dataset.files] == [True, False, False]
+    assert torch.equal(crop, transform()(data[0])["image"][:, 2:5])
 
 
 def test_writing_into_an_item_does_not_reach_the_file(data, folder):
