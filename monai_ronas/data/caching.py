@@ -1,62 +1,123 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets of preprocessed cases, kept in memory as far as it reaches."""
+"""Data sets of preprocessed cases, kept on the disk or in memory."""
 
 from __future__ import annotations
 
-import math
+import logging
 import os
+import shutil
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from monai.data import CacheDataset, Dataset
-from monai.utils import optional_import
+from monai.transforms import Compose
+from monai.transforms.traits import RandomizableTrait
 
+from monai_ronas.data.compact import CompactCase
+from monai_ronas.data.disk_cache import DiskCache
+from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.msd import Case
+from monai_ronas.data.sizes import CaseValues, bounded_workers, case_values
+from monai_ronas.utils import available_memory_bytes
 
+logger = logging.getLogger(__name__)
 _GB = 1024**3
+_BYTES_PER_VALUE = 50  # of memory, at the peak of preprocessing
+_MOST_WORKERS = 4
 
 
 def build_dataset(
-    cases: Sequence[Case], transform: Callable | Sequence[Callable], *, memory_gb: float | None = None
+    cases: Sequence[Case],
+    transform: Callable | Sequence[Callable],
+    *,
+    memory_gb: float | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Make a data set of cases whose deterministic transforms are cached for as many cases as fit.
+    """Make a data set of cases that are preprocessed once.
 
-    The size of a case is estimated from its headers, at 4 bytes a voxel for image and label, before resampling.
+    With ``cache_dir`` every case is written to a file there, unless its file is there already, and read from it by
+    mapping it into memory: the process' memory does not grow with the number of cases, and data sets that have a case
+    in common share its file. Without it, the cases are kept in memory, as many as fit. Items are dictionaries of plain
+    tensors as :class:`monai_ronas.data.compact.CompactCase` gives them; those from ``cache_dir`` share the memory of
+    their file.
+
+    As many cases are preprocessed at once as the memory allows, at most 4. Sizes are estimated from the headers, before
+    resampling.
 
     Args:
         cases: the cases.
-        transform: transforms of ``{"image": path, "label": path}`` items.
-        memory_gb: memory for the cache in GiB; ``None`` for half of what is available, 0 for no cache.
+        transform: deterministic transforms of ``{"image": path, "label": path}`` items.
+        memory_gb: memory for cases in GiB where there is no ``cache_dir``; ``None`` for half of what is available, 0
+            for no case.
+        cache_dir: folder of the preprocessed cases, made where it is missing; it may be deleted at any time.
 
     Returns:
         The data set, in the order of ``cases``.
 
     Raises:
-        ValueError: when ``memory_gb`` is negative.
+        ValueError: when ``memory_gb`` is negative or a transform random.
+        DatasetError: when the folder cannot be written, or its disk has no room for the cases.
     """
     if memory_gb is not None and memory_gb < 0:
         raise ValueError(f"memory_gb must be None or at least 0, received {memory_gb}.")
-    budget = _available_bytes() / 2 if memory_gb is None else memory_gb * _GB
-    sizes = np.cumsum([_case_bytes(case) for case in cases])
-    fitting = int(np.searchsorted(sizes, budget, side="right"))
+    data = [{"image": str(case.image), "label": str(case.label)} for case in cases]
+    steps = Compose([*([transform] if callable(transform) else transform), CompactCase()]).flatten()
+    for step in steps.transforms:
+        if isinstance(step, RandomizableTrait):
+            raise ValueError(
+                f"transform must be deterministic, received {type(step).__name__}: what it gives would be kept."
+            )
+    if cache_dir is not None:
+        return _prepared(DiskCache(data, steps, cache_dir=Path(cache_dir)), cases, Path(cache_dir))
+    values = [case_values(case) for case in cases]
+    budget = available_memory_bytes() / 2 if memory_gb is None else memory_gb * _GB
+    sizes = np.cumsum([_stored_bytes(case) for case in values])
     return CacheDataset(
-        data=[{"image": str(case.image), "label": str(case.label)} for case in cases],
-        transform=transform,
-        cache_num=fitting,
-        num_workers=min(4, os.cpu_count() or 1),
+        data=data,
+        transform=steps,
+        cache_num=int(np.searchsorted(sizes, budget, side="right")),
+        num_workers=_workers(values),
         progress=False,
+        copy_cache=False,
     )
 
 
-def _case_bytes(case: Case) -> int:
-    files: list[Any] = [nib.load(path) for path in (case.image, case.label)]
-    return sum(4 * math.prod(file.shape) for file in files)
+def _prepared(dataset: DiskCache, cases: Sequence[Case], folder: Path) -> DiskCache:
+    """The data set with all its files made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        missing = dataset.missing()
+        if missing:
+            begin = time.perf_counter()
+            values = [case_values(cases[index]) for index in missing]
+            _refuse_small_disk(folder, sum(_stored_bytes(case) for case in values))
+            with ThreadPoolExecutor(_workers(values)) as pool:
+                list(pool.map(dataset.make, missing))
+            seconds = time.perf_counter() - begin
+            logger.info("preprocessed: %d cases into '%s' in %.1f s", len(missing), folder, seconds)
+    except OSError as error:
+        raise DatasetError(
+            f"cache_dir '{folder}' cannot hold the preprocessed cases ({error.strerror}):"
+            " give another folder with --cache_dir."
+        ) from error
+    return dataset
 
 
-def _available_bytes() -> int:
-    psutil, found = optional_import("psutil")
-    if found:
-        return int(psutil.virtual_memory().available)
-    return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+def _refuse_small_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DatasetError(
+            f"cache_dir '{folder}' has {free / _GB:.2f} GB free where the preprocessed cases need about"
+            f" {needed / _GB:.2f} GB: make room, or give a folder on another disk with --cache_dir."
+        )
+
+
+def _workers(values: Sequence[CaseValues]) -> int:
+    return bounded_workers(values, bytes_per_value=_BYTES_PER_VALUE, most=_MOST_WORKERS)
+
+
+def _stored_bytes(case: CaseValues) -> int:
+    return 4 * case.image + case.label

@@ -97,8 +97,9 @@ def open_study(
 ) -> Study:
     """Read, verify, split and fingerprint a data set; writes ``dataset_report.json``.
 
-    Every case is verified; the fingerprint, and with it the preprocessing and the space, comes from the cases outside
-    the test fold.
+    Every case is verified, but none is read again that was found sound before and has the same files (remembered in
+    ``.verified.jsonl``, which may be deleted at any time). The fingerprint, and with it the preprocessing and the
+    space, comes from the cases outside the test fold.
 
     Args:
         dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
@@ -140,7 +141,8 @@ def open_study(
     if hint:
         logger.warning(hint)
     begin = time.perf_counter()
-    report, stats = verify_dataset(dataset, resample_label=resample_label)
+    memo = Path(output_dir) / ".verified.jsonl"
+    report, stats = verify_dataset(dataset, resample_label=resample_label, memo=memo)
     logger.info("verified: %d cases in %.1f s", len(dataset.cases), time.perf_counter() - begin)
     path = Path(output_dir) / "dataset_report.json"
     if report["faults"]:

@@ -18,7 +18,9 @@ from nibabel.processing import resample_from_to
 
 from monai_ronas.data.checked import CheckedCase, check_duplicates, check_spacings, times
 from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.memo import VerificationMemo, case_key
 from monai_ronas.data.msd import Case, MSDDataset
+from monai_ronas.data.sizes import bounded_workers, case_values
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.utils import write_atomically
 
@@ -28,6 +30,9 @@ AFFINE_TOLERANCE = 1e-3
 LARGEST_VALUE = 1e15
 """Largest accepted absolute value of a voxel: squares of larger ones are lost in float32."""
 
+_VERSION = 1  # of the checks; another one makes what is remembered void
+_BYTES_PER_VALUE = 8  # of memory, at the peak of a check
+_MOST_WORKERS = 8
 _OTHER_GRID = "the label has another grid than the image"
 _SKEW = 1e-3  # of the cosine between two axes of a volume
 logger = logging.getLogger(__name__)
@@ -38,7 +43,11 @@ class _Fault(Exception):
 
 
 def verify_dataset(
-    dataset: MSDDataset, *, workers: int | None = None, resample_label: bool = False
+    dataset: MSDDataset,
+    *,
+    workers: int | None = None,
+    resample_label: bool = False,
+    memo: str | os.PathLike[str] | None = None,
 ) -> tuple[dict[str, Any], list[CaseStats]]:
     """Decode every image and label once, report all faults and collect the statistics of the sound cases.
 
@@ -51,16 +60,31 @@ def verify_dataset(
 
     Args:
         dataset: the data set, as read by :func:`monai_ronas.data.read_msd`.
-        workers: number of threads; ``None`` for one per CPU core, at most 8.
+        workers: number of threads; ``None`` for one per CPU core, at most 8 and no more than the memory allows.
         resample_label: a label on another grid than its image is no fault: it will be resampled.
+        memo: file in which what was found in sound cases is remembered; such a case is not read again while path, size
+            and time of modification of its files stay.
 
     Returns:
         The report, a JSON-able dict with the keys ``dataset`` (summary), ``cases`` (name, shape, spacing in mm,
         orientation codes, label voxel counts; geometry in file order), ``faults`` and ``warnings`` (both lists of
         ``{"case", "problem"}``), and the statistics of the cases without fault, sorted by name.
     """
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(lambda case: _verify_case(case, dataset, resample_label), dataset.cases))
+    known = VerificationMemo(memo)
+    settings = [_VERSION, sorted(dataset.labels), dataset.in_channels, resample_label]
+
+    def verified(case: Case) -> CheckedCase:
+        key = case_key(case, settings)
+        checked = known.get(key)
+        if checked is None:
+            checked = _verify_case(case, dataset, resample_label)
+            known.add(key, checked)
+        return checked
+
+    unread = [case for case in dataset.cases if case_key(case, settings) not in known]
+    most = bounded_workers([case_values(case) for case in unread], bytes_per_value=_BYTES_PER_VALUE, most=_MOST_WORKERS)
+    with ThreadPoolExecutor(workers or most) as pool:
+        results = list(pool.map(verified, dataset.cases))
     check_duplicates(results)
     check_spacings(results)
     listed = [{"case": name, "problem": problem} for name, problem in dataset.faults]
@@ -136,7 +160,7 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
         checked.entry["shape"] = [int(size) for size in image.shape[:3]]
         checked.entry["spacing"] = [float(size) for size in nib.affines.voxel_sizes(affine)]
         checked.entry["orientation"] = "".join(nib.orientations.aff2axcodes(affine))
-        checked.digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).hexdigest()
+        checked.digest = _digest(image)
         checked.problems += _image_problems(image, dataset.in_channels)
         skew = _skew(affine)
         if skew > _SKEW:
@@ -158,6 +182,13 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
         if "image" in decoded and not checked.problems:
             checked.stats = case_stats(case.name, image=image, label=label, affine=affine, label_voxels=counts)
     return checked
+
+
+def _digest(image: np.ndarray) -> str:
+    """The same for the same image; of voxels in the order of the file, which needs no copy of them."""
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image.T).data)
+    return digest.hexdigest()
 
 
 def _skew(affine: np.ndarray) -> float:
@@ -244,7 +275,7 @@ def _count_labels(label: np.ndarray, declared: tuple[int, ...]) -> tuple[np.ndar
             return label, counts, [text]
         label = label.astype(np.int64)
     if label.min() >= 0 and label.max() < 2**16:
-        found = {value: int(n) for value, n in enumerate(np.bincount(label.ravel(order="K"))) if n}
+        found = {value: int(n) for value, n in enumerate(_bincount(label.ravel(order="K"))) if n}
     else:
         found = {int(value): int(n) for value, n in zip(*np.unique(label, return_counts=True), strict=True)}
     undeclared = sorted(set(found) - set(declared))
@@ -254,3 +285,10 @@ def _count_labels(label: np.ndarray, declared: tuple[int, ...]) -> tuple[np.ndar
         allowed = ", ".join(map(str, declared))
         problems.append(f"the label holds {shown}, which dataset.json does not declare (declared: {allowed})")
     return label, {**counts, **found} if len(found) < 256 else counts, problems
+
+
+def _bincount(values: np.ndarray) -> np.ndarray:
+    """``np.bincount``, which makes 8 bytes of every value, piece by piece."""
+    length = int(values.max()) + 1
+    pieces = (values[start : start + 2**22] for start in range(0, values.size, 2**22))
+    return np.sum([np.bincount(piece, minlength=length) for piece in pieces], axis=0)

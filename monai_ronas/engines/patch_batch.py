@@ -110,7 +110,7 @@ class PatchBatch(PrepareBatch):
             window = (slice(None), *self._window(case, patch))
             flips = [a + 1 for a in self.flip_axes if self._uniform() < 0.5]
             crop: Any = {
-                key: case[key][window].to(device=device, non_blocking=non_blocking, **kwargs).flip(flips)
+                key: case[key][window].to(device=device, non_blocking=non_blocking, **kwargs).float().flip(flips)
                 for key in ("image", "label")
             }
             crops.append(crop if self.augmentation is None else self.augmentation(crop))

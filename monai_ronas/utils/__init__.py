@@ -3,7 +3,7 @@ from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget
 from monai_ronas.utils.errors import TrainingError
 from monai_ronas.utils.files import write_atomically
-from monai_ronas.utils.memory import is_out_of_memory, memory_mb, usable_memory_gb
+from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
 
@@ -13,6 +13,7 @@ __all__ = [
     "SearchResult",
     "TimeBudget",
     "TrainingError",
+    "available_memory_bytes",
     "has_fast_bfloat16",
     "is_out_of_memory",
     "keep_freed_memory",

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of the device: what it has and what was used."""
+"""Memory of the device and of the machine: what there is and what was used."""
 
 from __future__ import annotations
 
 import psutil
 import torch
+
+from monai_ronas.utils import cgroup
 
 
 def memory_mb(device: str | torch.device) -> float:
@@ -16,11 +18,22 @@ def memory_mb(device: str | torch.device) -> float:
 
 
 def usable_memory_gb(device: str | torch.device) -> float:
-    """Memory in GiB that feature maps may take: 80 % of a CUDA device's, half of the machine's on a CPU."""
+    """Memory in GiB that feature maps may take: 80 % of a CUDA device's, half of the process' limit on a CPU."""
     device = torch.device(device)
     if device.type == "cuda":
         return 0.8 * torch.cuda.get_device_properties(device).total_memory / 2**30
-    return 0.5 * psutil.virtual_memory().total / 2**30
+    return 0.5 * memory_limit_bytes() / 2**30
+
+
+def memory_limit_bytes() -> int:
+    """Memory in bytes that the process may have at most: the machine's, or less where control groups limit it."""
+    return min([int(psutil.virtual_memory().total), *(group.limit for group in cgroup.limited_groups())])
+
+
+def available_memory_bytes() -> int:
+    """Memory in bytes that the process can still get, within the machine and the limits of control groups."""
+    free = [max(0, group.limit - group.used) for group in cgroup.limited_groups()]
+    return min([int(psutil.virtual_memory().available), *free])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -70,7 +70,7 @@ def test_ctrl_c_ends_with_130_and_the_search_goes_on(undisturbed, small_phantom,
 
 def test_no_room_for_a_checkpoint_is_a_sentence_and_the_search_goes_on(undisturbed, small_phantom, tmp_path):
     def small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))  # a preprocessed case fits
 
     command = [sys.executable, "-m", "monai.bundle", *search_arguments(small_phantom, tmp_path, "search", SETTINGS)]
     full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=small_files)
@@ -81,6 +81,18 @@ def test_no_room_for_a_checkpoint_is_a_sentence_and_the_search_goes_on(undisturb
     assert "Traceback" not in full.stderr
     assert run_search(small_phantom, tmp_path, **SETTINGS).returncode == 0
     same_end(tmp_path, undisturbed[0])
+
+
+def test_no_room_for_the_cache_is_a_sentence(small_phantom, tmp_path):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    command = [sys.executable, "-m", "monai.bundle", *search_arguments(small_phantom, tmp_path, "search", SETTINGS)]
+    full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=small_files)
+    assert full.returncode == 1
+    last = full.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"monai_ronas: cache_dir '{tmp_path}/cache' cannot hold the preprocessed cases (File too")
+    assert "Traceback" not in full.stderr
 
 
 def test_a_second_search_in_the_same_folder_is_refused(small_phantom, tmp_path):

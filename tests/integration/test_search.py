@@ -127,7 +127,7 @@ def test_verify_checks_and_trains_nothing(small_phantom, tmp_path):
     done = run_search(small_phantom, tmp_path, run_id="verify")
     assert done.returncode == 0, done.stderr
     assert "every case can be used" in done.stdout
-    assert [p.name for p in tmp_path.iterdir()] == ["dataset_report.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".verified.jsonl", "dataset_report.json"]
 
 
 def test_properties_are_complete(small_phantom, tmp_path):

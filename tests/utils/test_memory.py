@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections import namedtuple
+
+import psutil
+import pytest
+
+from monai_ronas.utils import available_memory_bytes, cgroup, usable_memory_gb
+
+GB = 2**30
+Machine = namedtuple("Machine", ["total", "available"])
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Writes the files of control groups for a machine of 64 GiB with 40 free."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Machine(64 * GB, 40 * GB))
+    monkeypatch.setattr(cgroup, "ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroup, "MEMBERSHIP", tmp_path / "membership")
+
+    def write(membership, files):
+        (tmp_path / "membership").write_text(membership)
+        for name, content in files.items():
+            path = tmp_path / "cgroup" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{content}\n")
+
+    return write
+
+
+def test_without_control_groups(machine):
+    assert available_memory_bytes() == 40 * GB
+    assert usable_memory_gb("cpu") == 32
+
+
+def test_version_2_counts_no_cached_files(machine):
+    statistics = f"anon {5 * GB}\ninactive_file {2 * GB}\nactive_file {1 * GB}"
+    machine("0::/\n", {"memory.max": 16 * GB, "memory.current": 9 * GB, "memory.stat": statistics})
+    assert available_memory_bytes() == 10 * GB
+    assert usable_memory_gb("cpu") == 8
+
+
+def test_the_smallest_limit_above_the_process_counts(machine):
+    files = {
+        "job/memory.max": 20 * GB,
+        "job/memory.current": 19 * GB,
+        "job/step/memory.max": 30 * GB,
+        "job/step/memory.current": 2 * GB,
+        "job/step/task/memory.max": "max",
+        "job/step/task/memory.current": 1 * GB,
+    }
+    machine("0::/job/step/task\n", files)
+    assert available_memory_bytes() == 1 * GB
+    assert usable_memory_gb("cpu") == 10
+
+
+@pytest.mark.parametrize("path", ["/", "/docker/0123", "/docker/0123/deeper"])
+def test_version_1_seen_from_inside_a_container(machine, path):
+    files = {
+        "memory/memory.limit_in_bytes": 8 * GB,
+        "memory/memory.usage_in_bytes": 6 * GB,
+        "memory/memory.stat": f"inactive_file 7\ntotal_inactive_file {2 * GB}\ntotal_active_file {GB}",
+    }
+    machine(f"11:cpu,cpuacct:{path}\n9:memory:{path}\n1:name=systemd:{path}\n", files)
+    assert available_memory_bytes() == 5 * GB
+    assert usable_memory_gb("cpu") == 4
+
+
+def test_no_limit_of_version_1_is_a_huge_number(machine):
+    machine("9:memory:/\n", {"memory/memory.limit_in_bytes": 9223372036854771712})
+    assert available_memory_bytes() == 40 * GB
+    assert usable_memory_gb("cpu") == 32
+
+
+def test_a_group_above_its_limit_has_nothing_left(machine):
+    machine("0::/\n", {"memory.max": GB, "memory.current": 2 * GB})
+    assert available_memory_bytes() == 0
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "0::\n"])
+def test_what_cannot_be_read_is_no_limit(machine, text):
+    machine(text, {"memory.max": "nonsense"})
+    assert available_memory_bytes() == 40 * GB
