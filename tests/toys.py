@@ -9,6 +9,7 @@ from monai.engines import SupervisedTrainer
 from monai.losses import DiceCELoss
 from torch.utils.data import DataLoader
 
+from monai_ronas.data import ClassIndicesd
 from monai_ronas.engines import PatchBatch, SliceTrainer
 from monai_ronas.losses import AreaDeepSupervisionLoss
 from monai_ronas.networks.nets import RonasSuperNet
@@ -29,7 +30,7 @@ def toy_cases(number=3, shape=(16, 16, 8), seed=0):
         label = torch.zeros(1, *shape)
         label[:, 4:12, 4:12, 2:6] = 1
         image = label + 0.1 * torch.randn(label.shape, generator=generator)
-        cases.append({"image": image, "label": label, "label_class_indices": [label.flatten().nonzero().flatten()]})
+        cases.append(ClassIndicesd(keys="label", num_classes=2)({"image": image, "label": label}))
     return cases
 
 

@@ -13,7 +13,9 @@ from monai.utils.type_conversion import convert_to_tensor
 
 
 class ClassIndicesd(MapTransform):
-    """Add ``<key>_class_indices``: for each foreground class, the flat indices of its voxels.
+    """Add the flat indices of the voxels of each foreground class, and their number.
+
+    ``<key>_class_indices`` has the indices, one class after the other, ``<key>_class_counts`` the number of each.
 
     MONAI's ``ClassesToIndicesd`` lists the background's voxels too, at 8 bytes each, and goes over the whole volume
     once for each class; this one goes over it once and keeps 4 bytes for each voxel of a class.
@@ -25,8 +27,9 @@ class ClassIndicesd(MapTransform):
 
     Example:
         >>> label = torch.tensor([[[0, 2, 2, 0]]])
-        >>> ClassIndicesd(keys="label", num_classes=3)({"label": label})["label_class_indices"]
-        [tensor([], dtype=torch.int32), tensor([1, 2], dtype=torch.int32)]
+        >>> item = ClassIndicesd(keys="label", num_classes=3)({"label": label})
+        >>> item["label_class_indices"], item["label_class_counts"]
+        (tensor([1, 2], dtype=torch.int32), tensor([0, 2]))
     """
 
     def __init__(self, keys: KeysCollection, *, num_classes: int, max_samples_per_class: int = 100_000) -> None:
@@ -41,12 +44,14 @@ class ClassIndicesd(MapTransform):
             data: the item.
 
         Returns:
-            the item with one more entry for each key: a list of ``num_classes - 1`` one-dimensional tensors, of type
-            int32 where it suffices, empty for a class that the label does not have.
+            the item with two more entries for each key: the indices ``(n,)``, of type int32 where it suffices, and
+            their counts ``(num_classes - 1,)``, 0 for a class that the label does not have.
         """
         item = dict(data)
         for key in self.key_iterator(item):
-            item[f"{key}_class_indices"] = self._indices(convert_to_tensor(item[key], track_meta=False).flatten())
+            classes = self._indices(convert_to_tensor(item[key], track_meta=False).flatten())
+            item[f"{key}_class_indices"] = torch.cat(classes)
+            item[f"{key}_class_counts"] = torch.tensor([len(indices) for indices in classes])
         return item
 
     def _indices(self, flat: torch.Tensor) -> list[torch.Tensor]:

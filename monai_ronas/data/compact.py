@@ -10,17 +10,12 @@ import torch
 from monai.transforms import Transform
 from monai.utils.type_conversion import convert_to_tensor
 
-MAX_FOREGROUND_VOXELS = 100_000
-"""Largest number of foreground voxels whose places are kept for a case."""
-
 
 class CompactCase(Transform):
     """The last of the deterministic transforms: a case of plain tensors, each contiguous, and small ones where it can.
 
     Images stay as they are: float32 keeps every prediction equal, to the last bit, to that of a case that was never
-    kept. Labels of whole numbers become uint8, or int16 or int32 where a value is above 255. ``label_fg_indices``,
-    where the transforms before have not made it, is added: the flat indices of voxels above 0. Of more than
-    :data:`MAX_FOREGROUND_VOXELS` of them, evenly strided ones stay.
+    kept. Labels of whole numbers become uint8, or int16 or int32 where a value is above 255.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -30,14 +25,10 @@ class CompactCase(Transform):
             data: the case, with ``image`` ``(C, H, W, D)`` and ``label`` ``(1, H, W, D)``.
 
         Returns:
-            The case with ``label_fg_indices`` ``(n,)``.
+            The case.
         """
         case: dict[Hashable, Any] = dict(convert_to_tensor(dict(data), convert_numeric=False, track_meta=False))
         case["label"] = _small_integers(case["label"])
-        if "label_fg_indices" not in case:
-            case["label_fg_indices"] = torch.nonzero(case["label"].ravel() > 0)[:, 0]
-        indices = case["label_fg_indices"]
-        case["label_fg_indices"] = indices[:: max(1, -(-len(indices) // MAX_FOREGROUND_VOXELS))]
         return {key: _owned(value) if isinstance(value, torch.Tensor) else value for key, value in case.items()}
 
 

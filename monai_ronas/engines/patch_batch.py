@@ -91,8 +91,8 @@ class PatchBatch(PrepareBatch):
 
         Args:
             batchdata: volumes as dictionaries of ``image`` ``(C, H, W[, D])``, ``label`` ``(1, H, W[, D])`` and,
-                where crops may be centred on foreground, ``label_class_indices`` (flat indices of the voxels of each
-                foreground class, as :class:`monai_ronas.data.ClassIndicesd` gives them).
+                where crops may be centred on foreground, ``label_class_indices`` and ``label_class_counts``, as
+                :class:`monai_ronas.data.ClassIndicesd` gives them.
             device: where to put the batch.
             non_blocking: passed to ``Tensor.to``.
             kwargs: passed to ``Tensor.to``.
@@ -127,7 +127,7 @@ class PatchBatch(PrepareBatch):
         """A random window of at most ``patch`` inside the volume, now and then around a voxel of a class."""
         shape = case["label"].shape[1:]
         centre = None
-        classes = [indices for indices in case.get("label_class_indices", ()) if len(indices)]
+        classes = _classes(case)
         if classes and self._uniform() < self.foreground:
             indices = classes[int(self._uniform() * len(classes))]
             flat = int(indices[int(self._uniform() * len(indices))])
@@ -141,6 +141,14 @@ class PatchBatch(PrepareBatch):
                 start = min(max(int(centre[axis]) - length // 2, 0), free)
             window.append(slice(start, start + length))
         return tuple(window)
+
+
+def _classes(case: Mapping[str, Any]) -> list[torch.Tensor]:
+    """Flat indices of the voxels of each class that the case has."""
+    if "label_class_indices" not in case:
+        return []
+    classes = case["label_class_indices"].split(case["label_class_counts"].tolist())
+    return [indices for indices in classes if len(indices)]
 
 
 def _fit(volume: torch.Tensor, patch: Sequence[int]) -> torch.Tensor:

@@ -52,7 +52,7 @@ def test_the_disk_gives_what_the_memory_gives(phantom: Path, tmp_path: Path):
     stored = build_dataset(cases, LOAD, cache_dir=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == len(cases) == len(stored)
     for first, second in zip(kept, stored, strict=True):
-        assert first.keys() == second.keys() == {"image", "label", "label_fg_indices"}
+        assert first.keys() == second.keys() == {"image", "label"}
         assert all(first[key].dtype == second[key].dtype and torch.equal(first[key], second[key]) for key in first)
 
 

@@ -48,8 +48,6 @@ class Fake(torch.nn.Module):
 
 def make_scorer(*, shapes=((20, 16, 8),) * 4, wrong=lambda size: 0, max_voxels=None):
     cases = [toy_cases(1, shape, seed=n)[0] for n, shape in enumerate(shapes)]
-    for case in cases:
-        del case["label_fg_indices"]
     sampler = EpisodeSampler(len(cases), per_episode=len(cases))
     network = Fake(toy_space(), wrong)
     evaluator = SupervisedEvaluator(

@@ -84,7 +84,7 @@ def test_foreground_crops_hold_the_foreground_voxel():
     network = RonasSuperNet(space, 1, 2, channels=(2, 3, 4))
     volume = torch.zeros(1, 64, 64, 32)
     volume[0, 60, 3, 30] = 1
-    case = {"image": volume, "label": volume, "label_class_indices": [volume.flatten().nonzero().flatten()]}
+    case = ClassIndicesd(keys="label", num_classes=2)({"image": volume, "label": volume})
     always, never = PatchBatch(network, batch_size=8, foreground=1.0), PatchBatch(network, batch_size=8, foreground=0.0)
     assert all(crop.sum() == 1 for crop in always([case])[1])
     assert not all(crop.sum() == 1 for crop in never([case])[1])
@@ -106,7 +106,7 @@ def test_each_class_is_as_likely_as_the_others_however_few_its_voxels():
 
 def test_a_case_without_foreground_is_cropped_anywhere(network):
     volume = torch.rand(1, 24, 24, 16)
-    case = {"image": volume, "label": torch.zeros_like(volume), "label_class_indices": [torch.tensor([])]}
+    case = ClassIndicesd(keys="label", num_classes=2)({"image": volume, "label": torch.zeros_like(volume)})
     plain = {key: case[key] for key in ("image", "label")}
     cut, expected = (PatchBatch(network, batch_size=3, foreground=1.0)([item])[0] for item in (case, plain))
     assert torch.equal(cut, expected)

@@ -17,8 +17,6 @@ from tests.toys import toy_cases, toy_slices
 def scorer():
     slices = toy_slices()
     cases = toy_cases(5, seed=3)
-    for case in cases:
-        del case["label_class_indices"]
     sampler = EpisodeSampler(5, per_episode=2)
     evaluator = SupervisedEvaluator(
         device="cpu",

@@ -144,11 +144,11 @@ def test_properties_are_complete(small_phantom, tmp_path):
         ({"fold": 7}, "fold"),
         ({"strategy": "genetic"}, "strategy must be one of"),
         ({"time_budget_minutes": -1}, "time_budget_minutes"),
-        ({"memory_budget_gb": 0.001}, "memory_budget_gb 0.001 is too little: "),
+        ({"memory_budget_gb": 0.001}, "memory_budget_gb 0.001 is too little for these data: give "),
         ({"time_budget_minuts": 5}, "did you mean --time_budget_minutes?"),
         ({"resume": "maybe"}, "resume must be true or false"),
         ({"space#dilations": "[9]"}, "not feasible"),
-        ({"space#dilations": 3}, "the options of dilations must be a list, got 3"),
+        ({"space#dilations": 3}, "the options of dilations must be a list, received 3"),
         ({"space#activations": "[['LEAKYRELU', {'negative_slope': 0.1}]]"}, "names of MONAI's Act factory"),
     ],
 )
