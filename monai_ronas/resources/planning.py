@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_ronas.resources.estimator import ResourceEstimator
-from monai_ronas.resources.speed import Speed, step_macs
+from monai_ronas.resources.speed import Speed, update_macs
 from monai_ronas.space import PATCH_RATIO, WIDTHS, Draft, Plan, RonasSpace, make_plan
 from monai_ronas.utils import write_atomically
 
@@ -88,21 +88,16 @@ def plan_for(inputs: PlanInputs, speed: Speed | None = None, *, spent: float = 0
 
     Example:
         >>> inputs = PlanInputs((190, 142, 88), (1, 1, 1), (210, 160, 96), 1, 2, memory_gb=8.0, time_budget=700.0)
-        >>> plan = plan_for(inputs, Speed(seconds_per_mac=1e-11, seconds_per_step=0.05))
+        >>> plan = plan_for(inputs, Speed(seconds_per_mac=1e-11))
         >>> plan.strides[0], plan.steps > 1000
         ((2, 2, 2), True)
     """
 
     def seconds_of(draft: Draft) -> float:
         assert speed is not None
-        macs = step_macs(
-            inputs.costs(draft).space,
-            channels=draft.channels,
-            in_channels=inputs.in_channels,
-            out_channels=inputs.out_channels,
-            crops=draft.crops,
-        )
-        return speed.seconds(macs)
+        costs = inputs.costs(draft)
+        updates = update_macs(draft.channels, inputs.in_channels, axes=len(draft.patch))
+        return speed.seconds(draft.crops * costs.macs(costs.space.base), updates)
 
     left = None if inputs.time_budget is None else _TRAINING * max(inputs.time_budget - spent, 1.0)
     needs: list[float] = []

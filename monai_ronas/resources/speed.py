@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,14 +14,14 @@ from monai.losses import DiceCELoss
 from monai_ronas.losses import AreaDeepSupervisionLoss
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasUNet
-from monai_ronas.optimizers import Muon
+from monai_ronas.optimizers import Muon, orthogonalized
 from monai_ronas.resources.costs import ArchitectureCosts
 from monai_ronas.space import RonasSpace
 
 logger = logging.getLogger(__name__)
 CHANNELS = (16, 32, 64, 128)
 _SIZES = (24, 32, 48, 64, 96, 128)
-_UPDATE = 2 / 3  # an update in float32 costs a MAC twice, a training step of a MAC forward costs it three times
+_KERNEL = 128, 27 * 128  # a kernel on which updates are timed
 
 
 @dataclass(frozen=True)
@@ -29,38 +30,43 @@ class Speed:
 
     Args:
         seconds_per_mac: for each multiply-accumulate operation of the forward passes.
+        seconds_per_update: for each such operation of the optimiser's update.
         seconds_per_step: what a step takes beside these.
 
     Example:
-        >>> Speed(seconds_per_mac=1e-11, seconds_per_step=0.1).seconds(20e9)
-        0.3
+        >>> Speed(seconds_per_mac=1e-11, seconds_per_update=1e-10, seconds_per_step=0.1).seconds(20e9, 1e9)
+        0.4
     """
 
     seconds_per_mac: float
-    seconds_per_step: float
+    seconds_per_update: float = 0.0
+    seconds_per_step: float = 0.0
 
-    def seconds(self, macs: float) -> float:
-        """Seconds of a step with so many operations; see :func:`step_macs`."""
-        return self.seconds_per_step + self.seconds_per_mac * macs
+    def seconds(self, macs: float, updates: float = 0.0) -> float:
+        """Seconds of a step with so many operations; see :func:`update_macs`."""
+        return self.seconds_per_step + self.seconds_per_mac * macs + self.seconds_per_update * updates
 
 
-def step_macs(
-    space: RonasSpace, *, channels: tuple[int, ...], in_channels: int, out_channels: int, crops: int
-) -> float:
-    """Operations of a training step of a space's base network, in those of forward passes.
+def update_macs(channels: Sequence[int], in_channels: int, *, axes: int = 3) -> int:
+    """Operations of Muon's update of a network: a kernel of ``r x c`` takes about ``4 r r c + 15 r r r``.
 
-    Muon's orthogonalisation counts as well: a kernel of ``r x c`` takes about ``4 r r c + 15 r r r`` operations, twice
-    as slow as those of the convolutions where these are in bfloat16.
+    Args:
+        channels: of the stages.
+        in_channels: of the image.
+        axes: spatial dimensions.
     """
-    costs = ArchitectureCosts(space, channels=channels, in_channels=in_channels, out_channels=out_channels)
-    update, before = 0, in_channels
-    kernel = 3 ** len(space.shape)
+    total, before, kernel = 0, in_channels, 3**axes
     for level, width in enumerate(channels):
-        wide = [(width, kernel * before), (width, kernel * width)]
-        wide += [(width, kernel * width)] * (2 if level + 1 < len(channels) else 0)
-        update += sum(4 * min(r, c) ** 2 * max(r, c) + 15 * min(r, c) ** 3 for r, c in wide)
+        decoder = 2 if level + 1 < len(channels) else 0
+        shapes = [(width, kernel * before), *[(width, kernel * width)] * (1 + decoder)]
+        total += sum(_orthogonal_macs(*shape) for shape in shapes)
         before = width
-    return crops * costs.macs(space.base) + _UPDATE * update
+    return total
+
+
+def _orthogonal_macs(rows: int, columns: int) -> int:
+    short, long = min(rows, columns), max(rows, columns)
+    return 4 * short**2 * long + 15 * short**3
 
 
 def measure_speed(device: str | torch.device, *, amp: bool, patience: float = 3.0) -> Speed:
@@ -83,15 +89,31 @@ def measure_speed(device: str | torch.device, *, amp: bool, patience: float = 3.
         for size in _SIZES:
             seconds = _step_seconds(network, size, device, amp=amp)
             space = RonasSpace((size,) * 3)
-            macs = step_macs(space, channels=CHANNELS, in_channels=1, out_channels=2, crops=2)
-            measured.append((macs, seconds))
+            costs = ArchitectureCosts(space, channels=CHANNELS, in_channels=1, out_channels=2)
+            measured.append((2 * costs.macs(space.base), seconds))
             if time.perf_counter() - begin + 8 * 3 * seconds > patience and (len(measured) > 1 or seconds > patience):
                 break
+        update = _update_seconds(device)
     (few, short), (many, long) = measured[0], measured[-1]
     slope = max(long - short, 0.1 * long) / (many - few) if many > few else long / many
-    speed = Speed(slope, max(short - slope * few, 0.0))
-    logger.info("speed: %.0f GFLOP/s in training, %.3f s beside it in a step", 6e-9 / slope, speed.seconds_per_step)
-    return speed
+    beside = max(short - slope * few - update * update_macs(CHANNELS, 1), 0.0)
+    logger.info(
+        "speed: %.0f GFLOP/s in training, %.0f in updates, %.3f s beside them", 6e-9 / slope, 2e-9 / update, beside
+    )
+    return Speed(slope, update, beside)
+
+
+def _update_seconds(device: torch.device) -> float:
+    """Seconds for each operation of the orthogonalisation of a kernel: the shortest of three."""
+    kernel = torch.randn(*_KERNEL, device=device)
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        orthogonalized(kernel)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - begin)
+    return min(times) / _orthogonal_macs(*_KERNEL)
 
 
 def _step_seconds(network: RonasUNet, size: int, device: torch.device, *, amp: bool) -> float:

@@ -27,6 +27,7 @@ FINE_VOXELS = 96**3
 """Voxels with which a patch at full resolution may cover less, where it has :data:`MOST_STEPS` steps."""
 FIRST_CHANNELS = 16
 _LEAST_VOXELS, _SMALL_VOXELS = 8**3, 24**3  # of a patch at the working resolution; where memory or time is short
+_LEAST_STAGES, _STAGE_COST = 4, 0.15  # a further stage costs no more than this share of a step
 _PADDING = 0.15  # of the median volume's length: a patch is rounded up to the strides for no more
 
 
@@ -128,7 +129,8 @@ def make_plan(
     """Decide resolution, stages, channels and patch of the base network, and the range of the search.
 
     The patch is the median volume where memory and time allow it, else smaller, halved in area in turn along the axes
-    that are longest in mm. The stages halve the patch while 4 voxels remain (nnU-Net's rule), six at most.
+    that are longest in mm. The stages halve the patch while 4 voxels remain (nnU-Net's rule), six
+    at most; where the time is limited, a stage after the fourth must not make a step longer by more than 15 %.
     With a time, a network must have :func:`wanted_steps` in it. At full resolution its patch must also cover
     :data:`LEAST_COVER` of the median volume, or have :data:`FINE_VOXELS` voxels and :data:`MOST_STEPS` steps; otherwise
     the network works at the data's own halving. Channels begin with 16 and double from stage to stage; they are twice
@@ -160,6 +162,8 @@ def make_plan(
         return math.inf if timed is None or seconds is None else seconds / timed(draft)
 
     listed = list(_drafts(shape, spacing, channels, batch_size))
+    if timed is not None and channels is None:
+        listed = [_shallower(draft, timed) for draft in listed]
     drafts = [d for d in listed if fits(d)]
     if not drafts:
         raise ValueError("no network fits into the memory, whatever its patch and resolution.")
@@ -255,6 +259,16 @@ def _targets(shape: Sequence[int], spacing: Sequence[float], *, least: int) -> I
         if math.prod(size) < least:
             return
         yield tuple(max(round(s), 1) for s in size)
+
+
+def _shallower(draft: Draft, seconds_of: Callable[[Draft], float]) -> Draft:
+    """The draft without the last stages, down to :data:`_LEAST_STAGES`, that cost more than they bring."""
+    while len(draft.channels) > _LEAST_STAGES:
+        fewer = replace(draft, strides=draft.strides[:-1], channels=draft.channels[:-1])
+        if seconds_of(draft) <= (1 + _STAGE_COST) * seconds_of(fewer):
+            break
+        draft = fewer
+    return draft
 
 
 def _topology(

@@ -42,7 +42,7 @@ def main() -> None:
     if given.seconds_per_tmac is None:
         speed = measure_speed(given.device, amp=amp)
     else:
-        speed = Speed(given.seconds_per_tmac * 1e-12, 0.05)
+        speed = Speed(given.seconds_per_tmac * 1e-12, 5e-12 * given.seconds_per_tmac, 0.05)
     rows = []
     print(f"{'task':>22} {'GB':>5} {'min':>4} {'steps':>8} {'stem':>6} {'patch':>12} {'channels':>24} crops")
     for task, (shape, spacing, largest, in_channels, out_channels) in TASKS.items():

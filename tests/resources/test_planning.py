@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from monai_ronas.resources import PlanInputs, ResourceEstimator, Speed, measure_speed, plan_for, plan_search
-from monai_ronas.resources.speed import step_macs
+from monai_ronas.resources.speed import update_macs
 from monai_ronas.space import RonasSpace
 
 CT = PlanInputs((512, 512, 300), (0.8, 0.8, 1.5), (512, 512, 482), 1, 2, memory_gb=8.0, time_budget=600.0, amp=True)
-SPEED = Speed(seconds_per_mac=1e-11, seconds_per_step=0.05)
+SPEED = Speed(seconds_per_mac=1e-11, seconds_per_update=1e-11, seconds_per_step=0.05)
 
 
 def estimator(plan, inputs):
@@ -57,7 +57,7 @@ def test_the_time_that_is_spent_already_is_not_planned():
 def test_a_resumed_search_has_the_plan_that_it_had(tmp_path):
     report = tmp_path / "dataset_report.json"
     report.write_text(json.dumps({"faults": []}), encoding="utf-8")
-    speeds = [SPEED, Speed(1e-9, 1.0)]
+    speeds = [SPEED, Speed(1e-9, 1e-9, 1.0)]
     first = plan_search(CT, lambda: speeds[0], lambda: 3.0, report)
     again = plan_search(CT, lambda: speeds[1], lambda: 3.0, report)
     assert again == first
@@ -82,10 +82,12 @@ def test_a_speed_is_positive_and_leaves_the_random_state():
     assert speed.seconds(1e9) > speed.seconds(1e6)
 
 
-def test_the_operations_of_a_step_grow_with_crops_and_kernels():
-    space = RonasSpace((32, 32, 32))
-    sizes = {"in_channels": 1, "out_channels": 2}
-    one, two = (step_macs(space, channels=(8, 16, 32, 64), crops=crops, **sizes) for crops in (1, 2))
-    forward = ResourceEstimator(space, channels=(8, 16, 32, 64), **sizes).macs(space.base)
-    assert two - one == pytest.approx(forward)
-    assert one > forward
+def test_updates_grow_with_the_kernels():
+    assert update_macs((2,), 1, axes=2) == (4 * 4 * 9 + 15 * 8) + (4 * 4 * 18 + 15 * 8)
+    assert update_macs((16, 32, 64), 1) > 3 * update_macs((8, 16, 32), 1)
+
+
+def test_a_stage_whose_update_takes_long_is_left_out_where_time_is_short():
+    inputs = dataclasses.replace(CT, shape=(160, 160, 96), largest=(160, 160, 96), time_budget=6000.0)
+    cheap, dear = (plan_for(inputs, Speed(1e-11, update, 0.0)) for update in (1e-13, 2e-10))
+    assert len(dear.channels) == 4 < len(cheap.channels)
