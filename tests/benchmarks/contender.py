@@ -5,7 +5,8 @@
 
 ``search`` is the whole search command. All others train on every case outside the test fold, as nothing is chosen,
 with the search's crops, flips, loss, precision, memory format and allocator, and a cosine over the time of the training
-alone: ``base``, our base network, and ``derived``, the architecture that the search in ``--search`` chose, from new
+alone: ``base``, the network that is planned for this time, and ``derived``, the architecture that the search in
+``--search`` chose, from new
 weights with the search's optimiser; the networks of ``peers.py`` with the optimiser told there. All are measured on
 volumes padded at least to the size of the crops, as our bundles do it. Writes ``network.pt``, the weights, and
 ``result.json`` with the Dice of every test case and class, averaged over the flips of the volume, with which all were
@@ -200,7 +201,7 @@ def main() -> None:
         seed=given.seed,
         fold=given.fold,
         slice_steps=35,
-        **settings(given.overrides),
+        **{"time_budget_minutes": given.minutes, **settings(given.overrides)},
     )
     content = workflow.parser.get_parsed_content
     if given.contender == "search":
