@@ -86,6 +86,13 @@ class ChildScorer:
         runs = getattr(self.evaluator.inferer, "runs", 1)
         return len(self.sampler) * (reading + runs * seconds_per_run)
 
+    def seconds_of_a_case(self) -> float:
+        """Seconds that the score of the first reward case takes with the selected architecture."""
+        chosen, self.sampler.indices = self.sampler.indices, self.sampler.indices[:1]
+        score = self.score(self.network.architecture)
+        self.sampler.indices = chosen
+        return score.seconds
+
     def score(self, architecture: Architecture) -> ChildScore:
         """Score ``architecture`` with the supernet's present weights.
 

@@ -14,6 +14,7 @@ import torch
 from monai_ronas.networks.blocks import SearchableConvBlock
 from monai_ronas.space import RonasSpace, scaled_channels, skip_points, total_stride
 
+_UPDATE = 1.6  # gradients, and what an optimiser makes beside them
 SINGLE, HALF, INDEX = 4, 2, 8  # bytes of float32, of bfloat16 and of an index of max pooling
 
 
@@ -46,7 +47,7 @@ class ArchitectureCosts:
         >>> costs.macs(space.base)
         341311488
         >>> round(costs.training_bytes(space.base, crops=2) / 2**20)
-        34
+        33
     """
 
     def __init__(
@@ -64,8 +65,8 @@ class ArchitectureCosts:
         self.out_channels = out_channels
         self.amp = amp
         self._kernel = 3 ** len(space.shape)
-        widest = scaled_channels(self.channels, max(space.widths))
-        self._shared = self._parameters(widest, skip_points(len(widest)), heads=len(widest) - 1)
+        self._widest = scaled_channels(self.channels, max(space.widths))
+        self._shared = self._parameters(self._widest, skip_points(len(self._widest)), heads=len(self._widest) - 1)
 
     def supernet_bytes(self) -> int:
         """Bytes of the supernet's weights and of the optimiser's state: two moments, of which Muon keeps one."""
@@ -185,15 +186,21 @@ class ArchitectureCosts:
             saved += (2 * kept + 1) * count * width * value
             saved += sum(count * c * (value + INDEX) for c in self._joined(maps, level) if c != width)
         logits = sum(maps.counts[:-1]) * self.out_channels  # each level at its own resolution
-        saved += logits * (value + SINGLE)
+        saved += logits * SINGLE
         losses = logits * 3 * SINGLE  # probabilities, their logarithms and the shares of the classes
         one_hot = maps.voxels * (self.out_channels * SINGLE + INDEX)
         transient = max(
             1.4 * maps.counts[0] * self.out_channels * SINGLE, 1.15 * maps.counts[0] * maps.channels[0] * value
         )
         batch = crops * (saved + max(losses + transient, one_hot))
-        own = self._parameters(maps.channels, maps.skips, heads=len(maps.channels) - 1)
-        return int(batch) + self.supernet_bytes() + (HALF * own if self.amp else 0)
+        heads = len(maps.channels) - 1
+        own = self._parameters(maps.channels, maps.skips, heads=heads)
+        narrow = maps.channels != self._widest
+        if narrow or self.amp:
+            batch += (HALF if self.amp else SINGLE) * own  # copies of the weights
+        gradients = SINGLE * self._parameters(self._widest, maps.skips, heads=heads)
+        update = _UPDATE * gradients + (self.supernet_bytes() if narrow else 0)  # what is not used is kept aside
+        return int(max(batch, update)) + self.supernet_bytes()
 
     def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:
         """One of the costs of an architecture by its name.

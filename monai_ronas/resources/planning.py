@@ -161,10 +161,16 @@ def plan_search(
 
 
 def _read(path: Path, known: dict[str, Any]) -> Plan | None:
-    """The plan in a file, where it follows from the same inputs."""
+    """The plan in a file, where it follows from the same inputs, or where a search has begun with it.
+
+    A search that is given more time, or another memory for its export, keeps its network.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Plan.from_dict(content["plan"]) if content["inputs"] == known else None
+        before = content["inputs"]
+        if any(path.parent.glob("checkpoints/*.pt")):
+            before = {**before, **{name: known[name] for name in ("memory_gb", "time_budget")}}
+        return Plan.from_dict(content["plan"]) if before == known else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

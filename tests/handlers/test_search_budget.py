@@ -34,6 +34,16 @@ def test_continued_when_its_time_is_up_a_search_makes_no_more_episodes(make_engi
     assert engine.state.epoch == 2 + more
 
 
+def test_no_episode_where_the_scores_of_one_take_longer_than_its_time(make_engine, caplog):
+    budget = TimeBudget(60, reserve=0.0)
+    engine = make_engine(toy_slices(), [SearchBudget(budget, until=0.1)], episodes=9)
+    engine.scorer.seconds_of_a_case = lambda: 100.0
+    with caplog.at_level("INFO"):
+        engine.run()
+    assert engine.state.epoch == 0
+    assert "no episodes: the scores of one would take" in caplog.text
+
+
 def test_without_a_budget_all_episodes_are_made(make_engine):
     engine = make_engine(toy_slices(), [SearchBudget(TimeBudget(None), until=0.01)], episodes=3)
     engine.run()

@@ -64,6 +64,13 @@ def test_a_resumed_search_has_the_plan_that_it_had(tmp_path):
     assert json.loads(report.read_text(encoding="utf-8"))["faults"] == []
     assert json.loads(report.read_text(encoding="utf-8"))["plan"]["patch"] == list(first.patch)
     assert plan_search(CT, lambda: speeds[1], lambda: 3.0, report, resume=False) != first
+    checkpoint = tmp_path / "checkpoints" / "episode_00001.pt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()  # of a search that has begun: more time or another memory does not change its network
+    plan_search(CT, lambda: speeds[0], lambda: 3.0, report, resume=False)
+    later = dataclasses.replace(CT, time_budget=9e4, memory_gb=4.0)
+    assert plan_search(later, lambda: speeds[1], lambda: 3.0, report) == first
+    checkpoint.unlink()
     other = dataclasses.replace(CT, memory_gb=4.0)
     assert (
         plan_search(other, lambda: speeds[0], lambda: 3.0, report).patch
