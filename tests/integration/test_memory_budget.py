@@ -14,7 +14,7 @@ from monai_ronas.engines import PatchBatch
 from monai_ronas.handlers import read_history
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.resources import PlanInputs, ResourceEstimator, plan_for
-from monai_ronas.space import Architecture, RonasSpace
+from monai_ronas.space import Architecture, Plan, RonasSpace
 from monai_ronas.utils import has_fast_bfloat16, usable_memory_gb
 from tests.measured_memory import training_peak
 
@@ -50,6 +50,8 @@ def test_no_child_needs_more_than_the_budget(whole, small_phantom, tmp_path):
         small_phantom, tmp_path, memory_budget_gb=budget, children_per_episode=8, amp="false", child_epochs=2
     )
     assert done.returncode == 0, done.stderr
+    plan = Plan.from_dict(json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["plan"])
+    space = RonasSpace(spacing=space.spacing, **plan.space_arguments())
     costs = ResourceEstimator(space, **widths, memory_gb=budget)
     children = {Architecture(line["architecture"]) for line in read_history(tmp_path / "history.jsonl")}
     assert len(children) > 8
