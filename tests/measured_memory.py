@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten
 from monai_ronas.losses import AreaDeepSupervisionLoss
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
-from monai_ronas.optimizers import keep_unused
+from monai_ronas.optimizers import Muon, keep_unused
 
 
 class LiveTensors(TorchDispatchMode):
@@ -67,7 +67,7 @@ def training_peak(space, architecture, crops, widths, *, amp, device="cpu"):
 def _train(space, architecture, crops, widths, *, amp, device):
     net = RonasSuperNet(space, widths["in_channels"], widths["out_channels"], channels=widths["channels"])
     net = net.to(device, memory_format=layout(space)).train()
-    optimizer = torch.optim.AdamW(net.parameters())
+    optimizer = Muon(net.parameters())
     keep_unused(optimizer)
     loss = AreaDeepSupervisionLoss(DiceCELoss(softmax=True, batch=True))
     net.select(architecture)

@@ -36,7 +36,8 @@ class BundleExporter:
         export_dir: the bundle's folder; its name is the bundle's name.
         study: the data of the search.
         network: the supernet.
-        one_shot_voxels: voxels of the largest volume for inference in one shot, unless the search's result says that
+        one_shot_voxels: voxels of the largest volume for inference in one shot, or what tells it of an architecture,
+            unless the search's result says that
             windows are better.
         crops: tells the crops in a batch of an architecture.
         amp: the search trains in bfloat16.
@@ -54,7 +55,7 @@ class BundleExporter:
         study: Study,
         network: RonasSuperNet,
         *,
-        one_shot_voxels: int,
+        one_shot_voxels: int | Callable[[Architecture], int],
         crops: Callable[[Architecture], int],
         amp: bool,
         flip_axes: Sequence[int] = (0, 1, 2),
@@ -119,7 +120,8 @@ class BundleExporter:
         trained = derived.state_dict()
         patch = self.network.space.patch(architecture)
         in_windows = result.inference is not None and result.inference.windows
-        one_shot_voxels = 0 if in_windows else self.one_shot_voxels
+        limit = self.one_shot_voxels if isinstance(self.one_shot_voxels, int) else self.one_shot_voxels(architecture)
+        one_shot_voxels = 0 if in_windows else limit
         single = RonasUNet(**kwargs)
         single.load_state_dict({k: trained[k].contiguous() for k in single.state_dict()})
         script = torch.jit.script(single.eval())

@@ -86,6 +86,7 @@ class InferenceMode:
         """Compare with the network's present weights, and leave the inferers in the chosen mode."""
         sampler = self.scorer.sampler
         indices = sampler.indices
+        self.scorer.select(architecture)
         try:
             choice = self._compare(architecture)
         finally:

@@ -79,7 +79,7 @@ class Reselection:
     def fitted(self, architecture: Architecture) -> Architecture | None:
         """The architecture with the largest patch that it segments, as a window, within the memory."""
         for patched in self.space.with_every_patch(architecture):
-            if self.resources.window_fits(patched):
+            if self.space.is_feasible(patched) and self.resources.window_fits(patched):
                 return patched
         return None
 

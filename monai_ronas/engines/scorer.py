@@ -6,12 +6,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from monai.engines import SupervisedEvaluator
 from torch.utils.data import Sampler
 
+from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore, is_out_of_memory, memory_mb
@@ -59,6 +60,8 @@ class ChildScorer:
         evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``.
         sampler: the sampler of the evaluator's data loader.
         case_names: names of all reward cases, in the order of the data set.
+        one_shot_voxels: voxels of the largest volume that an architecture segments in one shot; where the evaluator's
+            inferer does not segment all volumes in windows, this is its limit. Default: the inferer's own.
     """
 
     def __init__(
@@ -67,11 +70,14 @@ class ChildScorer:
         evaluator: SupervisedEvaluator,
         sampler: EpisodeSampler,
         case_names: Sequence[str],
+        one_shot_voxels: Callable[[Architecture], int] | None = None,
     ) -> None:
         self.network = network
         self.evaluator = evaluator
         self.sampler = sampler
         self.case_names = tuple(case_names)
+        self.one_shot_voxels = one_shot_voxels
+        self._limited: Architecture | None = None
 
     @property
     def cases(self) -> list[str]:
@@ -87,11 +93,21 @@ class ChildScorer:
         return len(self.sampler) * (reading + runs * seconds_per_run)
 
     def seconds_of_a_case(self) -> float:
-        """Seconds that the score of the first reward case takes with the selected architecture."""
+        """Seconds that the score of a reward case takes with the selected architecture, when it is made again."""
         chosen, self.sampler.indices = self.sampler.indices, self.sampler.indices[:1]
-        score = self.score(self.network.architecture)
-        self.sampler.indices = chosen
-        return score.seconds
+        try:
+            return min(self.score(self.network.architecture).seconds for _ in range(2))
+        finally:
+            self.sampler.indices = chosen
+
+    def select(self, architecture: Architecture) -> None:
+        """Select an architecture, with its own limit of volumes in one shot; one that was lowered since then stays."""
+        self.network.select(architecture)
+        inferer = self.evaluator.inferer
+        windows = not isinstance(inferer, PadToStrideInferer) or inferer.max_voxels == 0
+        if self.one_shot_voxels is not None and architecture != self._limited and not windows:
+            inferer.max_voxels = self.one_shot_voxels(architecture)  # type: ignore[union-attr]
+        self._limited = architecture
 
     def score(self, architecture: Architecture) -> ChildScore:
         """Score ``architecture`` with the supernet's present weights.
@@ -99,7 +115,7 @@ class ChildScorer:
         A class that a case does not have is left out of the case's mean, a case without any foreground out of the
         reward; where nothing is left, the status is ``"failed"``, and ``"oom"`` where the memory did not suffice.
         """
-        self.network.select(architecture)
+        self.select(architecture)
         device = self.evaluator.state.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)

@@ -8,6 +8,7 @@ import logging
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines import ControllerTrainer
+from monai_ronas.handlers.checkpoint import SearchCheckpoint
 from monai_ronas.utils import TimeBudget
 
 logger = logging.getLogger(__name__)
@@ -25,12 +26,21 @@ class SearchBudget:
         budget: the time budget.
         until: share of it at which the episodes end.
         scores_per_child: how often a child is scored in an episode.
+        checkpoint: tells where an interrupted search was. Default: it was not in its final training.
     """
 
-    def __init__(self, budget: TimeBudget, *, until: float = 0.4, scores_per_child: int = 3) -> None:
+    def __init__(
+        self,
+        budget: TimeBudget,
+        *,
+        until: float = 0.4,
+        scores_per_child: int = 3,
+        checkpoint: SearchCheckpoint | None = None,
+    ) -> None:
         self.budget = budget
         self.until = until
         self.scores_per_child = scores_per_child
+        self.checkpoint = checkpoint
         self._begin = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -43,8 +53,9 @@ class SearchBudget:
         end = self.budget.until(self.until)
         if end is None:
             return
-        if engine.state.epoch > 0:
-            if self._begin > end:
+        ended = self.checkpoint is not None and "final training" in self.checkpoint.interrupted
+        if engine.state.epoch > 0 or ended:
+            if self._begin > end or ended:
                 engine.terminate()
             return
         seconds = engine.scorer.seconds_of_a_case()

@@ -65,7 +65,8 @@ class WarmUp:
 
     def __call__(self, engine: Engine) -> None:
         """Warm up."""
-        if engine.state.epoch > 0:
+        ended = self.checkpoint is not None and "final training" in self.checkpoint.interrupted
+        if engine.state.epoch > 0 or ended:
             return
         begun = None if self.checkpoint is None else self.checkpoint.interrupted.pop("warm-up", None)
         if begun is not None:

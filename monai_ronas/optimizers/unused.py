@@ -45,7 +45,7 @@ def keep_unused(optimizer: Optimizer) -> None:
     def before(given: Optimizer, args: Any, kwargs: Any) -> None:
         kept.clear()
         for group in given.param_groups:
-            for weight in group["params"]:
+            for weight in () if group.get("orthogonal") else group["params"]:  # Muon moves the part alone
                 part = used_part(weight) if weight.grad is not None else None
                 if part is not None:
                     remembered = [v for v in given.state[weight].values() if _is_alike(v, weight)]

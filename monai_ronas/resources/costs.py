@@ -195,11 +195,10 @@ class ArchitectureCosts:
         batch = crops * (saved + max(losses + transient, one_hot))
         heads = len(maps.channels) - 1
         own = self._parameters(maps.channels, maps.skips, heads=heads)
-        narrow = maps.channels != self._widest
-        if narrow or self.amp:
+        if maps.channels != self._widest or self.amp:
             batch += (HALF if self.amp else SINGLE) * own  # copies of the weights
         gradients = SINGLE * self._parameters(self._widest, maps.skips, heads=heads)
-        update = _UPDATE * gradients + (self.supernet_bytes() if narrow else 0)  # what is not used is kept aside
+        update = _UPDATE * gradients
         return int(max(batch, update)) + self.supernet_bytes()
 
     def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:

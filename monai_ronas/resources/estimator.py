@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from monai_ronas.resources.costs import SINGLE, ArchitectureCosts
@@ -21,8 +21,6 @@ class ResourceEstimator(ArchitectureCosts):
     Args:
         space: the architectures.
         memory_gb: memory in GiB that training and scoring may need, or None for no limit.
-        volume: shape of the largest volume that is scored. Default: the shape of the space.
-        flips: predictions of the trained network are averaged over flips of the volume.
         kwargs: ``channels``, ``in_channels``, ``out_channels`` and ``amp`` of :class:`ArchitectureCosts`.
 
     Example:
@@ -39,14 +37,10 @@ class ResourceEstimator(ArchitectureCosts):
         space: RonasSpace,
         *,
         memory_gb: float | None = None,
-        volume: Sequence[int] | None = None,
-        flips: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(space, **kwargs)
         self.memory_gb = memory_gb
-        self.volume = tuple(space.shape if volume is None else volume)
-        self.flips = flips
 
     def needed_gb(self, architecture: Mapping[str, Any], *, crops: int = 1) -> float:
         """Memory in GiB, margin included, in which an architecture trains with its patch and scores in its windows.
@@ -65,8 +59,12 @@ class ResourceEstimator(ArchitectureCosts):
         """Lower the limit, or set one, below a batch that was too large in fact."""
         self.memory_gb = min(0.99 * self.needed_gb(architecture, crops=crops), self.memory_gb or math.inf)
 
-    def limited_space(self) -> RonasSpace:
+    def limited_space(self, *, most_crops: float | None = None) -> RonasSpace:
         """The space without the architectures that do not fit with a single crop; it follows a limit learnt later.
+
+        Args:
+            most_crops: a crop of an architecture has no more operations than so many of the base network. Default: no
+                limit.
 
         Raises:
             ValueError: when the base network does not fit with any patch, with the smallest memory that would do.
@@ -79,7 +77,10 @@ class ResourceEstimator(ArchitectureCosts):
                     f"memory_budget_gb {self.memory_gb} is too little: the base network needs "
                     f"{math.ceil(1e6 * least) / 1e6:g} GB; give more memory, fewer channels or smaller patches."
                 )
-        return self.space.restrict(self.fits)
+        if most_crops is None:
+            return self.space.restrict(self.fits)
+        most = most_crops * self.macs(self.space.base)
+        return self.space.restrict(lambda architecture: self.macs(architecture) <= most and self.fits(architecture))
 
     def window_fits(self, architecture: Mapping[str, Any]) -> bool:
         """Whether the derived network segments a window of its patch within the memory."""
@@ -87,21 +88,29 @@ class ResourceEstimator(ArchitectureCosts):
         need += SINGLE * self.parameters(architecture)
         return self.memory_gb is None or _MARGIN * need <= self.memory_gb * _GIB
 
-    def one_shot_voxels(self, memory_gb: float, *, amp: bool = False, flips: bool = False) -> int:
-        """Voxels of the largest volume that every architecture segments in one shot, beside the supernet's own memory.
+    def one_shot_voxels(
+        self,
+        memory_gb: float,
+        architecture: Mapping[str, Any] | None = None,
+        *,
+        amp: bool = False,
+        flips: bool = False,
+    ) -> int:
+        """Voxels of the largest volume that an architecture segments in one shot, beside the supernet's own memory.
 
         The volume counts as it is when padded up to the training patch.
 
         Args:
             memory_gb: memory in GiB.
+            architecture: the architecture. Default: the base network.
             amp: in bfloat16 under autocast instead of float32.
             flips: averaged over flips.
         """
-        size = self.space.shape
+        size, architecture = self.space.shape, architecture or self.space.base
         free = max(memory_gb * _GIB / _MARGIN - self.supernet_bytes(), 0.0)
-        need = self.inference_bytes(self.space.largest, size, amp=amp)
+        need = self.inference_bytes(architecture, size, amp=amp)
         if flips:
             kept, most = self.flip_bytes(math.prod(size))
             need = max(need + kept, most)
-        most_values = max(self.out_channels, max(self._maps(self.space.largest, size).channels))
+        most_values = max(self.out_channels, max(self._maps(architecture, size).channels))
         return min(int(free * math.prod(size) / need), _MOST_INDICES // most_values)

@@ -13,7 +13,7 @@ from typing import Any
 
 from monai_ronas.resources.estimator import ResourceEstimator
 from monai_ronas.resources.speed import Speed, update_macs
-from monai_ronas.space import PATCH_RATIO, WIDTHS, Draft, Plan, RonasSpace, make_plan
+from monai_ronas.space import PATCH_RATIO, WIDTHS, Draft, NothingFitsError, Plan, RonasSpace, make_plan
 from monai_ronas.utils import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -27,13 +27,11 @@ class PlanInputs:
     Args:
         shape: of the median volume, voxels per axis, after preprocessing.
         spacing: voxel size per axis, in mm.
-        largest: shape of the largest volume.
         in_channels: channels of the images.
         out_channels: classes, background included.
         memory_gb: memory in GiB for training and scoring.
         time_budget: seconds that the whole command may take. Default: no limit.
         amp: training in bfloat16.
-        flips: predictions of the trained network are averaged over flips.
         channels: of the stages. Default: planned.
         batch_size: crops in a batch.
         device: type of the device.
@@ -41,13 +39,11 @@ class PlanInputs:
 
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
-    largest: tuple[int, ...]
     in_channels: int
     out_channels: int
     memory_gb: float
     time_budget: float | None = None
     amp: bool = False
-    flips: bool = False
     channels: tuple[int, ...] | None = None
     batch_size: int = 2
     device: str = field(default="cpu")
@@ -70,8 +66,6 @@ class PlanInputs:
             out_channels=self.out_channels,
             amp=self.amp,
             memory_gb=self.memory_gb,
-            volume=self.largest,
-            flips=self.flips,
         )
 
 
@@ -87,7 +81,7 @@ def plan_for(inputs: PlanInputs, speed: Speed | None = None, *, spent: float = 0
         ValueError: when nothing fits into the memory, with the smallest memory in which something would.
 
     Example:
-        >>> inputs = PlanInputs((190, 142, 88), (1, 1, 1), (210, 160, 96), 1, 2, memory_gb=8.0, time_budget=700.0)
+        >>> inputs = PlanInputs((190, 142, 88), (1, 1, 1), 1, 2, memory_gb=8.0, time_budget=700.0)
         >>> plan = plan_for(inputs, Speed(seconds_per_mac=1e-11))
         >>> plan.strides[0], plan.steps > 1000
         ((2, 2, 2), True)
@@ -119,7 +113,7 @@ def plan_for(inputs: PlanInputs, speed: Speed | None = None, *, spent: float = 0
                 channels=inputs.channels,
                 batch_size=crops,
             )
-        except ValueError:
+        except NothingFitsError:
             continue
     raise ValueError(
         f"memory_budget_gb {inputs.memory_gb:g} is too little for these data: give {min(needs) + 0.001:.3f} or more, "
@@ -163,14 +157,12 @@ def plan_search(
 def _read(path: Path, known: dict[str, Any]) -> Plan | None:
     """The plan in a file, where it follows from the same inputs, or where a search has begun with it.
 
-    A search that is given more time, or another memory for its export, keeps its network.
+    A search that has begun keeps its network, whatever it is given; what it must not be given its checkpoints tell.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        before = content["inputs"]
-        if any(path.parent.glob("checkpoints/*.pt")):
-            before = {**before, **{name: known[name] for name in ("memory_gb", "time_budget")}}
-        return Plan.from_dict(content["plan"]) if before == known else None
+        begun = any(path.parent.glob("checkpoints/*.pt"))
+        return Plan.from_dict(content["plan"]) if begun or content["inputs"] == known else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -17,6 +17,7 @@ from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.optimizers import Muon, orthogonalized
 from monai_ronas.resources.costs import ArchitectureCosts
 from monai_ronas.space import RonasSpace
+from monai_ronas.utils import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 CHANNELS = (16, 32, 64, 128)
@@ -84,16 +85,23 @@ def measure_speed(device: str | torch.device, *, amp: bool, patience: float = 3.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         network = RonasUNet(3, 1, 2, channels=CHANNELS).to(device, memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
-        measured = []
+        measured: list[tuple[int, float]] = []
         begin = time.perf_counter()
         for size in _SIZES:
-            seconds = _step_seconds(network, size, device, amp=amp)
+            try:
+                seconds = _step_seconds(network, size, device, amp=amp)
+            except (RuntimeError, MemoryError) as error:
+                if not measured or not is_out_of_memory(error):
+                    raise
+                break
             space = RonasSpace((size,) * 3)
             costs = ArchitectureCosts(space, channels=CHANNELS, in_channels=1, out_channels=2)
             measured.append((2 * costs.macs(space.base), seconds))
             if time.perf_counter() - begin + 8 * 3 * seconds > patience and (len(measured) > 1 or seconds > patience):
                 break
         update = _update_seconds(device)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     (few, short), (many, long) = measured[0], measured[-1]
     slope = max(long - short, 0.1 * long) / (many - few) if many > few else long / many
     beside = max(short - slope * few - update * update_macs(CHANNELS, 1), 0.0)

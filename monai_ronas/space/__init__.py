@@ -9,7 +9,7 @@ from monai_ronas.space.geometry import (
     scaled_channels,
     total_stride,
 )
-from monai_ronas.space.plan import WIDTHS, Draft, Plan, make_plan
+from monai_ronas.space.plan import WIDTHS, Draft, NothingFitsError, Plan, make_plan
 from monai_ronas.space.ronas_space import PATCH_RATIO, RonasSpace, skip_points
 from monai_ronas.space.search_space import SearchSpace
 
@@ -19,6 +19,7 @@ __all__ = [
     "Architecture",
     "Decision",
     "Draft",
+    "NothingFitsError",
     "Plan",
     "RonasSpace",
     "SearchSpace",

@@ -31,6 +31,10 @@ _LEAST_STAGES, _STAGE_COST = 4, 0.15  # a further stage costs no more than this 
 _PADDING = 0.15  # of the median volume's length: a patch is rounded up to the strides for no more
 
 
+class NothingFitsError(ValueError):
+    """No network fits into the memory."""
+
+
 @dataclass(frozen=True)
 class Draft:
     """A network with its training patch, as far as it decides memory and time.
@@ -149,7 +153,7 @@ def make_plan(
         the plan.
 
     Raises:
-        ValueError: when not even the smallest draft fits.
+        NothingFitsError: when not even the smallest draft fits.
 
     Example:
         >>> plan = make_plan((36, 50, 35), (1, 1, 1), fits=lambda draft: True)
@@ -166,7 +170,7 @@ def make_plan(
         listed = [_shallower(draft, timed) for draft in listed]
     drafts = [d for d in listed if fits(d)]
     if not drafts:
-        raise ValueError("no network fits into the memory, whatever its patch and resolution.")
+        raise NothingFitsError("no network fits into the memory, whatever its patch and resolution.")
     best, reasons = _choose(drafts, shape, steps, steps(listed[0]))
     if channels is None and timed is not None:
         wide = replace(best, channels=tuple(min(2 * c, MAX_CHANNELS) for c in best.channels))
@@ -206,20 +210,25 @@ def _choose(
 ) -> tuple[Draft, list[str]]:
     """The first draft with steps enough; drafts are in the order of preference, the full resolution first."""
     volume, wanted = math.prod(shape), wanted_steps(whole)
-    for draft in drafts:
-        voxels = math.prod(draft.patch)
-        cover, least = min(voxels / volume, 1.0), wanted
-        if max(draft.strides[0]) == 1 and cover < LEAST_COVER:
-            least = MOST_STEPS if voxels >= FINE_VOXELS else math.inf
-        if steps(draft) >= least:
-            return draft, _reasons(draft, cover)
+
+    def cover(draft: Draft) -> float:
+        return min(math.prod(draft.patch) / volume, 1.0)
+
+    def is_narrow(draft: Draft) -> bool:
+        return max(draft.strides[0]) == 1 and cover(draft) < LEAST_COVER
+
     large = [d for d in drafts if math.prod(d.patch) >= _SMALL_VOXELS * math.prod(d.strides[0])]
-    cheapest = max(large or drafts, key=steps)
-    cover = min(math.prod(cheapest.patch) / volume, 1.0)
-    return cheapest, [
-        f"no network has {wanted:.0f} steps in the time: this is the cheapest",
-        *_reasons(cheapest, cover),
-    ]
+    large = large or list(drafts)[:1]
+    for draft in large:
+        least: float = wanted
+        if is_narrow(draft):
+            least = MOST_STEPS if math.prod(draft.patch) >= FINE_VOXELS else math.inf
+        if steps(draft) >= least:
+            return draft, _reasons(draft, cover(draft))
+    wide = [d for d in large if not is_narrow(d)] or large
+    cheapest = max(wide, key=steps)
+    short = f"no network has {wanted:.0f} steps in the time: this is the cheapest that sees enough"
+    return cheapest, [short, *_reasons(cheapest, cover(cheapest))]
 
 
 def _reasons(draft: Draft, cover: float) -> list[str]:

@@ -302,7 +302,7 @@ class RonasSpace(SearchSpace):
         strides = []
         for stage, own in enumerate(self.base_strides, 1):
             options = self._options(f"stride_{stage}", own)
-            strides.append(decided.get(f"stride_{stage}") or min(options, key=math.prod))
+            strides.append(decided.get(f"stride_{stage}") or tuple(map(min, *options, own)))
         total = total_stride(strides, len(self.shape))
         own = self.base_patch or self._largest_patch  # a volume or a plan may have fewer cells
         patches = zip(self.patch(decided), total, own, self.unit, strict=True)

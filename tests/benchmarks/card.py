@@ -67,7 +67,6 @@ def main() -> None:
         out_channels=2,
         amp=True,
         memory_gb=given.memory_gb,
-        volume=DEEPEST,
     )
     space = costs.limited_space()
     draw = random.Random(0)

@@ -3,8 +3,8 @@
 
     python -m tests.benchmarks.plans --output plans.json [--device cpu] [--seconds_per_tmac 10]
 
-Nothing is trained: the shapes and spacings are the medians after resampling as published with nnU-Net, the largest
-shapes those of the tasks' largest volumes. Without ``--seconds_per_tmac`` the speed is measured on the device.
+Nothing is trained: the shapes and spacings are about the medians of the tasks after resampling. Without
+``--seconds_per_tmac`` the speed is measured on the device.
 """
 
 import argparse
@@ -14,18 +14,18 @@ from pathlib import Path
 from monai_ronas.resources import PlanInputs, Speed, measure_speed, plan_for
 from monai_ronas.utils import has_fast_bfloat16
 
-TASKS = {  # name: median shape, spacing (mm), largest shape, channels, classes
-    "01 Brain": ((138, 169, 138), (1, 1, 1), (160, 200, 155), 4, 4),
-    "02 Heart": ((320, 232, 115), (1.25, 1.25, 1.37), (320, 320, 130), 1, 2),
-    "03 Liver": ((512, 512, 482), (0.77, 0.77, 1), (512, 512, 1026), 1, 3),
-    "04 Hippocampus": ((35, 50, 36), (1, 1, 1), (43, 59, 47), 1, 3),
-    "05 Prostate": ((320, 319, 20), (0.62, 0.62, 3.6), (384, 384, 24), 2, 3),
-    "06 Lung": ((512, 512, 252), (0.79, 0.79, 1.24), (512, 512, 636), 1, 2),
-    "07 Pancreas": ((512, 512, 96), (0.8, 0.8, 2.5), (512, 512, 751), 1, 3),
-    "08 Vessel": ((512, 512, 150), (0.8, 0.8, 1.5), (512, 512, 181), 1, 3),
-    "09 Spleen": ((512, 512, 187), (0.79, 0.79, 1.6), (512, 512, 168), 1, 2),
-    "10 Colon": ((512, 512, 150), (0.78, 0.78, 3), (512, 512, 729), 1, 2),
-    "whole body, 64 classes": ((512, 512, 482), (0.98, 0.98, 1.5), (512, 512, 482), 1, 64),
+TASKS = {  # name: median shape, spacing (mm), channels, classes
+    "01 Brain": ((138, 169, 138), (1, 1, 1), 4, 4),
+    "02 Heart": ((320, 232, 115), (1.25, 1.25, 1.37), 1, 2),
+    "03 Liver": ((512, 512, 482), (0.77, 0.77, 1), 1, 3),
+    "04 Hippocampus": ((35, 50, 36), (1, 1, 1), 1, 3),
+    "05 Prostate": ((320, 319, 20), (0.62, 0.62, 3.6), 2, 3),
+    "06 Lung": ((512, 512, 252), (0.79, 0.79, 1.24), 1, 2),
+    "07 Pancreas": ((512, 512, 96), (0.8, 0.8, 2.5), 1, 3),
+    "08 Vessel": ((512, 512, 150), (0.8, 0.8, 1.5), 1, 3),
+    "09 Spleen": ((512, 512, 187), (0.79, 0.79, 1.6), 1, 2),
+    "10 Colon": ((512, 512, 150), (0.78, 0.78, 3), 1, 2),
+    "whole body, 64 classes": ((512, 512, 482), (0.98, 0.98, 1.5), 1, 64),
 }
 MEMORIES = (4, 8, 10.8, 16, 24, 80)
 MINUTES = (10, 60, 720)
@@ -45,19 +45,17 @@ def main() -> None:
         speed = Speed(given.seconds_per_tmac * 1e-12, 5e-12 * given.seconds_per_tmac, 0.05)
     rows = []
     print(f"{'task':>22} {'GB':>5} {'min':>4} {'steps':>8} {'stem':>6} {'patch':>12} {'channels':>24} crops")
-    for task, (shape, spacing, largest, in_channels, out_channels) in TASKS.items():
+    for task, (shape, spacing, in_channels, out_channels) in TASKS.items():
         for memory in MEMORIES:
             for minutes in MINUTES:
                 inputs = PlanInputs(
                     shape,
                     spacing,
-                    largest,
                     in_channels,
                     out_channels,
                     memory_gb=memory,
                     time_budget=60.0 * minutes,
                     amp=amp,
-                    flips=True,
                 )
                 plan = plan_for(inputs, speed)
                 rows.append({"task": task, "memory_gb": memory, "minutes": minutes, **plan.to_dict()})

@@ -41,8 +41,8 @@ def make_case(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         place = middle + rng.uniform(-1, 1, 3) * (120, 80, 45)
         image[ellipsoid(place, rng.uniform(15, 35, 3)) < 1] = rng.uniform(60, 130)
     for side in (-1, 1):  # lungs
-        image[ellipsoid(middle + (side * 100, -20, 60), (60, 75, 40)) < 1] = -800
-    centre = middle + (60, -10, 0) + rng.uniform(-1, 1, 3) * (20, 15, 8)
+        image[ellipsoid(np.add(middle, (side * 100, -20, 60)), (60, 75, 40)) < 1] = -800
+    centre = np.add(middle, (60, -10, 0)) + rng.uniform(-1, 1, 3) * (20, 15, 8)
     radii = np.array([85, 65, 38]) * rng.uniform(0.85, 1.1, 3)
     organ = ellipsoid(centre, radii) < 1
     offset = rng.normal(size=3)

@@ -32,7 +32,6 @@ def whole(small_phantom, tmp_path_factory):
         PlanInputs(
             facts.median_shape,
             facts.target_spacing,
-            facts.max_shape,
             facts.in_channels,
             facts.out_channels,
             memory_gb=usable_memory_gb("cpu"),

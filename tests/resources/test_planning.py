@@ -12,7 +12,7 @@ from monai_ronas.resources import PlanInputs, ResourceEstimator, Speed, measure_
 from monai_ronas.resources.speed import update_macs
 from monai_ronas.space import RonasSpace
 
-CT = PlanInputs((512, 512, 300), (0.8, 0.8, 1.5), (512, 512, 482), 1, 2, memory_gb=8.0, time_budget=600.0, amp=True)
+CT = PlanInputs((512, 512, 300), (0.8, 0.8, 1.5), 1, 2, memory_gb=8.0, time_budget=600.0, amp=True)
 SPEED = Speed(seconds_per_mac=1e-11, seconds_per_update=1e-11, seconds_per_step=0.05)
 
 
@@ -25,8 +25,6 @@ def estimator(plan, inputs):
         out_channels=inputs.out_channels,
         amp=inputs.amp,
         memory_gb=inputs.memory_gb,
-        volume=inputs.largest,
-        flips=True,
     )
 
 
@@ -95,6 +93,6 @@ def test_updates_grow_with_the_kernels():
 
 
 def test_a_stage_whose_update_takes_long_is_left_out_where_time_is_short():
-    inputs = dataclasses.replace(CT, shape=(160, 160, 96), largest=(160, 160, 96), time_budget=6000.0)
+    inputs = dataclasses.replace(CT, shape=(160, 160, 96), time_budget=6000.0)
     cheap, dear = (plan_for(inputs, Speed(1e-11, update, 0.0)) for update in (1e-13, 2e-10))
     assert len(dear.channels) == 4 < len(cheap.channels)

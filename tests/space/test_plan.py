@@ -77,6 +77,14 @@ def test_more_time_is_more_steps_and_more_operations_in_each():
     assert plans[0].seconds_per_step < plans[-1].seconds_per_step
 
 
+def test_where_the_time_is_short_the_network_still_sees_enough():
+    """At half resolution, and not on a few voxels at full resolution."""
+    short = plan("CT", seconds=0.5)
+    assert short.strides[0] == (2, 2, 2)
+    assert math.prod(short.patch) >= 24**3 * 8
+    assert "this is the cheapest that sees enough" in short.words()
+
+
 def test_memory_limits_the_patch():
     assert math.prod(plan("CT", most=1e7).patch) < math.prod(plan("CT").patch)
     with pytest.raises(ValueError, match="no network fits into the memory"):
