@@ -16,7 +16,7 @@ from .label_environment import make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ROOT / "bundles" / "ronas" / "configs" / "search.json"
-FINAL_EPOCHS = 100  # of the fixture `finished`, so that its network segments
+FINAL_EPOCHS = 160  # of the fixture `finished`, so that its network segments
 SMALL = {
     "episodes": 2,
     "children_per_episode": 3,

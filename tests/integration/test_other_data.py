@@ -48,7 +48,7 @@ def made(request, small_phantom, tmp_path_factory):
 
 def test_from_the_search_to_predictions(made, tmp_path):
     root, content = made
-    done = run_search(root, tmp_path, episodes=1, final_epochs=30, augment="true")
+    done = run_search(root, tmp_path, episodes=1, final_epochs=120, channels="[8,12,16,24]", augment="true")
     assert done.returncode == 0, done.stderr
     bundle = tmp_path / "ronas_segmentation"
     formats = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]

@@ -117,7 +117,8 @@ def test_random_strategy_without_a_test_fold(small_phantom, tmp_path):
 
 def test_time_budget_ends_the_episodes(small_phantom, tmp_path):
     """How the budget is shared is tested room by room with a clock of the test's own."""
-    done = run_search(small_phantom, tmp_path, time_budget_minutes=0.7, episodes=1000)
+    shares = {"search_until": 0.6, "trial_until": 0.7}
+    done = run_search(small_phantom, tmp_path, time_budget_minutes=0.7, episodes=1000, **shares)
     assert done.returncode == 0, done.stderr
     assert 1 <= max(line["episode"] for line in read_history(tmp_path / "history.jsonl")) < 1000
     assert (tmp_path / "ronas_segmentation" / "models" / "model.pt").exists()
