@@ -88,7 +88,7 @@ def test_killed_behind_an_episode_the_search_goes_on_to_the_same_end(finished, s
     ("change", "difference"),
     [
         ({"seed": 5}, "seed"),
-        ({"channels": "[6,8,12,20]"}, "network"),
+        ({"channels": "[6,8,12,20]"}, "channels"),
         ({"space#dilations": "[1,2]"}, "space"),
         ({"learning_rate": 0.01}, "learning_rate"),
         ({"optimizer#_target_": "torch.optim.AdamW"}, "optimizer"),
