@@ -12,7 +12,7 @@ from monai_ronas.space import RonasSpace
 
 _GIB = 2**30
 _MOST_INDICES = 2**31 - 1  # elements of a tensor that 32-bit indices reach: kernels of GPUs fall back beyond
-_MARGIN = 1.1  # for what the estimate misses on other data and devices; here it was 4 to 8 % too high
+_MARGIN = 1.1  # for what the estimate misses on other data and devices
 
 
 class ResourceEstimator(ArchitectureCosts):

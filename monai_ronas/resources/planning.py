@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class PlanInputs:
         amp: training in bfloat16.
         channels: of the stages. Default: planned.
         batch_size: crops in a batch.
-        device: type of the device.
+        device: type of the device, by which plans are told apart: its speed is its own.
     """
 
     shape: tuple[int, ...]
@@ -46,7 +46,7 @@ class PlanInputs:
     amp: bool = False
     channels: tuple[int, ...] | None = None
     batch_size: int = 2
-    device: str = field(default="cpu")
+    device: str = "cpu"
 
     def costs(self, draft: Draft, *, widths: Sequence[float] = (1.0,)) -> ResourceEstimator:
         """Costs of a draft, as the base network of a small space."""
