@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from torch.utils.data import Sampler
 
@@ -57,7 +58,8 @@ class ChildScorer:
 
     Args:
         network: the supernet.
-        evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``.
+        evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``; where
+            its postprocessing has :class:`~monai_ronas.metrics.SoftDiced`, scores tell that too.
         sampler: the sampler of the evaluator's data loader.
         case_names: names of all reward cases, in the order of the data set.
         one_shot_voxels: voxels of the largest volume that an architecture segments in one shot; where the evaluator's
@@ -78,6 +80,13 @@ class ChildScorer:
         self.case_names = tuple(case_names)
         self.one_shot_voxels = one_shot_voxels
         self._limited: Architecture | None = None
+        self._soft: list[float] = []
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._note)
+
+    def _note(self, engine: Engine) -> None:
+        for item in engine.state.output if isinstance(engine.state.output, list) else ():
+            if "soft_dice" in item:
+                self._soft.append(float(item["soft_dice"].nanmean()))
 
     @property
     def cases(self) -> list[str]:
@@ -121,6 +130,7 @@ class ChildScorer:
             torch.cuda.reset_peak_memory_stats(device)
         start = time.perf_counter()
         self.evaluator.state.epoch_length = len(self.sampler)
+        self._soft.clear()
         try:
             self.evaluator.run()
         except (RuntimeError, MemoryError) as error:
@@ -140,6 +150,7 @@ class ChildScorer:
             seconds=time.perf_counter() - start,
             peak_memory_mb=memory_mb(device),
             status="ok" if math.isfinite(reward) else "failed",
+            soft=tuple(self._soft),
         )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -132,6 +133,16 @@ class SliceTrainer:
         self.trainer.state.skipped_in_a_row = 0  # those were steps of other weights
         self.base_start = None
         return True
+
+    def start_anew(self, weights: dict[str, torch.Tensor], optimizer: dict[str, Any], *, seed: int) -> None:
+        """Begin a training: with the weights of a derived network, an optimiser's state, and a seed of the crops."""
+        self.network.take(weights)
+        self.trainer.optimizer.load_state_dict(copy.deepcopy(optimizer))
+        self.trainer.state.iteration = 0
+        self.trainer.state.skipped_in_a_row = 0
+        generator = getattr(self.trainer.prepare_batch, "generator", None)
+        if generator is not None:
+            generator.manual_seed(seed)
 
     def renew_optimizer(self) -> None:
         """Drop what the optimiser remembers of the gradients, so that it starts as new on the present weights."""

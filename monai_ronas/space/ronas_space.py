@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -243,6 +243,40 @@ class RonasSpace(SearchSpace):
             for sizes in itertools.product(*(d.options for d in patches))
         ]
         return sorted(variants, key=lambda a: -math.prod(self.patch(a)))
+
+    def neighbours(self, architecture: Architecture) -> dict[Architecture, str]:
+        """One step up and down in resolution, width and patch, with what each is; those that are feasible.
+
+        With another resolution, the patch is the largest feasible one that is not larger. A step of the patch is the
+        one that is nearest to half or twice the voxels.
+
+        Example:
+            >>> space = RonasSpace((128, 128, 64), searched_strides=(1,), widths=(1, 0.5), patch_ratio=0.5**0.5)
+            >>> list(space.neighbours(space.base).values())
+            ['coarser', 'narrower', 'smaller patch']
+        """
+        found: dict[Architecture, str] = {}
+        size = math.prod(self.patch(architecture))
+
+        def add(origin: str, variants: Iterable[Architecture]) -> None:
+            feasible = next((a for a in variants if self.is_feasible(a)), None)
+            if feasible is not None and feasible != architecture:
+                found.setdefault(feasible, origin)
+
+        for name, up, down in (("stride_1", "finer", "coarser"), ("width", "wider", "narrower")):
+            if name not in architecture:
+                continue
+            options = sorted(self[name].options, key=partial(_demand, name), reverse=True)
+            place = options.index(architecture[name])
+            for origin, step in ((up, place - 1), (down, place + 1)):
+                if 0 <= step < len(options):
+                    changed = self.with_every_patch(architecture.replace(**{name: options[step]}))
+                    add(origin, (a for a in changed if math.prod(self.patch(a)) <= size))
+        for origin, factor in (("larger patch", 2.0), ("smaller patch", 0.5)):
+            patches = [a for a in self.with_every_patch(architecture) if 0.3 < math.prod(self.patch(a)) / size / factor < 1.5]
+            patches = [a for a in patches if (math.prod(self.patch(a)) > size) == (factor > 1) and a != architecture]
+            add(origin, sorted(patches, key=lambda a: abs(math.log(math.prod(self.patch(a)) / size / factor))))
+        return found
 
     def restrict(self, fits: Callable[[Architecture], bool]) -> RonasSpace:
         """The same space without the architectures that do not fit.

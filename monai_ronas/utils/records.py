@@ -21,6 +21,7 @@ class ChildScore:
         seconds: time the scoring took.
         peak_memory_mb: peak memory in MB.
         status: ``"ok"``, ``"failed"`` for a score that is not finite, ``"oom"`` where the memory did not suffice.
+        soft: soft Dice for each case, which is smoother in the weights; empty where it was not measured.
     """
 
     reward: float
@@ -28,6 +29,7 @@ class ChildScore:
     seconds: float
     peak_memory_mb: float
     status: str = "ok"
+    soft: tuple[float, ...] = ()
 
     @property
     def standard_error(self) -> float:

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of a search: contenders train side by side until one of them is worth all the time that is left."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from monai_ronas.engines.averaged_weights import AveragedWeights, on_cpu
+from monai_ronas.engines.forecast import (
+    Curve,
+    Lead,
+    Prior,
+    common_slope,
+    cost_of_turn,
+    forecast,
+    lead,
+    sd_after,
+    value_of_turn,
+)
+from monai_ronas.engines.phase import Phase
+from monai_ronas.engines.scorer import ChildScorer
+from monai_ronas.engines.slice_trainer import SliceTrainer
+from monai_ronas.networks.nets import RonasUNet
+from monai_ronas.space import Architecture, RonasSpace
+from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
+
+logger = logging.getLogger(__name__)
+_MOST_TURNS = 100
+
+
+@dataclass
+class Contender:
+    """A network with weights and an optimiser of its own.
+
+    Args:
+        architecture: the network.
+        origin: where it comes from, for people.
+        curve: its errors, 1 - soft Dice of each case.
+        scores: the score behind each measurement of the curve.
+        spent: seconds or steps that its turns took, scores included.
+        state: of its training; None before its first turn.
+        failed: it cannot be trained or scored.
+    """
+
+    architecture: Architecture
+    origin: str
+    curve: Curve = field(default_factory=Curve)
+    scores: list[ChildScore] = field(default_factory=list)
+    spent: float = 0.0
+    state: dict[str, Any] | None = None
+    failed: bool = False
+
+    @property
+    def trained(self) -> float:
+        """Seconds or steps of its training so far."""
+        return self.curve.times[-1] if self.curve.times else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors and plain types."""
+        own = {"architecture": self.architecture.to_json(), "curve": asdict(self.curve), "state": self.state}
+        return {**own, "origin": self.origin, "scores": [asdict(s) for s in self.scores], "spent": self.spent, "failed": self.failed}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Contender:
+        """Inverse of :meth:`to_dict`."""
+        return cls(
+            Architecture.from_json(content["architecture"]),
+            content["origin"],
+            Curve(**content["curve"]),
+            [ChildScore(**score) for score in content["scores"]],
+            content["spent"],
+            content["state"],
+            content["failed"],
+        )
+
+
+class Race(Engine):
+    """Train contenders in turns, each with weights and an optimiser of its own, until one deserves the rest of the time.
+
+    An iteration of the engine is a turn: a contender trains until it has had a stated time, loading included, and is
+    scored on the same cases as the others. It is scored with weights averaged over its last steps, as its learning rate
+    stays at its height. All start from new weights, with the same seeds of crops and the same order of cases.
+
+    The turns of one that does not win are lost, so each must be worth its time: what its result may be expected to
+    bring (:func:`~monai_ronas.engines.forecast.value_of_turn`) is held against what the leader loses by the time
+    (:func:`~monai_ronas.engines.forecast.cost_of_turn`), both as logarithms of the error at the end of the budget. The
+    turn with the highest surplus is next. Where none has any, the race is over: with little time, or where all are
+    alike, at once. The leader is the contender that is best by forecast, at first the plan's own network. At the end
+    its weights and optimiser are those of ``slices``.
+
+    Args:
+        slices: trains the weights.
+        scorer: scores a contender on the reward cases.
+        space: the architectures.
+        budget: the time budget; without one, steps are counted instead of seconds.
+        steps: steps of the whole training where there is no time budget.
+        prior: what is expected of learning curves.
+        factor: what the objective makes of a contender's score, as a factor of its Dice. Default: 1.
+        first_turn: part of the time for the first turn of each contender.
+        growth: a contender's training behind a turn by that behind its turn before.
+        least_steps: fewest steps of the first turn.
+        most: part of the time behind which nobody has a further turn.
+        seed: seed of weights, crops and order of cases.
+    """
+
+    def __init__(
+        self,
+        slices: SliceTrainer,
+        scorer: ChildScorer,
+        space: RonasSpace,
+        budget: TimeBudget,
+        *,
+        steps: int,
+        prior: Prior | None = None,
+        factor: Callable[[Architecture, ChildScore], float] | None = None,
+        first_turn: float = 0.02,
+        growth: float = 2.0,
+        least_steps: int = 40,
+        most: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(Race._turn)
+        self.slices = slices
+        self.scorer = scorer
+        self.space = space
+        self.budget = budget
+        self.steps = steps
+        self.prior = prior or Prior()
+        self.factor = factor
+        self.first_turn = first_turn
+        self.growth = growth
+        self.least_steps = least_steps
+        self.most = most
+        self.seed = seed
+        self.contenders: list[Contender] = []
+        self.average = AveragedWeights(slices.network)
+        self.times: list[float] = []
+        self._spent = 0.0
+        self._present: Contender | None = None
+        self._new_optimizer = copy.deepcopy(slices.trainer.optimizer.state_dict())
+        slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.average.update)
+        self.add_event_handler(Events.ITERATION_COMPLETED, Race._choose_next)
+
+    def decide(self, listed: Mapping[Architecture, str], between: Callable[[], None] | None = None) -> Contender:
+        """Hold the race, or go on with it after :meth:`load_state_dict`; returns the leader.
+
+        Args:
+            listed: the contenders with their origins; the first is the plan's own network.
+            between: called behind every turn, such as for a checkpoint.
+
+        Raises:
+            TrainingError: when no contender can be trained and scored.
+        """
+        known = {c.architecture for c in self.contenders}
+        self.contenders += [Contender(a, origin) for a, origin in listed.items() if a not in known]
+        if not self.times:
+            self.state.leader = self.state.next = self.contenders[0]
+        else:
+            self._choose_next()
+        if self.state.next is not None:
+            handler = None if between is None else self.add_event_handler(Events.ITERATION_COMPLETED, lambda: between())
+            self.run(range(_MOST_TURNS), max_epochs=1)
+            if handler is not None:
+                handler.remove()
+        if self.state.leader.failed:
+            raise TrainingError("no contender can be scored: look at the warnings above.")
+        self._enter(self.state.leader)
+        return self.state.leader
+
+    # time, in seconds, or in steps where there is no time budget
+
+    def _now(self) -> float:
+        return self._spent if self.budget.seconds is None else self.budget.elapsed()
+
+    @property
+    def left(self) -> float:
+        """Seconds or steps that a training could still have."""
+        end = self.budget.until(1.0)
+        return max((self.steps if end is None else end) - self._now(), 0.0)
+
+    def _phase(self, name: str, length: float) -> Phase:
+        """A stretch of training of so many seconds or steps."""
+        usable = self.budget.until(1.0)
+        if usable is None:
+            return Phase(name, self.slices, self.budget, steps=round(length), until=1.0)
+        return Phase(name, self.slices, self.budget, steps=1, until=(self.budget.elapsed() + length) / usable)
+
+    def _turn(self, batch: int) -> None:
+        contender: Contender = self.state.next
+        begin = self._now()
+        self._enter(contender)
+        try:
+            self._train(contender)
+            with self.average.used():
+                score = self.scorer.score(self._trainable(contender))
+        except TrainingError as error:
+            logger.warning("race: %s %s is out: %s", contender.origin, contender.architecture.id, error)
+            contender.failed = True
+        else:
+            contender.failed = score.status != "ok"
+            contender.scores.append(score)
+            contender.curve.add(self.times[len(contender.curve.times)], [1 - d for d in score.soft or score.per_case])
+        contender.spent += self._now() - begin
+        self.state.output = contender
+
+    def _train(self, contender: Contender) -> None:
+        name = f"race, {contender.origin}"
+        first, begin, first_step = not self.times, self._now(), self.slices.steps
+        length = self.first_turn * self.left if first else self.times[len(contender.curve.times)] - contender.trained
+        self.slices.run(lambda: self._trainable(contender), phase=self._phase(name, length))
+        if self.budget.seconds is None:
+            self._spent += self.slices.steps - first_step
+        lacking = self.least_steps - (self.slices.steps - first_step)
+        if first and self.budget.seconds is not None and lacking > 0:
+            more = Phase(name, self.slices, TimeBudget(None), steps=lacking, until=1.0)
+            self.slices.run(lambda: self._trainable(contender), phase=more)
+        if first:
+            length = self._now() - begin
+            self.times = [length * self.growth**n for n in range(_MOST_TURNS)]
+
+    def _trainable(self, contender: Contender) -> Architecture:
+        contender.architecture = trainable(self.space, contender.architecture)
+        return contender.architecture
+
+    def _enter(self, contender: Contender) -> None:
+        """Let the trainer go on with a contender, from its own state or from new weights."""
+        if self._present is contender:
+            return
+        if self._present is not None:
+            self._present.state = self._training_state()
+        self._present = contender
+        state = contender.state
+        if state is None:
+            torch.manual_seed(self.seed)
+            new = RonasUNet(**self.slices.network.network_kwargs(contender.architecture))
+            self.slices.start_anew(new.state_dict(), self._new_optimizer, seed=self.seed)
+            self.average.start()
+        else:
+            self.slices.load_state_dict(state["training"])
+            self.average.load_state_dict(state["average"])
+            torch.set_rng_state(state["torch_rng"])
+            contender.state = None
+
+    def _training_state(self) -> dict[str, Any]:
+        state = {"training": self.slices.state_dict(), "average": self.average.state_dict()}
+        return {**on_cpu(state), "torch_rng": torch.get_rng_state()}
+
+    # choosing
+
+    @property
+    def spent_steps(self) -> int:
+        """Steps that the race has taken from the training where there is no time budget, those of the leader too."""
+        return round(self._spent)
+
+    @property
+    def slope(self) -> float:
+        """The slope of all curves."""
+        return common_slope([c.curve for c in self.contenders if c.curve.times and not c.failed], self.prior)
+
+    def expected(self, contender: Contender) -> float | None:
+        """Soft Dice that a contender would have with all the time that is left; None where nothing was measured."""
+        if contender.failed or not contender.curve.times:
+            return None
+        return 1 - math.exp(forecast(contender.curve, contender.trained + self.left, self.slope, self.prior)[0])
+
+    def _choose_next(self) -> None:
+        measured = [c for c in self.contenders if c.curve.times and not c.failed]
+        slope = self.slope
+        leader: Contender = self.state.leader
+        if leader.failed:
+            rest = [c for c in self.contenders if not c.failed]
+            if not rest:
+                self._end()
+                return
+            leader = self.state.leader = max(rest, key=lambda c: c.trained)
+        ahead = max(measured, key=lambda c: 0.0 if c is leader else self.lead(c, slope).mean, default=leader)
+        if ahead is not leader and self.lead(ahead, slope).mean > 0:
+            leader = self.state.leader = ahead
+        self._tell(slope)
+        turns = [(self._surplus(c, slope), c) for c in self.contenders if c is not leader and not c.failed]
+        surplus, challenger = max(turns, key=lambda turn: turn[0], default=(0.0, leader))
+        if not leader.curve.times:
+            self.state.next = leader
+        elif surplus <= 0:
+            self._end()
+        else:
+            lags = len(leader.curve.times) <= len(challenger.curve.times)
+            self.state.next = leader if lags else challenger
+
+    def _end(self) -> None:
+        self.state.next = None
+        self.terminate()
+
+    def _ends(self, challenger: Contender) -> tuple[float, float]:
+        """Training that a challenger and the leader would have at the end if one of them had all the time."""
+        return challenger.trained + self.left, self.state.leader.trained + self.left
+
+    def lead(self, challenger: Contender, slope: float) -> Lead:
+        """The lead of a contender over the leader at the end of the time, the objective's factor included."""
+        leader: Contender = self.state.leader
+        ends = self._ends(challenger)
+        found = lead(challenger.curve, leader.curve, ends, slope, self.prior)
+        if self.factor is None or not challenger.scores or not leader.scores:
+            return found
+        ratio = self.factor(challenger.architecture, challenger.scores[-1])
+        ratio /= self.factor(leader.architecture, leader.scores[-1])
+        error = math.exp(forecast(leader.curve, ends[1], slope, self.prior)[0] - found.mean)
+        weighted = max(1 - (1 - error) * ratio, 1e-6)
+        return Lead(found.mean + math.log(error / weighted), found.sd)
+
+    def _surplus(self, challenger: Contender, slope: float) -> float:
+        """What a challenger's next turn may be expected to bring, less what it costs the leader."""
+        leader: Contender = self.state.leader
+        number = len(challenger.curve.times) + 1
+        if not leader.curve.times or self.times[number - 1] > self.most * self.left:
+            return -math.inf
+        scoring = leader.scores[-1].seconds if self.budget.seconds is not None else 0.0
+        scores = 1 + (len(leader.curve.times) < number)
+        time = self.times[number - 1] - challenger.trained + scores * scoring
+        ends = self._ends(challenger)
+        after = sd_after(challenger.curve, leader.curve, self.times[:number], ends, slope, self.prior)
+        return value_of_turn(self.lead(challenger, slope), after) - cost_of_turn(slope, time, ends[1])
+
+    def _tell(self, slope: float) -> None:
+        turned: Contender = self.state.output
+        if turned is None or not turned.scores:
+            return
+        score = turned.scores[-1]
+        words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
+        if turned is not self.state.leader:
+            behind = self.lead(turned, slope)
+            words += f", error at the end {-100 * behind.mean:+.0f} % +- {100 * behind.sd:.0f} % by the leader's"
+        logger.info("race: %s %s after %.4g: %s", turned.origin, turned.architecture.id, turned.trained, words)
+
+    # state
+
+    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+        """All that the race goes on from, as tensors and plain types; that of the trainer is not in it."""
+        present = self._present
+        return {
+            "times": self.times[:1],
+            "spent": self._spent,
+            "present": None if present is None else self.contenders.index(present),
+            "average": on_cpu(self.average.state_dict()),
+            "leader": self.contenders.index(self.state.leader),
+            "contenders": [c.to_dict() for c in self.contenders],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # type: ignore[override]
+        """Inverse of :meth:`state_dict`; the trainer has been put where it was by whoever saved it."""
+        self.times = [first * self.growth**n for first in state["times"] for n in range(_MOST_TURNS)]
+        self._spent = state["spent"]
+        self.contenders = [Contender.from_dict(c) for c in state["contenders"]]
+        self.state.leader = self.contenders[state["leader"]]
+        if state["present"] is not None:
+            self._present = self.contenders[state["present"]]
+            self.average.load_state_dict(state["average"])
+
+
+def trainable(space: RonasSpace, architecture: Architecture) -> Architecture:
+    """The same network, with the largest patch that a limit of memory allows which was learnt meanwhile.
+
+    Raises:
+        TrainingError: when there is none.
+    """
+    if space.is_feasible(architecture):
+        return architecture
+    for smaller in space.with_every_patch(architecture):
+        if space.is_feasible(smaller):
+            return smaller
+    raise TrainingError(f"the network {architecture.id} does not fit into the memory with any patch.")

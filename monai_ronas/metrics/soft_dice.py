@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dice of probabilities, which tells networks apart where the hard Dice is still zero or jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.utils import convert_to_tensor
+
+
+def soft_dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Soft Dice of each foreground class of a volume: ``2 sum(p y) / (sum(p) + sum(y))``.
+
+    The classes are taken one after the other, so that no more than two volumes are in memory beside the logits.
+
+    Args:
+        logits: ``(C, H, W[, D])``.
+        label: class indices ``(1, H, W[, D])``.
+
+    Returns:
+        ``(C - 1,)``, NaN for a class that the label does not have.
+
+    Example:
+        >>> label = torch.tensor([[[0, 1, 1]]])
+        >>> soft_dice(torch.zeros(2, 1, 3), label)
+        tensor([0.5714])
+    """
+    total = torch.logsumexp(logits.float(), dim=0)
+    values = []
+    for k in range(1, len(logits)):
+        probability, truth = (logits[k].float() - total).exp(), label[0] == k
+        size = truth.sum()
+        dice = 2 * (probability * truth).sum() / (probability.sum() + size)
+        values.append(torch.where(size > 0, dice, torch.nan))
+    return torch.stack(values)
+
+
+class SoftDiced(MapTransform):
+    """Put the :func:`soft_dice` of a prediction into the item, before it is made discrete.
+
+    Args:
+        keys: the predicted logits.
+        label_key: the label.
+        output_key: where the result goes.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        *,
+        label_key: str = "label",
+        output_key: str = "soft_dice",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.label_key = label_key
+        self.output_key = output_key
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Add the soft Dice."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            logits, label = (convert_to_tensor(item[k], track_meta=False) for k in (key, self.label_key))
+            item[self.output_key] = soft_dice(logits, label.to(logits.device))
+        return item

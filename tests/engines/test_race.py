@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns of the race, who leads it, and when it ends."""
+
+import copy
+import math
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from monai_ronas.engines.forecast import Prior
+from monai_ronas.engines.race import Race
+from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
+from tests.engines.scripted import other_than_base
+from tests.toys import toy_slices
+
+PRIOR = Prior(slope=0.4, slope_sd=0.1, own_sd=0.05, noise=0.02, lead=0.0, lead_sd=0.3)
+
+
+class CurveScorer:
+    """Errors that fall with a power of the steps, from a level of each architecture."""
+
+    def __init__(self, slices, levels, otherwise=0.5, slope=0.4):
+        self.slices, self.levels, self.otherwise, self.slope = slices, levels, otherwise, slope
+        self.calls = []
+
+    def score(self, architecture):
+        self.calls.append((architecture, self.slices.steps))
+        level = self.levels.get(architecture, self.otherwise)
+        if level is None:
+            return ChildScore(math.nan, (math.nan,) * 4, seconds=0.0, peak_memory_mb=1.0, status="failed")
+        dice = 1 - level * max(self.slices.steps, 1) ** -self.slope
+        per_case = tuple(dice + shift for shift in (-0.01, 0.0, 0.0, 0.01))
+        return ChildScore(dice, per_case, seconds=0.0, peak_memory_mb=1.0, soft=per_case)
+
+
+def make_race(slices=None, levels=None, *, steps=1000, prior=PRIOR, **more):
+    """A race on toy cases with given curves."""
+    slices = slices or toy_slices()
+    scorer = CurveScorer(slices, levels or {})
+    return Race(slices, scorer, slices.network.space, TimeBudget(None), steps=steps, prior=prior, **more)
+
+
+def listed(space):
+    """The base network and another one."""
+    return {space.base: "plan", other_than_base(space): "best child"}
+
+
+def test_the_contender_that_is_better_is_found_and_its_training_is_kept():
+    slices = toy_slices()
+    space = slices.network.space
+    favourite = other_than_base(space)
+    race = make_race(slices, {favourite: 0.3})
+    leader = race.decide(listed(space))
+    assert leader.architecture == favourite
+    assert slices.steps == leader.trained > 0
+    own = [steps for a, steps in race.scorer.calls if a == favourite]
+    assert own == sorted(own) == leader.curve.times
+    assert leader.curve.means[-1] == pytest.approx(0.3 * own[-1] ** -0.4)
+
+
+def test_a_contender_that_is_worse_has_few_turns():
+    space = toy_slices().network.space
+    race = make_race(levels={other_than_base(space): 0.8})
+    leader = race.decide(listed(space))
+    assert leader.architecture == space.base
+    worse = race.contenders[1]
+    assert len(worse.scores) == 1
+    assert race.spent_steps == leader.trained + worse.trained
+
+
+def test_with_little_time_or_where_all_are_alike_the_race_ends_at_once():
+    space = toy_slices().network.space
+    unsure = Prior(lead=-0.3, lead_sd=0.05)
+    race = make_race(steps=40, prior=unsure, least_steps=2)
+    assert race.decide(listed(space)).architecture == space.base
+    assert [a for a, _ in race.scorer.calls] == [space.base]
+
+
+def test_alone_the_plan_has_one_turn():
+    space = toy_slices().network.space
+    race = make_race()
+    race.decide({space.base: "plan"})
+    assert len(race.scorer.calls) == 1
+
+
+def test_all_start_from_their_own_new_weights_with_the_same_crops():
+    slices = toy_slices()
+    space = slices.network.space
+    race = make_race(slices, seed=3)
+    seen = {}
+
+    def note(engine):
+        key = slices.network.architecture
+        if key not in seen:
+            weight = slices.network.encoder[0].conv1.conv.weight.detach().clone()
+            rate = [g["lr"] for g in engine.optimizer.param_groups]
+            seen[key] = (weight, slices.trainer.prepare_batch.generator.get_state(), torch.get_rng_state(), rate)
+
+    slices.trainer.add_event_handler(Events.ITERATION_STARTED, note)
+    race.decide(listed(space))
+    (w0, g0, t0, r0), (w1, g1, t1, r1) = seen.values()
+    assert torch.equal(w0, w1)
+    assert torch.equal(g0, g1)
+    assert r0 == r1
+    assert torch.equal(t0, t1)
+
+
+def test_a_contender_goes_on_where_it_was_whatever_others_did_between():
+    def weights(levels, architectures):
+        slices = toy_slices()
+        race = make_race(slices, levels)
+        leader = race.decide(architectures)
+        return leader, {k: v.clone() for k, v in slices.network.state_dict().items()}, slices
+
+    space = toy_slices().network.space
+    both, raced, _ = weights({}, listed(space))
+    assert both.architecture == space.base
+    slices = toy_slices()
+    race = make_race(slices, {})
+    alone = race.decide({space.base: "plan"})
+    while alone.trained < both.trained:
+        race.state.next = alone
+        race._turn(0)
+    assert alone.curve.times == both.curve.times
+    used = slices.network.derive(space.base).state_dict()
+    assert all(torch.equal(raced[k][tuple(slice(s) for s in v.shape)], v) for k, v in used.items())
+
+
+def test_scores_are_made_with_averaged_weights_and_training_goes_on_with_its_own():
+    slices = toy_slices()
+    race = make_race(slices)
+    weight = slices.network.encoder[0].conv1.conv.weight
+    trained, scored = [], []
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: trained.append(weight.detach().clone()))
+    score = race.scorer.score
+    race.scorer.score = lambda a: scored.append(weight.detach().clone()) or score(a)
+    race.decide({slices.network.space.base: "plan"})
+    average = trained[0]
+    for n, own in enumerate(trained[1:], 1):
+        average = average + (own - average) * 9 / (n + 9)
+    assert torch.allclose(scored[0], average, atol=1e-6)
+    assert torch.equal(weight, trained[-1])
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_one_that_fails_is_out_and_the_race_goes_on(failing):
+    space = toy_slices().network.space
+    architectures = list(listed(space))
+    race = make_race(levels={architectures[failing]: None})
+    assert race.decide(listed(space)).architecture == architectures[1 - failing]
+    assert race.contenders[failing].failed
+
+
+def test_where_all_fail_the_search_says_so():
+    space = toy_slices().network.space
+    race = make_race(levels=dict.fromkeys(listed(space)))
+    with pytest.raises(TrainingError, match="no contender can be scored"):
+        race.decide(listed(space))
+
+
+def test_an_interrupted_race_goes_on_to_the_same_end():
+    space = toy_slices().network.space
+    levels = {other_than_base(space): 0.45}
+    whole = make_race(levels=levels)
+    expected = whole.decide(listed(space))
+    for stop in (1, 2):
+        first = make_race(levels=levels)
+        saved = []
+
+        def save(first=first, saved=saved):
+            saved.append(copy.deepcopy((first.state_dict(), first.slices.state_dict(), torch.get_rng_state())))
+
+        first.decide(listed(space), between=save)
+        second = make_race(levels=levels)
+        state, training, rng = saved[stop - 1]
+        second.slices.load_state_dict(training)
+        torch.set_rng_state(rng)
+        second.load_state_dict(state)
+        found = second.decide(listed(space))
+        assert found.architecture == expected.architecture
+        assert [c.curve for c in second.contenders] == [c.curve for c in whole.contenders]
+        mine, theirs = (r.slices.network.derive(found.architecture).state_dict() for r in (second, whole))
+        assert all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+def test_under_a_time_budget_all_have_the_same_seconds():
+    slices = toy_slices()
+    space = slices.network.space
+    budget = TimeBudget(60, reserve=0.0)
+    race = Race(slices, CurveScorer(slices, {}), space, budget, steps=1, prior=PRIOR, least_steps=1)
+
+    def spend(engine):
+        budget.spent_before += 3.0 if slices.network.architecture == space.base else 9.0
+
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, spend)
+    race.decide(listed(space))
+    base, other = race.contenders
+    assert other.curve.times == base.curve.times[: len(other.curve.times)]
+    steps = {a: s for a, s in race.scorer.calls}
+    assert len(other.scores) >= 1
+    assert steps[space.base] > 2 * steps[other.architecture] - 4
+
+
+def test_the_objective_decides_between_equal_errors():
+    slices = toy_slices()
+    space = slices.network.space
+    favourite = other_than_base(space)
+    race = make_race(slices, factor=lambda a, score: 1.2 if a == favourite else 1.0)
+    assert race.decide(listed(space)).architecture == favourite
