@@ -12,10 +12,11 @@ weights, ``grid`` a cell of the grid in ``grid.py``, told by ``--resolution``, `
 ``peers.py``, with the optimiser told there and a patch of their own.
 
 Whether a contender segments volumes in one shot or in windows of its patch is chosen as a search chooses, on reward
-cases, behind the minutes; the search's own choice is in its bundle. Volumes are padded at least to the size of the
-crops, as our bundles do it. Writes ``network.pt``, the weights, and ``result.json`` with the Dice of every test case
-and class in the chosen way, averaged over the flips of the volume, with which all were trained, and ``one_shot``
-without flips in one shot (null where the memory did not suffice). The folder ``cache`` is deleted in the end.
+cases, but behind the minutes and without a limit of time; the search's own choice is in its bundle. Volumes are padded
+at least to the size of the crops, as our bundles do it. Writes ``network.pt``, the weights, and ``result.json`` with
+the Dice of every test case and class in the chosen way, averaged over the flips of the volume, with which all were
+trained, and ``one_shot`` without flips in one shot (null where the memory did not suffice). The folder ``cache`` is
+deleted in the end.
 
 ``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the split; further
 arguments are settings of ``search.json``, such as ``--augment true``, ``--split_seed 0`` for a split that does not
@@ -182,15 +183,17 @@ def by_hand(given: argparse.Namespace, content: Any) -> dict[str, Any]:
 
 def contender_settings(given: argparse.Namespace) -> dict[str, Any]:
     """The settings of ``search.json`` that make a contender."""
+    if given.contender == "search":
+        return {}
+    chosen: dict[str, Any] = {"controller#inference#seconds": None}
     if given.contender in PEERS:
-        return PEERS[given.contender].settings(given.contender)
-    if given.contender == "grid":
+        chosen |= PEERS[given.contender].settings(given.contender)
+    elif given.contender == "grid":
         cell = {key: getattr(given, key) for key in ("resolution", "width", "area")}
-        plan = {"_target_": "tests.benchmarks.grid.cell_plan", "fingerprint": "$@study.fingerprint", **cell}
-        return {"plan": plan}
-    if given.contender == "first_version":
-        return {"plan": {"_target_": "tests.benchmarks.grid.first_version_plan", "study": "@study"}}
-    return {}
+        chosen["plan"] = {"_target_": "tests.benchmarks.grid.cell_plan", "fingerprint": "$@study.fingerprint", **cell}
+    elif given.contender == "first_version":
+        chosen["plan"] = {"_target_": "tests.benchmarks.grid.first_version_plan", "study": "@study"}
+    return chosen
 
 
 def settings(words: list[str]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
 from argparse import Namespace
 
 import pytest
@@ -34,6 +35,7 @@ def test_a_cell_of_the_grid_is_the_base_network_of_its_own_space(content):
     assert network.patch == cell("plan").patch
     assert cell("train#prepare_batch").crops(network.architecture) == 2
     assert type(cell("optimizer")).__name__ == "Muon"
+    assert cell("controller#inference").seconds == math.inf
 
 
 def test_a_network_made_by_hand_takes_the_place_of_the_searchs(content):
