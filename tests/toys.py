@@ -9,7 +9,7 @@ from monai.engines import SupervisedTrainer
 from monai.losses import DiceCELoss
 from torch.utils.data import DataLoader
 
-from monai_ronas.data import ClassIndicesd
+from monai_ronas.data import ClassIndicesd, Fingerprint
 from monai_ronas.engines import PatchBatch, SliceTrainer
 from monai_ronas.losses import AreaDeepSupervisionLoss
 from monai_ronas.networks.nets import RonasSuperNet
@@ -52,3 +52,20 @@ def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0, iterati
         optim_set_to_none=True,
     )
     return SliceTrainer(trainer, network, ramp_steps=4)
+
+
+def toy_fingerprint(shape, spacing=(1.0, 1.0, 1.0), *, classes=3):
+    """That of volumes of one shape."""
+    return Fingerprint(
+        name="toy",
+        spatial_dims=3,
+        modality=("MRI",),
+        labels={value: str(value) for value in range(classes)},
+        num_cases=10,
+        target_spacing=spacing,
+        median_shape=shape,
+        max_shape=shape,
+        min_shape=shape,
+        crop_foreground=False,
+        normalization=({"mode": "zscore"},),
+    )

@@ -9,7 +9,8 @@ arguments are settings of ``search.json`` for all of them, but that the networks
 
 Prints the table and writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search
 paired by case with its standard error, parameters, steps, minutes, processor minutes, peak memory of the process, time
-for a volume, all of them with predictions averaged over flips, and in one shot. A seed is a split of its own. The
+for a volume, all of them with predictions averaged over flips in one shot or in windows as chosen, and in one shot
+without flips. A seed is a split of its own. The
 standard errors are over the cases; a case that is a test case of several seeds counts as several.
 
 Where the machine's speed changes from one hour to the next, minutes are not the same to contenders that run in turn:
@@ -21,16 +22,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import sem
 
 from tests.benchmarks.peers import PEERS
+from tests.benchmarks.runs import command, differences, mean_and_error, read_result, run
 
 TITLES = {
     "search": "search, everything included",
@@ -38,48 +36,13 @@ TITLES = {
     "derived": "the searched network from new weights",
     **{name: peer.title for name, peer in PEERS.items()},
 }
-
-
-def command(given: argparse.Namespace, rest: list[str], name: str, seed: int) -> list[str]:
-    """How to run a contender."""
-    folder = given.output_dir / f"seed_{seed}" / name
-    arguments = ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder), "--seed", str(seed)]
-    arguments += ["--minutes", str(given.minutes)]
-    if name == "derived":
-        arguments += ["--search", str(folder.parent / "search" / "search")]
-    return [sys.executable, "-m", "tests.benchmarks.contender", name, *arguments, *rest]
-
-
-def is_missing(words: list[str]) -> bool:
-    """Whether the result of a contender's command is not there yet; one of another command in its place is refused."""
-    result = Path(words[words.index("--output_dir") + 1]) / "result.json"
-    if not result.is_file():
-        return True
-    found = json.loads(result.read_text(encoding="utf-8"))["command"]
-    if found != words[3:]:
-        raise SystemExit(f"{result} is of another command ({' '.join(found)}): give another --output_dir.")
-    return False
-
-
-def run(commands: list[list[str]], *, together: bool) -> None:
-    """Run the commands that have no result yet, in turn or, with one thread each, at once."""
-    commands = [words for words in commands if is_missing(words)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if together else None
-    for at_once in [commands] if together else [[words] for words in commands]:
-        started = [subprocess.Popen(words, env=environment) for words in at_once]
-        failed = [" ".join(words[3:]) for words, process in zip(at_once, started, strict=True) if process.wait()]
-        if failed:
-            raise SystemExit(f"failed, see above: {failed}")
+DEFAULT = ["search", "base", "derived", "dynunet_half", "dynunet_half_muon", "dynunet", "segresnet", "unet"]
 
 
 def difference(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
     """Mean difference in Dice, paired by seed and case, with its standard error."""
-    paired = [
-        own["per_case"][case] - row["per_case"][case]
-        for own, row in zip(ours, others, strict=True)
-        for case in row["per_case"]
-    ]
-    return f"{np.nanmean(paired):+.4f} +- {sem(paired, nan_policy='omit'):.4f}"
+    paired = [differences(own["per_case"], row["per_case"]) for own, row in zip(ours, others, strict=True)]
+    return "{:+.4f} +- {:.4f}".format(*mean_and_error(np.concatenate(paired)))
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -103,19 +66,24 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
                 "class_dice",
             )
         }
-        one_shot = [row["one_shot"] for row in rows]
-        shot = {key: np.mean([row[key] for row in one_shot]) for key in ("seconds_per_volume", "mean_dice")}
-        differences = ["-", "-"]
+        minus = "-"
         if ours is not None and name != "search":
-            differences = [difference(ours, rows), difference([own["one_shot"] for own in ours], one_shot)]
+            minus = difference(ours, rows)
+        shots = [row["one_shot"] for row in rows]
+        one_shot = "-"
+        if all(shots):
+            shot = {key: np.mean([row[key] for row in shots]) for key in ("seconds_per_volume", "mean_dice")}
+            one_shot = f"{shot['seconds_per_volume']:.3f}, {shot['mean_dice']:.4f}"
+            own_shots = [own["one_shot"] for own in ours or []]
+            if minus != "-" and all(own_shots):
+                one_shot += f", {difference(own_shots, shots)}"
         kept = [row["base_kept"] for row in rows if "base_kept" in row]
         title = TITLES[name] + (f" (kept the base network: {sum(kept)} of {len(kept)})" if kept else "")
         classes = " / ".join(f"{value:.4f}" for value in mean["class_dice"])
         lines.append(
             f"| {title} | {rows[0]['parameters'] / 1e6:.2f} M | {mean['steps']:.0f} | {mean['minutes']:.1f} | "
             f"{mean['cpu_minutes']:.1f} | {mean['peak_rss_gb']:.2f} GB | {mean['seconds_per_volume']:.3f} | "
-            f"{mean['mean_dice']:.4f} ({classes}) | {differences[0]} | "
-            f"{shot['seconds_per_volume']:.3f}, {shot['mean_dice']:.4f}, {differences[1]} |"
+            f"{mean['mean_dice']:.4f} ({classes}) | {minus} | {one_shot} |"
         )
     return "\n".join(lines)
 
@@ -127,19 +95,22 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--contenders", nargs="+", default=list(TITLES), choices=list(TITLES))
+    parser.add_argument("--contenders", nargs="+", default=DEFAULT, choices=list(TITLES))
     parser.add_argument("--together", action="store_true", help="those of a seed at once, one thread each")
     given, rest = parser.parse_known_args()
     for seed in given.seeds:
-        commands = {name: command(given, rest, name, seed) for name in given.contenders}
+        folder = given.output_dir / f"seed_{seed}"
+        common: dict[str, Any] = {"dataset_dir": given.dataset_dir, "minutes": given.minutes, "seed": seed}
+        extra = {"derived": ["--search", str(folder / "search" / "search")]}
+        commands = {
+            name: command(name, folder / name, extra=[*extra.get(name, []), *rest], **common)
+            for name in given.contenders
+        }
         last = commands.pop("derived", None)  # it needs the search's result
-        run(list(commands.values()), together=given.together)
-        run([last] if last else [], together=given.together)
+        for wave in (list(commands.values()), [last] if last else []):
+            run(wave, at_once=max(len(wave), 1) if given.together else None)
     found = {
-        name: [
-            json.loads((given.output_dir / f"seed_{seed}" / name / "result.json").read_text(encoding="utf-8"))
-            for seed in given.seeds
-        ]
+        name: [read_result(given.output_dir / f"seed_{seed}" / name) for seed in given.seeds]
         for name in given.contenders
     }
     text = table(found)

@@ -1,33 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One contender of the comparison: trained for some minutes, measured once on the held-out fold.
+"""One contender of a comparison: trained for some minutes, measured once on the held-out fold.
 
     python -m tests.benchmarks.contender dynunet_half --dataset_dir DATA --output_dir OUT [--minutes 12]
 
-``search`` is the whole search command. All others train on every case outside the test fold, as nothing is chosen,
-with the search's crops, flips, loss, precision, memory format and allocator, and a cosine over the time of the training
-alone: ``base``, the network that is planned for this time, and ``derived``, the architecture that the search in
-``--search`` chose, from new
-weights with the search's optimiser; the networks of ``peers.py`` with the optimiser told there. All are measured on
-volumes padded at least to the size of the crops, as our bundles do it. Writes ``network.pt``, the weights, and
-``result.json`` with the Dice of every test case and class, averaged over the flips of the volume, with which all were
-trained, and ``one_shot`` without. ``--steps`` trains for a number of steps instead of minutes, ``--seed`` and
-``--fold`` choose the split; further arguments are settings of ``search.json``, such as ``--augment true`` or
-``--optimizer#_target_ torch.optim.AdamW --learning_rate 0.003``; the networks of ``peers.py`` keep their optimiser.
+``search`` is the whole search command. All others train on every case outside the test fold, as nothing is chosen, with
+the search's crops, flips, loss, precision, memory format and allocator, until the minutes are over, which begin with
+the process, as a search's do: verification and loading included. The learning rate falls over that time. ``base`` is
+the network that is planned for this time, ``derived`` the architecture that the search in ``--search`` chose, from new
+weights, ``grid`` a cell of the grid in ``grid.py``, told by ``--resolution``, ``--width`` and ``--area``,
+``first_version`` the base network of version 0.1, all with the search's optimiser. The others are those of
+``peers.py``, with the optimiser told there and a patch of their own.
+
+Whether a contender segments volumes in one shot or in windows of its patch is chosen as a search chooses, on reward
+cases, but behind the minutes and without a limit of time; the search's own choice is in its bundle. Volumes are padded
+at least to the size of the crops, as our bundles do it. Writes ``network.pt``, the weights, and ``result.json`` with
+the Dice of every test case and class in the chosen way, averaged over the flips of the volume, with which all were
+trained, and ``one_shot`` without flips in one shot (null where the memory did not suffice). The folder ``cache`` is
+deleted in the end.
+
+``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the split; further
+arguments are settings of ``search.json``, such as ``--augment true``, ``--split_seed 0`` for a split that does not
+depend on the seed, or ``--optimizer#_target_ torch.optim.AdamW --learning_rate 0.003``, which only networks with the
+search's optimiser follow.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from fire.parser import DefaultParseValue
 from ignite.engine import Events
@@ -39,7 +50,8 @@ from monai_ronas.bundle.command_line import refuse_unknown_keys
 from monai_ronas.data import build_dataset
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.space import Architecture
-from tests.benchmarks.peers import PEERS
+from tests.benchmarks.grid import RESOLUTIONS
+from tests.benchmarks.peers import PEERS, cosine
 
 SEARCH = Path(__file__).resolve().parents[2] / "bundles" / "ronas" / "configs" / "search.json"
 
@@ -52,9 +64,10 @@ def train(
     minutes: float,
     steps: int | None,
     optimizer: torch.optim.Optimizer,
+    schedule: Callable[[float], float] = cosine,
 ) -> int:
-    """Train ``network`` for ``minutes`` or ``steps``; returns the number of steps."""
-    start = time.perf_counter()
+    """Train ``network`` for ``steps``, or until the process is ``minutes`` old; returns the number of steps."""
+    start = psutil.Process().create_time()
     rates = [group["lr"] for group in optimizer.param_groups]
     trainer = SupervisedTrainer(
         device=content("device"),
@@ -70,13 +83,13 @@ def train(
     )
 
     def progress(done: int) -> float:
-        return min(1.0, done / steps if steps else (time.perf_counter() - start) / (60 * minutes))
+        return min(1.0, done / steps if steps else (time.time() - start) / (60 * minutes))
 
     @trainer.on(Events.ITERATION_STARTED)
-    def schedule(engine):
+    def set_rates(engine):
         ramp = min(1.0, engine.state.iteration / 50)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * ramp * 0.5 * (1 + math.cos(math.pi * progress(engine.state.iteration - 1)))
+            group["lr"] = rate * ramp * schedule(progress(engine.state.iteration - 1))
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def end(engine):
@@ -90,7 +103,7 @@ def train(
 def score(content: Any, network: torch.nn.Module, inferer: PadToStrideInferer, cases: str = "test") -> dict[str, Any]:
     """Dice of every case and class, by the search's own evaluator settings, and the seconds for a volume."""
     listed = content("study").cases(cases)
-    data = build_dataset(listed, content("validate#preprocessing"))
+    data = build_dataset(listed, content("validate#preprocessing"), cache_dir=content("cache_dir"))
     evaluator = SupervisedEvaluator(
         device=content("device"),
         val_data_loader=DataLoader(data, batch_size=1),
@@ -112,8 +125,8 @@ def score(content: Any, network: torch.nn.Module, inferer: PadToStrideInferer, c
     }
 
 
-def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, list[int], dict[str, Any]]:
-    """Run the search command; returns the network of its bundle, its patch and what it tells of its training."""
+def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
+    """Run the search command; returns its bundle's network and inferer and what it tells of its training."""
     arguments = {
         "config_file": SEARCH,
         "dataset_dir": given.dataset_dir,
@@ -136,35 +149,51 @@ def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, li
     network = ConfigParser(parser).get_parsed_content("network_def")
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     final = torch.load(folder / "checkpoints" / "final.pt", weights_only=True)
-    told = {"minutes": minutes, "steps": final["steps"], "architecture": final["architecture"]}
-    return network, parser["inferer"]["roi_size"], told
+    told = {key: final[key] for key in ("steps", "architecture", "race") if key in final}
+    definition = parser["network_def"]
+    plan = {key: definition[key] for key in ("strides", "channels")} | {"patch": parser["inferer"]["roi_size"]}
+    return network, parser["inferer"], {"minutes": minutes, "plan": plan, **told}
 
 
-def by_hand(given: argparse.Namespace, content: Any) -> tuple[torch.nn.Module, PadToStrideInferer, dict[str, Any]]:
-    """Train a network of one's own choice."""
-    fingerprint, network = content("study").fingerprint, content("network")
-    if given.contender in PEERS:
-        peer = PEERS[given.contender]
-        network = peer.build(fingerprint.in_channels, fingerprint.out_channels)
-        network = network.to(content("device"), memory_format=torch.channels_last_3d)
-        optimizer, divisor = peer.optimizer(network.parameters(), lr=peer.learning_rate), (peer.divisor,) * 3
-    else:
-        optimizer, divisor = content("optimizer"), None
+def by_hand(given: argparse.Namespace, content: Any) -> dict[str, Any]:
+    """Train a network of one's own choice; returns what there is to tell."""
+    network, optimizer = content("network"), content("optimizer")
     if given.contender == "derived":
         final = torch.load(given.search / "checkpoints" / "final.pt", weights_only=True)
         network.select(Architecture.from_json(final["architecture"]))
-    patch = content("space").patch(getattr(network, "architecture", content("space").base))
-    if divisor is not None:
-        patch = [math.ceil(p / d) * d for p, d in zip(patch, divisor, strict=True)]
-    inferer = PadToStrideInferer(divisor, amp=content("settings").amp, roi_size=patch)
-    cases = content("train#dataset")  # read before the clock starts
-    content("train#dataloader").sampler.data_source = cases  # reward cases as well
-    begin = time.time()
+    content("train#dataloader").sampler.data_source = content("train#dataset")  # reward cases as well
+    inferer = PadToStrideInferer(amp=content("settings").amp, roi_size=network.patch)
+    peer = PEERS.get(given.contender)
     row: dict[str, Any] = {"optimizer": type(optimizer).__name__, "learning_rate": optimizer.defaults["lr"]}
-    row["steps"] = train(content, network, inferer, minutes=given.minutes, steps=given.steps, optimizer=optimizer)
-    row["minutes"] = (time.time() - begin) / 60
-    own = network.derive(network.architecture) if hasattr(network, "derive") else network
-    return own, inferer, row
+    space, architecture = network.space, network.architecture
+    channels = None if peer else space.channels(architecture, content("plan").channels)
+    row["plan"] = {"strides": space.strides(architecture), "channels": channels, "patch": network.patch}
+    row["steps"] = train(
+        content,
+        network,
+        inferer,
+        minutes=given.minutes,
+        steps=given.steps,
+        optimizer=optimizer,
+        schedule=peer.schedule if peer else cosine,
+    )
+    row["minutes"] = (time.time() - psutil.Process().create_time()) / 60
+    return row
+
+
+def contender_settings(given: argparse.Namespace) -> dict[str, Any]:
+    """The settings of ``search.json`` that make a contender."""
+    if given.contender == "search":
+        return {}
+    chosen: dict[str, Any] = {"controller#inference#seconds": None}
+    if given.contender in PEERS:
+        chosen |= PEERS[given.contender].settings(given.contender)
+    elif given.contender == "grid":
+        cell = {key: getattr(given, key) for key in ("resolution", "width", "area")}
+        chosen["plan"] = {"_target_": "tests.benchmarks.grid.cell_plan", "fingerprint": "$@study.fingerprint", **cell}
+    elif given.contender == "first_version":
+        chosen["plan"] = {"_target_": "tests.benchmarks.grid.first_version_plan", "study": "@study"}
+    return chosen
 
 
 def settings(words: list[str]) -> dict[str, Any]:
@@ -176,8 +205,10 @@ def settings(words: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Train, score, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("contender", choices=["search", "base", "derived", *PEERS])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("contender", choices=["search", "base", "derived", "grid", "first_version", *PEERS])
     parser.add_argument("--dataset_dir", required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=12.0)
@@ -185,6 +216,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--search", type=Path, help="output folder of a search, for 'derived'")
+    parser.add_argument("--resolution", choices=RESOLUTIONS, default="full", help="for 'grid'")
+    parser.add_argument("--width", type=float, default=1.0, help="factor of the channels, for 'grid'")
+    parser.add_argument("--area", type=float, default=1.0, help="part of the median volume's area, for 'grid'")
     given, given.overrides = parser.parse_known_args()
     try:
         refuse_unknown_keys(["--config_file", str(SEARCH), *given.overrides])
@@ -201,19 +235,24 @@ def main() -> None:
         seed=given.seed,
         fold=given.fold,
         slice_steps=35,
-        **{"time_budget_minutes": given.minutes, **settings(given.overrides)},
+        **{"time_budget_minutes": given.minutes, **settings(given.overrides), **contender_settings(given)},
     )
     content = workflow.parser.get_parsed_content
     if given.contender == "search":
-        network, patch, row = search(given, folder)
+        network, bundled, row = search(given, folder)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         workflow.initialize()
-        inferer = PadToStrideInferer(amp=content("settings").amp, roi_size=patch)
+        patch, windows = bundled["roi_size"], bundled["max_voxels"] == 0
         row["base_kept"] = Architecture.from_json(row["architecture"]) == content("space").base
     else:
         workflow.initialize()
-        network, inferer, row = by_hand(given, content)
+        row = by_hand(given, content)
         used = resource.getrusage(resource.RUSAGE_SELF)
+        network = content("network")
+        patch = network.patch
+        choice = content("controller#inference")(network.architecture)
+        windows, row["inference"] = choice.windows, choice.reason
+        network = network.derive(network.architecture) if hasattr(network, "derive") else network
     row = {
         "contender": given.contender,
         "command": sys.argv[1:],
@@ -222,16 +261,20 @@ def main() -> None:
         "parameters": sum(p.numel() for p in network.parameters()),
         "peak_rss_gb": used.ru_maxrss / 2**20,
         "cpu_minutes": (used.ru_utime + used.ru_stime) / 60,
+        "windows": windows,
         **row,
     }
     torch.save(network.state_dict(), given.output_dir / "network.pt")
     network = network.to(content("device"), memory_format=torch.channels_last_3d)
-    row["one_shot"] = score(content, network, inferer)
+    inferer = PadToStrideInferer(amp=content("settings").amp, roi_size=patch)
+    one_shot = score(content, network, inferer)
+    row["one_shot"] = one_shot if inferer.max_voxels is None else None  # some went on in windows for want of memory
     inferer.flips = content("study").flip_axes
+    if windows:
+        inferer.max_voxels = 0
     row |= score(content, network, inferer)
-    if inferer.max_voxels is not None:
-        raise SystemExit("the memory did not suffice to measure in one shot.")
     (given.output_dir / "result.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(folder / "cache", ignore_errors=True)
     print({key: value for key, value in row.items() if key not in ("per_case", "one_shot")})
 
 

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.comparison import is_missing, run
+from tests.benchmarks.runs import command, read_result, run
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -48,22 +47,19 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--at_once", type=int, default=1, help="how many searches run at a time")
     given, rest = parser.parse_known_args()
-    results = {fold: given.output_dir / f"fold_{fold}" / "result.json" for fold in given.folds}
-    commands = []
-    for fold, path in results.items():
-        command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--fold", str(fold)]
-        command += ["--dataset_dir", given.dataset_dir, "--minutes", str(given.minutes)]
-        commands.append([*command, "--output_dir", str(path.parent), *rest])
-    commands = [words for words in commands if is_missing(words)]
-    for first in range(0, len(commands), given.at_once):
-        run(commands[first : first + given.at_once], together=given.at_once > 1)
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in results.values()]
-    report = {"flips": summary(rows), "one_shot": summary([row["one_shot"] for row in rows])}
+    folders = {fold: given.output_dir / f"fold_{fold}" for fold in given.folds}
+    common = {"dataset_dir": given.dataset_dir, "minutes": given.minutes}
+    commands = [command("search", folder, extra=["--fold", str(n), *rest], **common) for n, folder in folders.items()]
+    run(commands, at_once=given.at_once if given.at_once > 1 else None)
+    rows = [read_result(folder) for folder in folders.values()]
+    report = {"flips": summary(rows)}
+    if all(row["one_shot"] for row in rows):
+        report["one_shot"] = summary([row["one_shot"] for row in rows])
     for how, figures in report.items():
         print(how)
         for key, value in figures.items():
             print(f"  {key:>14} {np.round(value, 4).tolist()}")
-    for fold, row in zip(results, rows, strict=True):
+    for fold, row in zip(folders, rows, strict=True):
         choice = "kept the base network" if row["base_kept"] else "left the base network"
         cost = f"{row['steps']} steps, {row['minutes']:.1f} minutes, {row['cpu_minutes']:.1f} CPU minutes"
         print(f"fold {fold}: {choice}, {cost}")

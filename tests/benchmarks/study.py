@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ from monai_ronas.handlers import read_history
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
-from tests.benchmarks.comparison import run
 from tests.benchmarks.contender import SEARCH, score, settings, train
+from tests.benchmarks.runs import command, read_result, run
 
 
 def quarters(history: list[dict[str, Any]]) -> list[float]:
@@ -87,7 +86,7 @@ def of_search(given: argparse.Namespace, rest: list[str], folder: Path, seed: in
     state = torch.load(newest, weights_only=True)
     later = scores(state)
     rewards = [np.nan if line["reward"] is None else line["reward"] for line in lines.values()]
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    result = read_result(folder)
     row = {
         "quarters": quarters(history),
         "children": len(history),
@@ -120,14 +119,13 @@ def main() -> None:
     parser.add_argument("--together", action="store_true", help="the strategies of a seed at once, one thread each")
     given, rest = parser.parse_known_args()
     for seed in given.seeds:
-        commands = []
-        for strategy in given.strategies:
-            folder = given.output_dir / f"{strategy}_{seed}"
-            command = [sys.executable, "-m", "tests.benchmarks.contender", "search", "--seed", str(seed)]
-            command += ["--dataset_dir", given.dataset_dir, "--output_dir", str(folder)]
-            command += ["--minutes", str(given.minutes), "--strategy", strategy]
-            commands.append(command + rest)
-        run(commands, together=given.together)
+        common = {"dataset_dir": given.dataset_dir, "minutes": given.minutes, "seed": seed}
+        folders = {strategy: given.output_dir / f"{strategy}_{seed}" for strategy in given.strategies}
+        commands = [
+            command("search", folder, extra=["--strategy", strategy, *rest], **common)
+            for strategy, folder in folders.items()
+        ]
+        run(commands, at_once=len(commands) if given.together else None)
     report: dict[str, list[dict[str, Any]]] = {
         strategy: [of_search(given, rest, given.output_dir / f"{strategy}_{seed}", seed) for seed in given.seeds]
         for strategy in given.strategies
