@@ -8,8 +8,8 @@ from monai_ronas.losses import ShrunkenAdvantage
 def test_a_hand_computed_case():
     """Residuals 1, -2, 1, 0 hundredths beside a trend: their variance is 6 / 2.
 
-    The a, at places 0 and 2, have no variance within; the line leaves them 1 - 2 / 5 degrees of freedom. The b, at 1 and
-    3, have half the squared difference, 2, and as many.
+    The a, at places 0 and 2, have no variance within, and the line leaves them 1 - 2 / 5 degrees of freedom. The b, at
+    places 1 and 3, have half the squared difference, 2, and as many.
     """
     residuals = np.array([1.0, -2.0, 1.0, 0.0])
     rewards = (0.5 + 0.01 * residuals + 0.2 * np.arange(4)).tolist()
