@@ -10,7 +10,7 @@ from typing import Any
 from monai_ronas.engines.scorer import ChildScorer, valid_score
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture, RonasSpace
-from monai_ronas.utils import ChildScore, SearchResult
+from monai_ronas.utils import ChildScore, SearchResult, above_trend
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 class Reselection:
     """Choose again among the architectures that a finished search has scored, within a limit of memory.
 
-    Those that fit, at least with a smaller patch, are put in the order of their reward above the mean of their episode.
-    The first ones, the base network and the search's own choice are scored on all reward cases with the weights that
-    the search has left. The best score wins. Where the final training had the reward cases as well, these scores are
-    those of cases seen, which favours the search's own choice.
+    Those that fit, at least with a smaller patch, are put in the order of their reward above the episode's trend. The
+    first ones, the base network and the search's own choice are scored on all reward cases with the weights that the
+    search has left. The best score wins. Where the final training had the reward cases as well, these scores are those
+    of cases seen, which favours the search's own choice.
 
     Args:
         scorer: scores with the shared weights.
@@ -60,17 +60,13 @@ class Reselection:
             history: the lines of ``history.jsonl``.
             chosen: what the search has chosen.
         """
-        means: dict[int, list[float]] = {}
-        scored = [line for line in history if line["reward"] is not None]
-        for line in scored:
-            means.setdefault(line["episode"], []).append(line["reward"])
-        scored.sort(key=lambda h: sum(means[h["episode"]]) / len(means[h["episode"]]) - h["reward"])
+        scored = sorted(above_trend(history), key=lambda pair: -pair[0])
         fitting: dict[Architecture, str] = {}
         for origin, architecture in (("the search's choice", chosen), ("base network", self.space.base)):
             small = self.fitted(architecture)
             if small is not None:
                 fitting.setdefault(small, origin)
-        for line in scored:
+        for _, line in scored:
             small = self.fitted(Architecture(line["architecture"]))
             if small is not None and len(fitting) < self.number + 2:
                 fitting.setdefault(small, f"episode {line['episode']}, child {line['child']}")

@@ -19,10 +19,10 @@ from monai_ronas.utils import write_atomically
 class HistoryWriter:
     """Append one line of JSON to ``history.jsonl`` for each scored child.
 
-    Keys: ``episode`` and ``child`` (from 1), ``architecture``, ``id``, ``reward`` (null without one), ``training_gain``
-    (null where not measured), ``cases``, ``seconds``, ``peak_memory_mb`` (on a CPU that of the whole process),
-    ``status``; with ``resources`` also ``macs``, ``parameters`` and ``memory_mb`` of inference on the data's shape, as
-    estimated.
+    Keys: ``episode`` and ``child`` (from 1), ``architecture``, ``id``, ``reward`` (null without one), ``cases``,
+    ``seconds`` of the scoring, ``peak_memory_mb`` (on a CPU that of the whole process), ``status``; with ``resources``
+    also ``macs``, ``parameters`` and ``memory_mb`` of inference on the data's shape, as estimated. One architecture of
+    an episode occurs twice.
 
     Args:
         path: the file; its folder is made where it is missing.
@@ -48,14 +48,12 @@ class HistoryWriter:
         """Append the line of the child just scored."""
         state: Any = engine.state
         child = len(state.rewards)
-        gain = None if state.training_gain is None else state.training_gain[child - 1]
         line = {
             "episode": state.epoch,
             "child": child,
             "architecture": state.architecture.to_dict(),
             "id": state.architecture.id,
-            "reward": _finite(state.score.reward),
-            "training_gain": _finite(gain),
+            "reward": state.score.reward if math.isfinite(state.score.reward) else None,
             "cases": engine.scorer.cases,
             "seconds": round(state.score.seconds, 4),
             "peak_memory_mb": round(state.score.peak_memory_mb, 1),
@@ -83,7 +81,3 @@ def read_history(path: str | Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return lines
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -50,8 +50,10 @@ class SearchProgress:
             self._children.set_postfix(reward=f"{engine.state.score.reward:.3f}", refresh=False)
 
     def _updated(self, engine: Engine) -> None:
-        reward, entropy = (engine.state.metrics[name] for name in ("reward", "entropy"))
-        logger.info("episode %d: mean reward %.4f, entropy %.3f", engine.state.epoch, reward, entropy)
+        reward, entropy, noise = (engine.state.metrics[name] for name in ("reward", "entropy", "noise"))
+        logger.info(
+            "episode %d: mean reward %.4f, entropy %.3f, noise %.2f", engine.state.epoch, reward, entropy, noise
+        )
         if self._episodes is not None:
             self._episodes.update()
             self._episodes.set_postfix(reward=f"{reward:.3f}", entropy=f"{entropy:.2f}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-from monai_ronas.losses.baseline import ExponentialBaseline, LeaveOneOutBaseline
+from monai_ronas.losses.advantage import ShrunkenAdvantage
 from monai_ronas.losses.deep_supervision import AreaDeepSupervisionLoss
 from monai_ronas.losses.objective import WeightedProduct
 from monai_ronas.losses.reinforce import ReinforceLoss
 
-__all__ = ["AreaDeepSupervisionLoss", "ExponentialBaseline", "LeaveOneOutBaseline", "ReinforceLoss", "WeightedProduct"]
+__all__ = ["AreaDeepSupervisionLoss", "ReinforceLoss", "ShrunkenAdvantage", "WeightedProduct"]

@@ -10,10 +10,9 @@ from torch import nn
 class ReinforceLoss(nn.Module):
     r"""REINFORCE with an entropy bonus (Williams, 1992):
 
-    .. math:: L = -\frac{1}{N}\sum_{n,t} A_{nt}\,\log\pi(a_{nt}) - \beta\,\frac{1}{N}\sum_{n,t} H_{nt}
+    .. math:: L = -\frac{1}{N}\sum_n A_n\sum_t \log\pi(a_{nt}) - \beta\,\frac{1}{N}\sum_{n,t} H_{nt}
 
-    Every child has its own advantage and every decision may have its own: a decision about training can be credited
-    with what its training brought.
+    Every child has its own advantage.
 
     Args:
         entropy_weight: the factor beta.
@@ -34,7 +33,7 @@ class ReinforceLoss(nn.Module):
         Args:
             log_prob: log-probability of each decision taken, ``(N, T)``.
             entropy: entropy of each decision's distribution in nats, ``(N, T)``.
-            advantage: reward less baseline, ``(N,)`` or, one for each decision, ``(N, T)``.
+            advantage: how much better than expected each child is, ``(N,)``.
 
         Returns:
             a scalar.
@@ -42,12 +41,10 @@ class ReinforceLoss(nn.Module):
         Raises:
             ValueError: when the shapes do not match.
         """
-        if advantage.dim() == 1:
-            advantage = advantage.unsqueeze(1).expand_as(log_prob)
-        if not log_prob.shape == entropy.shape == advantage.shape:
+        if log_prob.shape != entropy.shape or advantage.shape != log_prob.shape[:1]:
             raise ValueError(
-                "log_prob, entropy and advantage must have the shape (children, decisions), got "
+                "log_prob and entropy must have the shape (children, decisions), advantage (children,), got "
                 f"{tuple(log_prob.shape)}, {tuple(entropy.shape)} and {tuple(advantage.shape)}."
             )
-        policy = -(advantage.detach() * log_prob).sum(dim=1).mean()
+        policy = -(advantage.detach() * log_prob.sum(dim=1)).mean()
         return policy - self.entropy_weight * entropy.sum(dim=1).mean()

@@ -25,7 +25,7 @@ class Decision:
         name: key of the decision in an :class:`~monai_ronas.space.Architecture`.
         options: the values to choose from; lists are stored as tuples. Equal options are kept once, in order.
         kind: ``"network"`` if the choice changes the function that the network computes, ``"training"`` if it only
-            changes how it is trained (the patch). The two earn their reward differently.
+            changes how it is trained (the patch).
 
     Raises:
         ValueError: when ``options`` is empty or ``kind`` is unknown.

@@ -6,6 +6,7 @@ from monai_ronas.utils.files import write_atomically
 from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
+from monai_ronas.utils.trend import above_trend, detrend
 
 __all__ = [
     "ChildScore",
@@ -13,7 +14,9 @@ __all__ = [
     "SearchResult",
     "TimeBudget",
     "TrainingError",
+    "above_trend",
     "available_memory_bytes",
+    "detrend",
     "has_fast_bfloat16",
     "is_out_of_memory",
     "keep_freed_memory",

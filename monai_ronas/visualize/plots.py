@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from monai_ronas.space import RonasSpace
+from monai_ronas.utils import above_trend
 
 
 def plot_reward(trace: Sequence[Mapping[str, Any]], history: Sequence[Mapping[str, Any]]) -> Figure:
@@ -74,36 +74,28 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _against(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float, Mapping[str, Any]]]:
-    """Cost, reward above the episode's mean, and line of every scored child whose cost is known."""
-    scored = [line for line in history if line["reward"] is not None]
-    rewards: dict[int, list[float]] = defaultdict(list)
-    for line in scored:
-        rewards[line["episode"]].append(float(line["reward"]))
-    means = {episode: float(np.mean(values)) for episode, values in rewards.items()}
-    return [(float(h[key]), float(h["reward"]) - means[h["episode"]], h) for h in scored if key in h]
+    """Cost, reward above the episode's trend, and line of every scored child whose cost is known."""
+    return [(float(line[key]), above, line) for above, line in above_trend(history) if key in line]
 
 
 def pareto_children(history: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
-    """The children that no other beats in cost and in reward above its episode's mean, by increasing cost.
+    """The children that no other beats in cost and in reward above its episode's trend, by increasing cost.
 
     Args:
         history: the lines of ``history.jsonl``.
         key: the cost's key in a line.
 
     Returns:
-        dictionaries with ``episode``, ``child``, ``id``, ``architecture``, ``reward``, ``above_mean`` and the cost.
+        dictionaries with ``episode``, ``child``, ``id``, ``architecture``, ``reward``, ``above_trend`` and the cost.
     """
     children = _against(history, key)
     front = [children[i] for i in pareto_front([(cost, above) for cost, above, _ in children])]
     kept = ("episode", "child", "id", "architecture", "reward", key)
-    return [{**{k: line[k] for k in kept}, "above_mean": round(above, 6)} for _, above, line in front]
+    return [{**{k: line[k] for k in kept}, "above_trend": round(above, 6)} for _, above, line in front]
 
 
 def plot_cost(history: Sequence[Mapping[str, Any]], key: str, label: str) -> Figure:
-    """Reward against a cost, with the Pareto front.
-
-    Rewards of different episodes come from different weights and cases; what counts is the distance of a child's reward
-    to the mean of its episode.
+    """Reward above the trend of its episode against a cost, with the Pareto front.
 
     Args:
         history: the lines of ``history.jsonl``.
@@ -116,7 +108,7 @@ def plot_cost(history: Sequence[Mapping[str, Any]], key: str, label: str) -> Fig
     axes = figure.add_subplot()
     axes.plot([p[0] for p in points], [p[1] for p in points], ".", color="0.6", label="child")
     axes.step([p[0] for p in front], [p[1] for p in front], "o-", where="post", color="C3", label="Pareto front")
-    axes.set(xlabel=label, ylabel="reward above the episode's mean")
+    axes.set(xlabel=label, ylabel="reward above the episode's trend")
     axes.legend(loc="lower right", frameon=False)
     return figure
 

@@ -101,7 +101,7 @@ def main() -> None:
         indices = controller.sample(20, torch.Generator().manual_seed(0))
         log_prob, entropy = controller.evaluate(indices)
         optimizer.zero_grad()
-        ReinforceLoss()(log_prob, entropy, torch.randn_like(log_prob)).backward()
+        ReinforceLoss()(log_prob, entropy, torch.randn(20)).backward()
         optimizer.step()
 
     def measured(**actions: Callable[[], object]) -> dict[str, float]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_ronas.controllers import LSTMController, RandomController, make_controller
-from monai_ronas.losses import ExponentialBaseline, LeaveOneOutBaseline, ReinforceLoss
+from monai_ronas.losses import ReinforceLoss
 from monai_ronas.space import Decision, RonasSpace, SearchSpace
 
 
@@ -26,11 +26,12 @@ def search(controller, table, *, episodes, children=20, seed=0):
     """REINFORCE on rewards from a table; returns the probability of the planted best."""
     weights = list(controller.parameters())
     optimizer = torch.optim.Adam(weights, lr=0.01) if weights else None
-    generator, loss, baseline = torch.Generator().manual_seed(seed), ReinforceLoss(1e-4), LeaveOneOutBaseline()
+    generator, loss = torch.Generator().manual_seed(seed), ReinforceLoss(1e-4)
     for _ in range(episodes):
         indices = controller.sample(children, generator)
         log_prob, entropy = controller.evaluate(indices)
-        value = loss(log_prob, entropy, baseline.advantage(table(indices)))
+        rewards = table(indices)
+        value = loss(log_prob, entropy, rewards - rewards.mean())
         if optimizer is not None:
             optimizer.zero_grad()
             value.backward()
@@ -99,29 +100,13 @@ def test_gradient_of_a_hand_computed_case():
 
 def test_children_get_their_own_credit():
     log_prob = torch.zeros(2, 3, requires_grad=True)
-    ReinforceLoss(0.0)(
-        log_prob, torch.zeros(2, 3), LeaveOneOutBaseline().advantage(torch.tensor([0.9, 0.7]))
-    ).backward()
+    ReinforceLoss(0.0)(log_prob, torch.zeros(2, 3), torch.tensor([0.2, -0.2])).backward()
     torch.testing.assert_close(log_prob.grad, torch.tensor([[-0.1] * 3, [0.1] * 3]))
 
 
-def test_decisions_may_have_their_own_advantage():
-    log_prob = torch.zeros(1, 2, requires_grad=True)
-    ReinforceLoss(0.0)(log_prob, torch.zeros(1, 2), torch.tensor([[0.5, -2.0]])).backward()
-    torch.testing.assert_close(log_prob.grad, torch.tensor([[-0.5, 2.0]]))
-    with pytest.raises(ValueError, match="children, decisions"):
-        ReinforceLoss()(torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(2, 3))
-
-
-def test_baselines_leave_out_children_without_reward():
-    rewards = torch.tensor([0.6, float("nan"), 0.8])
-    torch.testing.assert_close(LeaveOneOutBaseline().advantage(rewards), torch.tensor([-0.2, 0.0, 0.2]))
-    baseline = ExponentialBaseline(decay=0.5)
-    torch.testing.assert_close(baseline.advantage(rewards), torch.tensor([-0.1, 0.0, 0.1]))
-    torch.testing.assert_close(baseline.advantage(torch.tensor([0.9, 0.9])), torch.tensor([0.1, 0.1]))
-    restored = ExponentialBaseline(decay=0.5)
-    restored.load_state_dict(baseline.state_dict())
-    assert restored.value == pytest.approx(0.8)
+def test_an_advantage_is_a_childs():
+    with pytest.raises(ValueError, match=r"advantage \(children,\), got \(2, 3\), \(2, 3\) and \(2, 3\)"):
+        ReinforceLoss()(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, 3))
 
 
 def test_unknown_strategy(space):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine on a stand-in scorer: a table of rewards, no network."""
 
+import dataclasses
 import math
 
 import pytest
@@ -10,9 +11,9 @@ from monai.handlers import CheckpointSaver, EarlyStopHandler, StatsHandler, Tens
 
 from monai_ronas.controllers import LSTMController
 from monai_ronas.engines import ControllerTrainer, EpisodeEvents
-from monai_ronas.losses import ExponentialBaseline, LeaveOneOutBaseline
 from monai_ronas.space import Decision, SearchSpace
 from monai_ronas.utils import ChildScore
+from tests.planted import PlantedScorer, planted_search
 
 REWARD = {"x": 0.2, "y": 0.5, "z": 0.9}
 
@@ -37,7 +38,7 @@ class TableScorer:
         return ChildScore(reward=reward, per_case=(reward,), seconds=0.1, peak_memory_mb=1.0, status=status)
 
 
-def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, seed=0, baseline=None, objective=None):
+def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, seed=0, objective=None):
     space = SearchSpace([Decision("patch", [1, 2], kind="training"), Decision("b", ["x", "y", "z"])])
     policy = LSTMController(space)
     return ControllerTrainer(
@@ -46,8 +47,7 @@ def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, 
         children_per_episode=children,
         controller=policy,
         scorer=scorer or TableScorer(),
-        optimizer=torch.optim.Adam(policy.parameters(), lr=lr),
-        baseline=baseline,
+        optimizer=torch.optim.SGD(policy.parameters(), lr=1.0),
         objective=objective,
         seed=seed,
         train_handlers=handlers,
@@ -56,14 +56,18 @@ def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, lr=0.05, 
 
 def test_iteration_is_a_child_and_epoch_an_episode():
     engine = make_engine()
-    seen = []
+    seen, selected = [], []
     engine.add_event_handler(EpisodeEvents.CHILDREN_SAMPLED, lambda e: seen.append(("sampled", e.state.epoch)))
+    engine.add_event_handler(
+        EpisodeEvents.CHILD_SELECTED, lambda e: selected.append((e.state.architecture, len(e.state.rewards)))
+    )
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(("scored", e.state.output[0]["reward"])))
     engine.add_event_handler(EpisodeEvents.POLICY_UPDATED, lambda e: seen.append(("updated", e.state.epoch)))
     engine.run()
     assert engine.state.iteration == 24
     assert [s for s in seen if s[0] != "scored"] == [(w, n) for n in (1, 2, 3) for w in ("sampled", "updated")]
     assert [kind for kind, _ in seen[:10]] == ["sampled", *["scored"] * 8, "updated"]
+    assert selected[-8:] == [(child, n) for n, child in enumerate(engine.state.children)]  # each before its score
     assert engine.scorer.sampler.episodes == [1, 2, 3]
     last = [reward for kind, reward in seen if kind == "scored"][-8:]
     assert engine.state.metrics["reward"] == pytest.approx(sum(last) / 8)
@@ -71,35 +75,96 @@ def test_iteration_is_a_child_and_epoch_an_episode():
 
 
 def test_the_policy_learns_the_table():
-    engine = make_engine(episodes=80, children=20, lr=0.02)
+    engine = make_engine(episodes=80, children=20)
     engine.run()
     assert engine.controller.probabilities()["b"][2] > 0.9
     assert engine.state.best_child["b"] == "z"
 
 
-@pytest.mark.parametrize("baseline", [LeaveOneOutBaseline(), ExponentialBaseline()])
-def test_training_decisions_earn_their_credit_from_training(baseline):
-    engine = make_engine(episodes=60, children=20, lr=0.02, baseline=baseline)
+@pytest.mark.parametrize("trend", [0.0, 0.05])
+def test_the_planted_architecture_gets_nearly_all_of_the_probability(trend):
+    """With a trend, too, by which the last child of an episode beats the first whatever they are."""
+    scorer = PlantedScorer(trend=trend)
+    engine = planted_search(scorer, episodes=40)
+    best = torch.tensor([engine.controller.space.encode(scorer.best)])
+    assert float(engine.controller.evaluate(best)[0].sum().exp().detach()) > 0.9
+    assert engine.state.best_child == scorer.best
 
-    @engine.on(EpisodeEvents.CHILDREN_SAMPLED)
-    def gain(e):
-        e.state.training_gain = [0.1 if child["patch"] == 2 else 0.0 for child in e.state.children]
 
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_does_not_make_the_policy_confident(seed):
+    engine = planted_search(PlantedScorer(seed=seed, signal=False, noise=1.0), episodes=20, seed=seed)
+    entropy = [t["entropy"] for t in engine.state.trace]
+    assert entropy[-1] > 0.8 * entropy[0]
+
+
+def test_a_signal_as_large_as_the_noise_is_learnt_more_slowly():
+    """Probability of the planted option per decision, and what the children are worth, after the same episodes."""
+
+    def learnt(noise, episodes):
+        found = []
+        for seed in range(3):
+            scorer = PlantedScorer(seed=seed, noise=noise)
+            engine = planted_search(scorer, episodes=episodes, seed=seed)
+            found.append(sum(map(scorer.above_random, engine.state.children)) / len(engine.state.children))
+        return sum(found) / len(found)
+
+    assert learnt(0.0, 12) > learnt(1.0, 12) + 0.5
+    assert learnt(1.0, 40) > 2.0
+
+
+def test_all_decisions_have_the_same_credit_and_one_child_occurs_twice():
+    """What the patch changes counts for the patch, by the one reward there is."""
+    engine = make_engine(episodes=60, children=20)
+    score = engine.scorer.score
+    seen = []
+
+    def better_with_the_large_patch(architecture):
+        found = score(architecture)
+        return dataclasses.replace(found, reward=found.reward + 0.3 * (architecture["patch"] == 2))
+
+    engine.scorer.score = better_with_the_large_patch
+    engine.add_event_handler(
+        EpisodeEvents.CHILDREN_SAMPLED, lambda e: seen.append(len(e.state.indices.unique(dim=0)) < 20)
+    )
     engine.run()
     assert engine.controller.probabilities()["patch"][1] > 0.9
-    untouched = make_engine(episodes=1)
-    untouched.run()
-    advantages = untouched.advantages()
-    assert torch.equal(advantages[:, 0], torch.zeros(8))
-    assert advantages[:, 1].abs().sum() > 0
+    assert engine.controller.probabilities()["b"][2] > 0.9
+    assert all(seen)
 
 
-def test_two_children_of_an_episode_get_different_credit():
-    engine = make_engine(episodes=1)
-    engine.run()
-    rewards = torch.tensor(engine.state.rewards)
-    credit = engine.advantages()[:, 1]
-    assert credit[rewards.argmax()] > 0 > credit[rewards.argmin()]
+def test_the_copy_is_elsewhere_in_each_episode():
+    found = set()
+
+    def look(e):
+        rows = [tuple(row) for row in e.state.indices.tolist()]
+        places = [n for n, row in enumerate(rows) if rows.count(row) > 1]
+        assert len(places) >= 2
+        found.add(tuple(places))
+
+    planted_search(PlantedScorer(signal=False, noise=1.0), episodes=8, strategy="random", watch=look)
+    assert len(found) > 4
+
+
+def test_the_best_child_is_the_best_by_what_noise_leaves():
+    """Rewards of an earlier episode spread ten times as far; the policy has come further since."""
+    engine = make_engine(children=4)
+    x, y, z = (engine.controller.space.decode([0, n]) for n in range(3))
+
+    def episode(children, rewards):
+        engine.state.children, engine.state.rewards = children, rewards
+        engine._remember_best(engine.advantage(rewards, children))
+
+    episode([x, y, x, y, z, math.nan], [0.1, 0.9, 0.1, 0.9, 0.5, math.nan])
+    first = engine.state.best_estimate
+    assert engine.state.best_child == y
+    engine.state.level = 0.5
+    episode([y, z, y, z, x, x], [0.50, 0.55, 0.50, 0.55, 0.48, 0.48])
+    assert engine.state.best_child == z
+    assert engine.state.best_estimate > first
+    engine.advantage.noise = 1.0
+    episode([x, y, x, y], [0.9, 0.1, 0.9, 0.1])
+    assert engine.state.best_child == z
 
 
 def test_failed_children_are_not_rewarded():
@@ -108,7 +173,9 @@ def test_failed_children_are_not_rewarded():
     failed = [i for i, child in enumerate(engine.state.children) if child["b"] == "x"]
     assert failed
     assert all(math.isnan(engine.state.rewards[i]) for i in failed)
-    assert torch.equal(engine.advantages()[failed], torch.zeros(len(failed), 2))
+    advantages = engine.advantage(engine.state.rewards, engine.state.children)
+    assert all(advantages[i] == 0 for i in failed)
+    assert abs(advantages).sum() > 0
     assert not math.isnan(engine.state.metrics["reward"])
 
 
@@ -121,6 +188,10 @@ def test_resumed_engine_goes_on_as_the_uninterrupted_one():
     second.load_state_dict(first.state_dict())
     second.run()
     assert second.state.children == whole.state.children
+    assert (second.advantage.noise, second.advantage.weight) == (whole.advantage.noise, whole.advantage.weight)
+    assert second.advantage.weight > 22  # four copies
+    assert (second.state.level, second.state.best_estimate) == (whole.state.level, whole.state.best_estimate)
+    assert second.state.best_child == whole.state.best_child
     assert [t["reward"] for t in second.state.trace] == [t["reward"] for t in whole.state.trace]
     for a, b in zip(second.controller.parameters(), whole.controller.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -178,9 +249,10 @@ def test_the_controller_learns_from_the_objective_and_the_score_stays_the_reward
 
 def test_a_search_goes_on_behind_an_episode_that_was_cut_short():
     first = make_engine(episodes=1)
-    first.add_event_handler(EpisodeEvents.CHILDREN_SAMPLED, lambda e: e.keep_children(3))
+    first.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda e: e.end_episode())
     first.run()
     assert first.state.iteration == 3
+    assert len(first.state.children) == len(first.state.indices) == len(first.state.masks[0]) == 3
     second = make_engine(episodes=3)
     second.load_state_dict(first.state_dict())
     scored = []
@@ -195,15 +267,12 @@ def test_a_child_that_memory_did_not_suffice_for_is_not_scored():
     seen = []
 
     def forbid(e):
-        e.state.out_of_memory.add(e.state.children[2])
+        e.state.out_of_memory = len(e.state.rewards) == 2
 
-    engine.add_event_handler(EpisodeEvents.CHILDREN_SAMPLED, forbid)
-    engine.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda e: seen.append((e.state.architecture, e.state.score.status))
-    )
+    engine.add_event_handler(EpisodeEvents.CHILD_SELECTED, forbid)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.score.status))
     engine.run()
-    lost = engine.state.children[2]
-    assert [status for _, status in seen] == ["oom" if child == lost else "ok" for child, _ in seen]
+    assert seen == ["ok", "ok", "oom", "ok", "ok", "ok"]
     assert math.isnan(engine.state.rewards[2])
     assert math.isfinite(engine.state.metrics["reward"])
-    assert engine.advantages()[2].abs().sum() == 0
+    assert engine.advantage(engine.state.rewards, engine.state.children)[2] == 0

@@ -17,7 +17,7 @@ IDENTITY = {"seed": 0, "space": "toy"}
 def search(make_engine, directory, episodes, *, identity=IDENTITY, resume=True, seed=0):
     slices = toy_slices(seed=seed)
     checkpoint = SearchCheckpoint(directory, slices, TimeBudget(None), identity=identity, resume=resume)
-    handlers = [ChildTraining(slices, slices.network.space), checkpoint]
+    handlers = [ChildTraining(slices), checkpoint]
     return make_engine(slices, handlers, episodes, seed=seed), slices, checkpoint
 
 
@@ -138,7 +138,7 @@ def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=No
     space, budget = slices.network.space, TimeBudget(None)
     checkpoint = SearchCheckpoint(directory, slices, budget, identity=IDENTITY, every_seconds=every_seconds)
     warm_up = WarmUp(slices, space, budget, steps=10, seed=seed, checkpoint=checkpoint)
-    engine = make_engine(slices, [warm_up, ChildTraining(slices, space), checkpoint], episodes, seed=seed)
+    engine = make_engine(slices, [warm_up, ChildTraining(slices), checkpoint], episodes, seed=seed)
     end = Exploitation(
         *(engine, slices, space, budget),
         trial_steps=2,

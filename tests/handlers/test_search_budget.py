@@ -11,7 +11,8 @@ from tests.toys import toy_slices
 def test_ends_behind_which_another_episode_would_not_fit(make_engine, until, episodes):
     """Episodes of six minutes each in an hour of which a share is the search's."""
     budget = TimeBudget(60, reserve=0.0)
-    engine = make_engine(toy_slices(), [SearchBudget(budget, until=until)], episodes=9)
+    slices = toy_slices()
+    engine = make_engine(slices, [SearchBudget(budget, slices, until=until)], episodes=9)
 
     @engine.on(EpisodeEvents.CHILDREN_SAMPLED)
     def spend(e):
@@ -27,24 +28,49 @@ def test_continued_when_its_time_is_up_a_search_makes_no_more_episodes(make_engi
     budget = TimeBudget(60, reserve=0.0)
     first = make_engine(toy_slices(), episodes=2)
     first.run()
-    engine = make_engine(toy_slices(), [SearchBudget(budget, until=until)], episodes=4)
+    slices = toy_slices()
+    engine = make_engine(slices, [SearchBudget(budget, slices, until=until)], episodes=4)
     engine.load_state_dict(first.state_dict())
     budget.spent_before = 2700.0
     engine.run()
     assert engine.state.epoch == 2 + more
 
 
-def test_no_episode_where_the_scores_of_one_take_longer_than_its_time(make_engine, caplog):
+@pytest.mark.parametrize(
+    ("seconds", "least", "maximum", "made"),
+    [
+        (100.0, 10, 9, 0),  # two children of 100 s each: nine episodes take half an hour, there are six minutes
+        (100.0, 1, 9, 9),  # one fits; the scores that the test makes take no time
+        (100.0, 10, 1, 1),  # no more is asked for
+        (10.0, 10, 20, 20),
+        (20.0, 10, 20, 0),
+    ],
+)
+def test_no_episode_where_too_few_would_fit(make_engine, caplog, seconds, least, maximum, made):
     budget = TimeBudget(60, reserve=0.0)
-    engine = make_engine(toy_slices(), [SearchBudget(budget, until=0.1)], episodes=9)
-    engine.scorer.seconds_of_a_case = lambda: 100.0
+    slices = toy_slices()
+    handler = SearchBudget(budget, slices, until=0.1, least_episodes=least)
+    engine = make_engine(slices, [handler], episodes=maximum)
+    engine.scorer.seconds_of_a_case = lambda: seconds
     with caplog.at_level("INFO"):
         engine.run()
-    assert engine.state.epoch == 0
-    assert "no episodes: the scores of one would take" in caplog.text
+    assert engine.state.epoch == made
+    number = min(least, maximum)
+    told = f"no episodes: {number} would take {2 * seconds * number:.0f} s, and there are 360 s"
+    assert (told in caplog.text) == (made == 0)
+
+
+def test_the_time_of_an_episode_is_that_of_its_slices_and_scores(make_engine):
+    slices = toy_slices()
+    handler = SearchBudget(TimeBudget(60), slices)
+    engine = make_engine(slices, [handler], children=3)
+    assert handler.seconds_of_an_episode(engine) == pytest.approx(3 * 0.25)
+    slices.trainer.state.times["EPOCH_COMPLETED"] = 7.0
+    assert handler.seconds_of_an_episode(engine) == pytest.approx(3 * 7.25)
 
 
 def test_without_a_budget_all_episodes_are_made(make_engine):
-    engine = make_engine(toy_slices(), [SearchBudget(TimeBudget(None), until=0.01)], episodes=3)
+    slices = toy_slices()
+    engine = make_engine(slices, [SearchBudget(TimeBudget(None), slices, until=0.01)], episodes=3)
     engine.run()
     assert engine.state.epoch == 3

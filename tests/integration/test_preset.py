@@ -7,8 +7,6 @@ from monai.bundle import ConfigWorkflow
 from monai.losses import DiceLoss
 from torch.optim import Adam
 
-from monai_ronas.losses import ExponentialBaseline
-
 from .conftest import SEARCH, SMALL, run_bundle
 
 FILES = [str(SEARCH), str(SEARCH.with_name("ronasmis.json"))]
@@ -24,8 +22,6 @@ def test_the_papers_setting_takes_the_place_of_ours(small_phantom, tmp_path):
     assert type(content("loss").loss) is DiceLoss
     assert content("network").kwargs["drop_path"] == 0.1
     assert content("train#prepare_batch").flip_axes == (0,)
-    assert isinstance(content("controller#trainer").baselines["network"], ExponentialBaseline)
-    assert content("controller#trainer").optimizer.param_groups[0]["lr"] == 0.01
     assert (content("learning_rate"), content("controller#slices").shared_lr_factor) == (0.001, 1.0)
     assert content("base_share") == 0.5
     assert content("controller#trainer").loss_function.entropy_weight == 1e-4

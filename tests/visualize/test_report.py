@@ -57,11 +57,11 @@ def test_pareto_children_are_compared_within_their_episodes():
         known = {"episode": episode, "child": number, "id": f"{episode}{number}", "architecture": {}}
         return {**known, "reward": reward, "macs": macs}
 
-    late = [child(2, 1, 0.80, 10), child(2, 2, 0.90, 30)]
-    early = [child(1, 1, 0.40, 20), child(1, 2, 0.44, 5)]
+    late = [child(2, 1, 0.80, 10), child(2, 2, 0.95, 30), child(2, 3, 0.80, 30)]
+    early = [child(1, 1, 0.40, 20), child(1, 2, 0.46, 5), child(1, 3, 0.40, 20)]
     front = pareto_children([*early, *late], "macs")
     assert [c["id"] for c in front] == ["12", "22"]
-    assert [c["above_mean"] for c in front] == [0.02, 0.05]
+    assert [c["above_trend"] for c in front] == [0.04, 0.1]
     assert front[0]["macs"] == 5
     assert pareto_children([*early], "memory_mb") == []
 
