@@ -85,8 +85,8 @@ def bundle_readme(
     fingerprint, split = study.fingerprint, study.split
     words = "\n".join(f"- {word}" for word in architecture_in_words(network.space, result.architecture))
     table = "\n".join(
-        f"| {c['origin']} | {c['id']} | {c['reward']:.4f} | "
-        f"{'-' if c['trial_reward'] is None else format(c['trial_reward'], '.4f')} |"
+        f"| {c['origin']} | {c['id']} | {_number(c['trained'], '.4g')} | {_number(c['reward'], '.4f')} | "
+        f"{_number(c['forecast'], '.4f')} |"
         for c in result.candidates
     )
     labels = ", ".join(f"{v} {plain(t)}" for v, t in sorted(fingerprint.labels.items()) if v)
@@ -120,11 +120,12 @@ It was trained by the search itself and needs no retraining.
 {_figures(result, split)}
 The search took {seconds / 60:.1f} minutes; the weights have had {result.steps} training steps.
 
-Candidates at the end, scored on all reward cases with the shared weights and, for the finalists, after a trial of
-further training:
+Contenders at the end of the search, each after its training in the race (seconds, or steps where there was no limit of
+time): Dice on the reward cases, and the soft Dice that was expected of it with all the time that was left. One that
+was not worth a turn has no figures.
 
-| origin | id | shared weights | after trial |
-|---|---|---|---|
+| origin | id | trained | Dice | soft Dice, expected |
+|---|---|---|---|---|
 {table}
 
 ## Use
@@ -144,7 +145,7 @@ preprocessed and padded as said above, every axis a multiple of {_times(divisor)
 def _figures(result: SearchResult, split: Split) -> str:
     chosen, test = result.score, result.test
     lines = [
-        f"Mean foreground Dice on the {len(result.case_names)} reward cases, on which the candidates were scored"
+        f"Mean foreground Dice on the {len(result.case_names)} reward cases, on which the contenders were scored"
         + (f",\n{result.remark}" if result.remark else "")
         + f": {chosen.reward:.4f}, standard error {chosen.standard_error:.4f}.",
         "`configs/evaluate.json` measures it on the test cases, which neither training nor reward saw, into `eval/`."
@@ -163,8 +164,12 @@ def _figures(result: SearchResult, split: Split) -> str:
 def _kept(result: SearchResult) -> str:
     if _origin(result) != "base network":
         return ""
-    trials = sum(c["trial_reward"] is not None for c in result.candidates)
-    return ", kept: " + ("no other was shown to be better" if trials > 1 else "no other had a trial beside it")
+    raced = sum(c["reward"] is not None for c in result.candidates)
+    return ", kept: " + ("no other promised more" if raced > 1 else "no other was worth the time of a turn beside it")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _flips(axes: Sequence[int], averaged: bool) -> str:

@@ -5,12 +5,14 @@ from monai_ronas.engines.guarded_step import GuardedStep
 from monai_ronas.engines.inference_mode import InferenceMode
 from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
+from monai_ronas.engines.race import Contender, Race
 from monai_ronas.engines.reselection import Reselection
 from monai_ronas.engines.scorer import ChildScorer, EpisodeSampler
 from monai_ronas.engines.slice_trainer import SliceTrainer
 
 __all__ = [
     "ChildScorer",
+    "Contender",
     "ControllerTrainer",
     "EpisodeEvents",
     "EpisodeSampler",
@@ -19,6 +21,7 @@ __all__ = [
     "InferenceMode",
     "PatchBatch",
     "Phase",
+    "Race",
     "Reselection",
     "SliceTrainer",
 ]

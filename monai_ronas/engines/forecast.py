@@ -27,8 +27,8 @@ class Prior:
         slope_sd: standard deviation of the slope between data sets.
         own_sd: standard deviation of the slope between contenders on the same data.
         noise: standard deviation of the logarithm of a measured error around its line.
-        lead: by how much the logarithm of a contender's error at the end is expected to be below that of the plan's
-            own network.
+        lead: by how much the logarithm of a contender's error at the end is expected to be below that of the
+            leader.
         lead_sd: its standard deviation between contenders.
     """
 

@@ -66,7 +66,13 @@ class Contender:
     def to_dict(self) -> dict[str, Any]:
         """Tensors and plain types."""
         own = {"architecture": self.architecture.to_json(), "curve": asdict(self.curve), "state": self.state}
-        return {**own, "origin": self.origin, "scores": [asdict(s) for s in self.scores], "spent": self.spent, "failed": self.failed}
+        return {
+            **own,
+            "origin": self.origin,
+            "scores": [asdict(s) for s in self.scores],
+            "spent": self.spent,
+            "failed": self.failed,
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Contender:
@@ -83,7 +89,7 @@ class Contender:
 
 
 class Race(Engine):
-    """Train contenders in turns, each with weights and an optimiser of its own, until one deserves the rest of the time.
+    """Train contenders in turns, each with its own weights and optimiser, until one deserves the rest of the time.
 
     An iteration of the engine is a turn: a contender trains until it has had a stated time, loading included, and is
     scored on the same cases as the others. It is scored with weights averaged over its last steps, as its learning rate
@@ -93,7 +99,7 @@ class Race(Engine):
     bring (:func:`~monai_ronas.engines.forecast.value_of_turn`) is held against what the leader loses by the time
     (:func:`~monai_ronas.engines.forecast.cost_of_turn`), both as logarithms of the error at the end of the budget. The
     turn with the highest surplus is next. Where none has any, the race is over: with little time, or where all are
-    alike, at once. The leader is the contender that is best by forecast, at first the plan's own network. At the end
+    alike, at once. The leader is the contender that is best by forecast, at first the base network. At the end
     its weights and optimiser are those of ``slices``.
 
     Args:
@@ -127,7 +133,7 @@ class Race(Engine):
         most: float = 0.5,
         seed: int = 0,
     ) -> None:
-        super().__init__(Race._turn)
+        super().__init__(lambda engine, batch: self._turn())
         self.slices = slices
         self.scorer = scorer
         self.space = space
@@ -141,6 +147,8 @@ class Race(Engine):
         self.most = most
         self.seed = seed
         self.contenders: list[Contender] = []
+        self.next: Contender | None = None
+        self._leader: Contender | None = None
         self.average = AveragedWeights(slices.network)
         self.times: list[float] = []
         self._spent = 0.0
@@ -149,11 +157,22 @@ class Race(Engine):
         slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.average.update)
         self.add_event_handler(Events.ITERATION_COMPLETED, Race._choose_next)
 
+    @property
+    def leader(self) -> Contender:
+        """The contender that is best by forecast.
+
+        Raises:
+            RuntimeError: before the race has begun.
+        """
+        if self._leader is None:
+            raise RuntimeError("the race has not begun.")
+        return self._leader
+
     def decide(self, listed: Mapping[Architecture, str], between: Callable[[], None] | None = None) -> Contender:
         """Hold the race, or go on with it after :meth:`load_state_dict`; returns the leader.
 
         Args:
-            listed: the contenders with their origins; the first is the plan's own network.
+            listed: the contenders with their origins; the first is the base network.
             between: called behind every turn, such as for a checkpoint.
 
         Raises:
@@ -162,18 +181,18 @@ class Race(Engine):
         known = {c.architecture for c in self.contenders}
         self.contenders += [Contender(a, origin) for a, origin in listed.items() if a not in known]
         if not self.times:
-            self.state.leader = self.state.next = self.contenders[0]
+            self._leader = self.next = self.contenders[0]
         else:
             self._choose_next()
-        if self.state.next is not None:
+        if self.next is not None:
             handler = None if between is None else self.add_event_handler(Events.ITERATION_COMPLETED, lambda: between())
             self.run(range(_MOST_TURNS), max_epochs=1)
             if handler is not None:
                 handler.remove()
-        if self.state.leader.failed:
+        if self.leader.failed:
             raise TrainingError("no contender can be scored: look at the warnings above.")
-        self._enter(self.state.leader)
-        return self.state.leader
+        self._enter(self.leader)
+        return self.leader
 
     # time, in seconds, or in steps where there is no time budget
 
@@ -193,8 +212,9 @@ class Race(Engine):
             return Phase(name, self.slices, self.budget, steps=round(length), until=1.0)
         return Phase(name, self.slices, self.budget, steps=1, until=(self.budget.elapsed() + length) / usable)
 
-    def _turn(self, batch: int) -> None:
-        contender: Contender = self.state.next
+    def _turn(self) -> Contender:
+        assert self.next is not None
+        contender = self.next
         begin = self._now()
         self._enter(contender)
         try:
@@ -205,11 +225,17 @@ class Race(Engine):
             logger.warning("race: %s %s is out: %s", contender.origin, contender.architecture.id, error)
             contender.failed = True
         else:
-            contender.failed = score.status != "ok"
-            contender.scores.append(score)
-            contender.curve.add(self.times[len(contender.curve.times)], [1 - d for d in score.soft or score.per_case])
+            if score.status == "ok":
+                contender.scores.append(score)
+                errors = [1 - dice for dice in score.soft or score.per_case]
+                contender.curve.add(self.times[len(contender.curve.times)], errors)
+            else:
+                logger.warning(
+                    "race: %s %s has no score: %s", contender.origin, contender.architecture.id, score.status
+                )
+                contender.failed = True
         contender.spent += self._now() - begin
-        self.state.output = contender
+        return contender
 
     def _train(self, contender: Contender) -> None:
         name = f"race, {contender.origin}"
@@ -274,38 +300,38 @@ class Race(Engine):
     def _choose_next(self) -> None:
         measured = [c for c in self.contenders if c.curve.times and not c.failed]
         slope = self.slope
-        leader: Contender = self.state.leader
+        leader = self.leader
         if leader.failed:
             rest = [c for c in self.contenders if not c.failed]
             if not rest:
                 self._end()
                 return
-            leader = self.state.leader = max(rest, key=lambda c: c.trained)
+            leader = self._leader = max(rest, key=lambda c: c.trained)
         ahead = max(measured, key=lambda c: 0.0 if c is leader else self.lead(c, slope).mean, default=leader)
         if ahead is not leader and self.lead(ahead, slope).mean > 0:
-            leader = self.state.leader = ahead
+            leader = self._leader = ahead
         self._tell(slope)
         turns = [(self._surplus(c, slope), c) for c in self.contenders if c is not leader and not c.failed]
         surplus, challenger = max(turns, key=lambda turn: turn[0], default=(0.0, leader))
         if not leader.curve.times:
-            self.state.next = leader
+            self.next = leader
         elif surplus <= 0:
             self._end()
         else:
             lags = len(leader.curve.times) <= len(challenger.curve.times)
-            self.state.next = leader if lags else challenger
+            self.next = leader if lags else challenger
 
     def _end(self) -> None:
-        self.state.next = None
+        self.next = None
         self.terminate()
 
     def _ends(self, challenger: Contender) -> tuple[float, float]:
         """Training that a challenger and the leader would have at the end if one of them had all the time."""
-        return challenger.trained + self.left, self.state.leader.trained + self.left
+        return challenger.trained + self.left, self.leader.trained + self.left
 
     def lead(self, challenger: Contender, slope: float) -> Lead:
         """The lead of a contender over the leader at the end of the time, the objective's factor included."""
-        leader: Contender = self.state.leader
+        leader = self.leader
         ends = self._ends(challenger)
         found = lead(challenger.curve, leader.curve, ends, slope, self.prior)
         if self.factor is None or not challenger.scores or not leader.scores:
@@ -318,7 +344,7 @@ class Race(Engine):
 
     def _surplus(self, challenger: Contender, slope: float) -> float:
         """What a challenger's next turn may be expected to bring, less what it costs the leader."""
-        leader: Contender = self.state.leader
+        leader = self.leader
         number = len(challenger.curve.times) + 1
         if not leader.curve.times or self.times[number - 1] > self.most * self.left:
             return -math.inf
@@ -330,12 +356,12 @@ class Race(Engine):
         return value_of_turn(self.lead(challenger, slope), after) - cost_of_turn(slope, time, ends[1])
 
     def _tell(self, slope: float) -> None:
-        turned: Contender = self.state.output
+        turned: Any = self.state.output
         if turned is None or not turned.scores:
             return
         score = turned.scores[-1]
         words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
-        if turned is not self.state.leader:
+        if turned is not self.leader:
             behind = self.lead(turned, slope)
             words += f", error at the end {-100 * behind.mean:+.0f} % +- {100 * behind.sd:.0f} % by the leader's"
         logger.info("race: %s %s after %.4g: %s", turned.origin, turned.architecture.id, turned.trained, words)
@@ -350,7 +376,7 @@ class Race(Engine):
             "spent": self._spent,
             "present": None if present is None else self.contenders.index(present),
             "average": on_cpu(self.average.state_dict()),
-            "leader": self.contenders.index(self.state.leader),
+            "leader": self.contenders.index(self.leader),
             "contenders": [c.to_dict() for c in self.contenders],
         }
 
@@ -359,7 +385,7 @@ class Race(Engine):
         self.times = [first * self.growth**n for first in state["times"] for n in range(_MOST_TURNS)]
         self._spent = state["spent"]
         self.contenders = [Contender.from_dict(c) for c in state["contenders"]]
-        self.state.leader = self.contenders[state["leader"]]
+        self._leader = self.contenders[state["leader"]]
         if state["present"] is not None:
             self._present = self.contenders[state["present"]]
             self.average.load_state_dict(state["average"])

@@ -109,7 +109,8 @@ class Reselection:
                 "architecture": a.to_dict(),
                 "id": a.id,
                 "reward": scores[a].reward,
-                "trial_reward": None,
+                "trained": None,
+                "forecast": None,
             }
             for a in scores
         ]

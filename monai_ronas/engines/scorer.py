@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -58,8 +59,8 @@ class ChildScorer:
 
     Args:
         network: the supernet.
-        evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``; where
-            its postprocessing has :class:`~monai_ronas.metrics.SoftDiced`, scores tell that too.
+        evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``.
+            Where its postprocessing has :class:`~monai_ronas.metrics.SoftDiced`, scores tell that too.
         sampler: the sampler of the evaluator's data loader.
         case_names: names of all reward cases, in the order of the data set.
         one_shot_voxels: voxels of the largest volume that an architecture segments in one shot; where the evaluator's
@@ -84,7 +85,8 @@ class ChildScorer:
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._note)
 
     def _note(self, engine: Engine) -> None:
-        for item in engine.state.output if isinstance(engine.state.output, list) else ():
+        output: Any = engine.state.output
+        for item in output if isinstance(output, list) else ():
             if "soft_dice" in item:
                 self._soft.append(float(item["soft_dice"].nanmean()))
 

@@ -23,22 +23,12 @@ class SliceTrainer:
     """Runs a :class:`monai.engines.SupervisedTrainer` a few steps at a time, each step with a chosen architecture.
 
     An epoch of the trainer is one slice. The trainer's counters run on over all slices, its handlers see one long
-    training. The optimiser's own learning rates are the full ones; a ramp, the final decay and, in runs with
-    ``shared``, ``shared_lr_factor`` scale them.
-
-    Attributes:
-        base_start: where the base network goes on from if not from the shared weights: a copy of its weights from
-            before the other architectures, and the number of steps behind them. None where there is no copy.
+    training. The optimiser's own learning rates are the full ones; a ramp and the final decay scale them.
 
     Args:
         trainer: the stock trainer of the supernet; ``epoch_length`` is the length of a slice in steps.
         network: the supernet.
         ramp_steps: steps over which the learning rate rises linearly at the very start.
-        shared_lr_factor: factor of the learning rate in runs with ``shared``: many architectures at a smaller rate seem
-            to leave one of them a better start (the bundle's docs have the figures).
-
-    Raises:
-        ValueError: when ``shared_lr_factor`` is not positive.
     """
 
     def __init__(
@@ -47,18 +37,13 @@ class SliceTrainer:
         network: RonasSuperNet,
         *,
         ramp_steps: int = 50,
-        shared_lr_factor: float = 1.0,
     ) -> None:
-        if not (isinstance(shared_lr_factor, (int, float)) and shared_lr_factor > 0):
-            raise ValueError(f"shared_lr_factor must be a positive number, got {shared_lr_factor!r}.")
         self.trainer = trainer
         self.network = network
         self.ramp_steps = ramp_steps
-        self.shared_lr_factor = shared_lr_factor
         self.phase: Phase | None = None
-        self.base_start: dict[str, Any] | None = None
         self._choose: Callable[[], Architecture] = lambda: network.space.base
-        self._decay = self._shared = False
+        self._decay = False
         keep_unused(trainer.optimizer)
         for group in trainer.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -78,7 +63,6 @@ class SliceTrainer:
         self.network.select(self._choose())
         ramp = min(1.0, engine.state.iteration / max(self.ramp_steps, 1))
         factor = self.phase.cosine() if self._decay and self.phase is not None else 1.0
-        factor *= self.shared_lr_factor if self._shared else 1.0
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * ramp * factor
 
@@ -88,7 +72,6 @@ class SliceTrainer:
         *,
         phase: Phase | None = None,
         decay: bool = False,
-        shared: bool = False,
         between: Callable[[], None] | None = None,
     ) -> None:
         """Train on: one slice, or slices until the end of a phase (at least one).
@@ -97,10 +80,9 @@ class SliceTrainer:
             choose: called before every step for the architecture to train.
             phase: how long to train. Default: one slice.
             decay: let the learning rate fall to 0 over the phase, as a cosine.
-            shared: many architectures take turns on the weights.
             between: called behind every slice but the last, such as for a checkpoint.
         """
-        self._choose, self._decay, self._shared, self.phase = choose, decay, shared, phase
+        self._choose, self._decay, self.phase = choose, decay, phase
         done = False
         while not done:
             self.trainer.state.max_epochs = self.trainer.state.epoch + 1
@@ -115,25 +97,6 @@ class SliceTrainer:
         loader = cast(DataLoader, self.trainer.data_loader)
         cast(RandomSampler, loader.sampler).data_source = range(number)
 
-    def keep_base_start(self) -> None:
-        """Keep a copy of the base network's present weights."""
-        weights = self.network.derive(self.network.space.base).state_dict()
-        self.base_start = {"weights": weights, "steps": self.steps}
-
-    def take_base_start(self) -> bool:
-        """Put the copy of the base network's weights in the place of the shared ones; the others' paths stay.
-
-        Returns:
-            whether there was one. It is then no longer kept.
-        """
-        if self.base_start is None:
-            return False
-        self.network.take(self.base_start["weights"])
-        self.trainer.state.iteration = self.base_start["steps"]
-        self.trainer.state.skipped_in_a_row = 0  # those were steps of other weights
-        self.base_start = None
-        return True
-
     def start_anew(self, weights: dict[str, torch.Tensor], optimizer: dict[str, Any], *, seed: int) -> None:
         """Begin a training: with the weights of a derived network, an optimiser's state, and a seed of the crops."""
         self.network.take(weights)
@@ -144,17 +107,12 @@ class SliceTrainer:
         if generator is not None:
             generator.manual_seed(seed)
 
-    def renew_optimizer(self) -> None:
-        """Drop what the optimiser remembers of the gradients, so that it starts as new on the present weights."""
-        self.trainer.optimizer.state.clear()
-
     def state_dict(self) -> dict[str, object]:
         """Weights, optimiser and counters, as tensors and plain types."""
         batches = self.trainer.prepare_batch
         return {
             "memory_gb": batches.resources.memory_gb if isinstance(batches, PatchBatch) else None,
             "network": self.network.state_dict(),
-            "base_start": self.base_start,
             "optimizer": self.trainer.optimizer.state_dict(),
             "iteration": self.trainer.state.iteration,
             "epoch": self.trainer.state.epoch,
@@ -164,7 +122,6 @@ class SliceTrainer:
     def load_state_dict(self, state: dict) -> None:
         """Inverse of :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
-        self.base_start = state["base_start"]
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]

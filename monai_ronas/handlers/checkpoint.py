@@ -62,6 +62,11 @@ class SearchCheckpoint:
         self.interrupted: dict[str, Any] = {}
         self._saved = time.monotonic()
 
+    @property
+    def episodes_are_over(self) -> bool:
+        """Whether the search was interrupted after its last episode, in the race or in the final training."""
+        return not {"race", "final training"}.isdisjoint(self.interrupted)
+
     def attach(self, engine: Engine) -> None:
         """Save after each episode of ``engine``."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
@@ -115,6 +120,7 @@ class SearchCheckpoint:
             "identity": self.identity,
             "network": self.slices.network.state_dict(),
             "architecture": result.architecture.to_json(),
+            "race": result.candidates,
             "steps": result.steps,
             "seconds": self.budget.elapsed(),
         }
@@ -197,7 +203,7 @@ class SearchCheckpoint:
                 logger.warning("checkpoint %s cannot be read (%s): trying the one before.", path.name, error)
                 continue
             self._compare(state["identity"])
-            later = state["engine"]["epoch"] or "final training" in state["interrupted"]  # than the warm-up
+            later = state["engine"]["epoch"] or "warm-up" not in state["interrupted"]
             if state["interrupted"] and later and state["limits"] != self._limits(engine):
                 logger.info("%s is of a search with other limits: going on behind its last episode", path.name)
                 passed_over.append(path)

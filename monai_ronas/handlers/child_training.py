@@ -35,7 +35,7 @@ class ChildTraining:
     def __call__(self, engine: ControllerTrainer) -> None:
         """Train the child for a slice; sets ``engine.state.out_of_memory`` where the memory did not suffice."""
         child = engine.state.architecture
-        self.slices.run(lambda: child, shared=True)
+        self.slices.run(lambda: child)
         engine.state.out_of_memory = getattr(self.slices.trainer.state, "out_of_memory", False)
 
     def end_in_time(self, engine: ControllerTrainer) -> None:

@@ -20,8 +20,8 @@ class SearchBudget:
     The last episode is thus cut short rather than left out (see :class:`~monai_ronas.handlers.ChildTraining`). A search
     that is continued when the time of its episodes is up makes no more of them. Where fewer than ``least_episodes``
     fit, none is made: they would teach the controller too little to do better than random choice, and their time is
-    worth more to the network that is chosen. List it after a warm-up: the time of an episode is estimated from its
-    last slice, and the first episode is timed from where it has ended.
+    worth more to the network that is chosen. Before the warm-up :meth:`have_time` tells it by the planned pace, after
+    it the last slice does: list it after a warm-up, from whose end the first episode is timed.
 
     Args:
         budget: the time budget.
@@ -29,6 +29,7 @@ class SearchBudget:
         until: share of it at which the episodes end.
         least_episodes: as many are made or none. The default is from a simulation (``tests/benchmarks/policy.py``). A
             search that is to have fewer episodes in all needs time for those only.
+        seconds_per_step: of the base network, as planned; None where nothing was measured.
         checkpoint: tells where an interrupted search was. Default: it was not in its final training.
     """
 
@@ -39,12 +40,14 @@ class SearchBudget:
         *,
         until: float = 0.4,
         least_episodes: int = 8,
+        seconds_per_step: float | None = None,
         checkpoint: SearchCheckpoint | None = None,
     ) -> None:
         self.budget = budget
         self.slices = slices
         self.until = until
         self.least_episodes = least_episodes
+        self.seconds_per_step = seconds_per_step
         self.checkpoint = checkpoint
         self._begin = 0.0
 
@@ -53,20 +56,37 @@ class SearchBudget:
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
+    def have_time(self, engine: ControllerTrainer) -> bool:
+        """Whether the training of the least number of episodes would end in time at the planned pace."""
+        if self.seconds_per_step is None:
+            return True
+        slices = int(engine.state.epoch_length or 0) * self.slices.slice_steps
+        return self._fit(engine, slices * self.seconds_per_step)
+
+    def _fit(self, engine: ControllerTrainer, seconds: float) -> bool:
+        """Whether the least number of episodes of so many seconds would end in time; says so where not."""
+        end, now = self.budget.until(self.until), self.budget.elapsed()
+        number = min(self.least_episodes, engine.state.max_epochs or self.least_episodes)
+        if end is None or now + number * seconds <= end:
+            return True
+        logger.info(
+            "no episodes: %d would take %.0f s or more, and there are %.0f s; the race decides alone",
+            number,
+            number * seconds,
+            max(end - now, 0.0),
+        )
+        return False
+
     def _start(self, engine: ControllerTrainer) -> None:
         self._begin = self.budget.elapsed()
         end = self.budget.until(self.until)
-        if end is None:
+        if end is None or engine.should_terminate:
             return
-        ended = self.checkpoint is not None and "final training" in self.checkpoint.interrupted
+        ended = self.checkpoint is not None and self.checkpoint.episodes_are_over
         if engine.state.epoch > 0 or ended:
             if self._begin > end or ended:
                 engine.terminate()
-            return
-        number = min(self.least_episodes, engine.state.max_epochs or self.least_episodes)
-        needed = number * self.seconds_of_an_episode(engine)
-        if self.budget.elapsed() + needed > end:
-            logger.info("no episodes: %d would take %.0f s, and there are %.0f s", number, needed, end - self._begin)
+        elif not self._fit(engine, self.seconds_of_an_episode(engine)):
             engine.terminate()
 
     def seconds_of_an_episode(self, engine: ControllerTrainer) -> float:

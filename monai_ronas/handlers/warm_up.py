@@ -8,19 +8,18 @@ from collections.abc import Iterator
 
 from ignite.engine import Engine, Events
 
-from monai_ronas.engines import Phase, SliceTrainer
+from monai_ronas.engines import ControllerTrainer, Phase, SliceTrainer
 from monai_ronas.handlers.checkpoint import SearchCheckpoint
+from monai_ronas.handlers.search_budget import SearchBudget
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import TimeBudget
 
 
 class WarmUp:
-    """Train the shared weights once, when the search starts.
+    """Train the shared weights once, before the first episode; not where no episode is to follow.
 
     The very first step is the largest architecture, the second the base network with its larger batch, so that the need
-    for memory is known at once. Then the base network and random architectures share the steps. With ``base_share`` 1
-    the base network has them all, at the full learning rate, and a copy of its weights is kept for its trial: training
-    of many architectures spoils them as a start for it (the bundle's docs have the figures).
+    for memory is known at once. Then come random architectures, one a step.
 
     Args:
         slices: trains the shared weights.
@@ -28,12 +27,9 @@ class WarmUp:
         budget: the time budget.
         steps: length in steps where there is no time budget.
         until: share of the time budget at which the warm-up ends.
-        base_share: share of the steps behind the first that the base network gets, 0 to 1.
+        episodes: tells whether there is time for episodes at all. Default: there is.
         seed: seed of the random architectures.
         checkpoint: saves the warm-up now and then. Default: it starts over after an interruption.
-
-    Raises:
-        ValueError: when ``base_share`` is no share.
     """
 
     def __init__(
@@ -44,18 +40,16 @@ class WarmUp:
         *,
         steps: int,
         until: float = 0.2,
-        base_share: float = 0.5,
+        episodes: SearchBudget | None = None,
         seed: int = 0,
         checkpoint: SearchCheckpoint | None = None,
     ) -> None:
-        if not (isinstance(base_share, (int, float)) and 0 <= base_share <= 1):
-            raise ValueError(f"base_share must be a number from 0 to 1, got {base_share!r}.")
         self.slices = slices
         self.space = space
         self.budget = budget
         self.steps = steps
         self.until = until
-        self.base_share = base_share
+        self.episodes = episodes
         self.generator = random.Random(seed)
         self.checkpoint = checkpoint
 
@@ -63,14 +57,16 @@ class WarmUp:
         """Run at the start of ``engine`` unless it resumes."""
         engine.add_event_handler(Events.STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: ControllerTrainer) -> None:
         """Warm up."""
-        ended = self.checkpoint is not None and "final training" in self.checkpoint.interrupted
-        if engine.state.epoch > 0 or ended:
+        if engine.state.epoch > 0 or (self.checkpoint is not None and self.checkpoint.episodes_are_over):
             return
         begun = None if self.checkpoint is None else self.checkpoint.interrupted.pop("warm-up", None)
         if begun is not None:
             self.generator.setstate((3, tuple(begun["generator"]), None))
+        elif self.episodes is not None and not self.episodes.have_time(engine):
+            engine.terminate()
+            return
         phase = Phase("warm-up", self.slices, self.budget, steps=self.steps, until=self.until, begun=begun)
         order = self.order(done=self.slices.steps - int(phase.state_dict()["first_step"]))
 
@@ -79,15 +75,10 @@ class WarmUp:
                 state = {**phase.state_dict(), "generator": list(self.generator.getstate()[1])}
                 self.checkpoint.save_within(engine, "warm-up", state)
 
-        self.slices.run(lambda: next(order), phase=phase, shared=self.base_share < 1, between=save)
-        if self.base_share == 1:
-            self.slices.keep_base_start()
+        self.slices.run(lambda: next(order), phase=phase, between=save)
 
     def order(self, *, done: int = 0) -> Iterator[Architecture]:
-        """The architectures to train, one a step, without end, behind the steps that are ``done``."""
+        """The architectures to train, one a step, without end, after the steps that are ``done``."""
         yield from [self.space.largest, self.space.base][done:]
         while True:
-            if self.generator.random() < self.base_share:
-                yield self.space.base
-            else:
-                yield self.space.sample(self.generator)
+            yield self.space.sample(self.generator)

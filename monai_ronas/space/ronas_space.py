@@ -272,10 +272,10 @@ class RonasSpace(SearchSpace):
                 if 0 <= step < len(options):
                     changed = self.with_every_patch(architecture.replace(**{name: options[step]}))
                     add(origin, (a for a in changed if math.prod(self.patch(a)) <= size))
-        for origin, factor in (("larger patch", 2.0), ("smaller patch", 0.5)):
-            patches = [a for a in self.with_every_patch(architecture) if 0.3 < math.prod(self.patch(a)) / size / factor < 1.5]
-            patches = [a for a in patches if (math.prod(self.patch(a)) > size) == (factor > 1) and a != architecture]
-            add(origin, sorted(patches, key=lambda a: abs(math.log(math.prod(self.patch(a)) / size / factor))))
+        patches = [(a, math.prod(self.patch(a)) / size) for a in self.with_every_patch(architecture)]
+        for origin, wanted, low, high in (("larger patch", 2.0, 1.0, 3.0), ("smaller patch", 0.5, 1 / 3, 1.0)):
+            steps = [(abs(math.log(ratio / wanted)), a) for a, ratio in patches if low < ratio < high]
+            add(origin, (a for _, a in sorted(steps, key=lambda step: step[0])))
         return found
 
     def restrict(self, fits: Callable[[Architecture], bool]) -> RonasSpace:

@@ -67,8 +67,9 @@ class SearchResult:
     Args:
         architecture: the chosen architecture; the supernet holds its trained weights and has it selected.
         score: its score on all reward cases.
-        candidates: one dictionary for each candidate: ``origin``, ``architecture``, ``id``, ``reward`` (on all reward
-            cases, shared weights), ``trial_reward`` (after its trial; None if it had none).
+        candidates: one dictionary for each contender: ``origin``, ``architecture``, ``id``, ``trained`` (seconds, or
+            steps without a limit of time, in the race), ``reward`` (its Dice on the reward cases after that) and
+            ``forecast`` (soft Dice expected with all the time that was left); None where it had no turn.
         steps: training steps behind the network's weights.
         case_names: names of the reward cases, in the order of ``score.per_case``.
         remark: what has to be known about ``score``, such as that training has seen the reward cases.

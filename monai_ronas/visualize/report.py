@@ -74,9 +74,13 @@ def write_report(
 
 def _candidates(result: SearchResult) -> str:
     rows = "".join(
-        f"<tr><td>{html.escape(c['origin'])}</td><td>{c['id']}</td><td>{c['reward']:.4f}</td>"
-        f"<td>{'' if c['trial_reward'] is None else format(c['trial_reward'], '.4f')}</td></tr>"
+        f"<tr><td>{html.escape(c['origin'])}</td><td>{c['id']}</td><td>{_number(c['trained'], '.4g')}</td>"
+        f"<td>{_number(c['reward'], '.4f')}</td><td>{_number(c['forecast'], '.4f')}</td></tr>"
         for c in result.candidates
     )
-    head = "<tr><th>origin</th><th>id</th><th>Dice, shared weights</th><th>Dice after its trial</th></tr>"
-    return f"<h2>Candidates</h2><table>{head}{rows}</table>"
+    head = "<tr><th>origin</th><th>id</th><th>trained (s or steps)</th><th>Dice</th><th>soft Dice, expected</th></tr>"
+    return f"<h2>The race</h2><table>{head}{rows}</table>"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

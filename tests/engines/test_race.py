@@ -120,8 +120,8 @@ def test_a_contender_goes_on_where_it_was_whatever_others_did_between():
     race = make_race(slices, {})
     alone = race.decide({space.base: "plan"})
     while alone.trained < both.trained:
-        race.state.next = alone
-        race._turn(0)
+        race.next = alone
+        race._turn()
     assert alone.curve.times == both.curve.times
     used = slices.network.derive(space.base).state_dict()
     assert all(torch.equal(raced[k][tuple(slice(s) for s in v.shape)], v) for k, v in used.items())
