@@ -13,6 +13,7 @@ from monai_ronas.data.phantom import make_phantom_dataset
 from monai_ronas.data.preprocessing import build_preprocessing, preprocessing_config
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.data.study import Study, open_study
+from monai_ronas.data.symmetries import affine_ranges
 from monai_ronas.data.verify import raise_for_faults, verify_dataset, write_report
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "MSDDataset",
     "Split",
     "Study",
+    "affine_ranges",
     "build_dataset",
     "build_preprocessing",
     "case_stats",

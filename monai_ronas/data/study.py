@@ -18,10 +18,10 @@ from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
 from monai_ronas.data.folds import Split, split_cases
 from monai_ronas.data.groups import group_cases, group_hint
-from monai_ronas.data.mirrored import flip_axes as flip_axes_of
-from monai_ronas.data.mirrored import flips_in_words
 from monai_ronas.data.msd import Case, MSDDataset, read_msd
 from monai_ronas.data.own_folds import read_test_cases
+from monai_ronas.data.symmetries import flip_axes as flip_axes_of
+from monai_ronas.data.symmetries import flips_in_words, transposed_axes
 from monai_ronas.data.verify import as_table, raise_for_faults, verify_dataset, write_report
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,11 @@ class Study:
         return [c for c in self.dataset.cases if c.name in names]
 
     @property
+    def transposed_axes(self) -> tuple[int, int] | None:
+        """The two axes that change places in half of the crops; None: none do."""
+        return transposed_axes(self.flip_axes, self.fingerprint.target_spacing)
+
+    @property
     def search_shape(self) -> tuple[int, ...]:
         """Shape that bounds the patches: the largest volume's, but at most 1.25 times the median on each axis."""
         fingerprint = self.fingerprint
@@ -76,7 +81,7 @@ class Study:
             ("shape", f"median {_times(f.median_shape)}, largest {_times(f.max_shape)} voxels"),
             ("spacing", f"{_times(f'{v:g}' for v in f.target_spacing)} mm"),
             ("split", f"{len(s.train)} train, {len(s.reward)} reward, {len(s.test)} test{groups}"),
-            ("flips", flips_in_words(f.labels, self.flip_axes)),
+            ("flips", flips_in_words(f.labels, self.flip_axes, f.target_spacing)),
         )
         return "\n".join(f"{name:>10}  {text}" for name, text in rows)
 
@@ -113,7 +118,7 @@ def open_study(
         splits_file: own folds, as :func:`~monai_ronas.data.own_folds.read_test_cases` reads them, in place of
             ``num_folds``.
         flip_axes: axes, in RAS order, along which crops may be flipped. Default: all, but not from left to right
-            where labels are mirror images.
+            where labels are mirror images, and not across thick slices.
         skip_invalid: leave cases with faults out instead of refusing the data set.
         resample_label: resample labels that are on another grid than their image.
 
@@ -164,9 +169,10 @@ def open_study(
     fingerprint = fingerprint_dataset(
         dataset, [s for s in stats if s.name not in split.test], resample_label=resample_label
     )
-    axes = flip_axes_of(fingerprint.labels) if flip_axes is None else tuple(flip_axes)
+    spacing = fingerprint.target_spacing
+    axes = flip_axes_of(fingerprint.labels, spacing) if flip_axes is None else tuple(flip_axes)
     num_groups = None if groups is None else len({groups[case.name] for case in dataset.cases})
-    found = {"num_groups": num_groups, "flips": flips_in_words(fingerprint.labels, axes)}
+    found = {"num_groups": num_groups, "flips": flips_in_words(fingerprint.labels, axes, spacing)}
     write_report({**report, "fingerprint": fingerprint.to_dict(), "split": split.to_dict(), **found}, path)
     return Study(dataset=dataset, fingerprint=fingerprint, split=split, flip_axes=axes, num_groups=num_groups)
 

@@ -32,6 +32,7 @@ class PatchBatch(PrepareBatch):
         foreground: share of the crops that are centred on a foreground voxel: first a class is drawn among those that
             the case has, each as likely as the others, then a voxel of that class.
         flip_axes: spatial axes that are flipped with probability one half. Default: all.
+        transposed_axes: two spatial axes that change places with probability one half. Default: none.
         augmentation: random transforms of a crop ``{"image": ..., "label": ...}``, run on the device. They are seeded
             anew for each batch, so that crops and augmentation depend on :attr:`generator` alone.
         seed: seed of the crops, flips and augmentation.
@@ -46,6 +47,7 @@ class PatchBatch(PrepareBatch):
         resources: ResourceEstimator | None = None,
         foreground: float = 0.33,
         flip_axes: Sequence[int] | None = None,
+        transposed_axes: tuple[int, int] | None = None,
         augmentation: Compose | None = None,
         seed: int = 0,
         channels_last: bool = True,
@@ -56,6 +58,7 @@ class PatchBatch(PrepareBatch):
         self.resources = resources or ResourceEstimator(network.space, **widths)
         self.foreground = foreground
         self.flip_axes = tuple(range(len(network.space.shape)) if flip_axes is None else flip_axes)
+        self.transposed_axes = transposed_axes
         self.augmentation = augmentation
         self.channels_last = channels_last
         self._known: dict[Architecture, int] = {}
@@ -107,10 +110,18 @@ class PatchBatch(PrepareBatch):
         crops: list[Any] = []
         for n in range(self.crops(architecture)):
             case = batchdata[n % len(batchdata)]
-            window = (slice(None), *self._window(case, patch))
+            order = list(range(len(patch)))
+            if self.transposed_axes is not None and self._uniform() < 0.5:
+                first, second = self.transposed_axes
+                order[first], order[second] = second, first
+            window = (slice(None), *self._window(case, [patch[axis] for axis in order]))
             flips = [a + 1 for a in self.flip_axes if self._uniform() < 0.5]
             crop: Any = {
-                key: case[key][window].to(device=device, non_blocking=non_blocking, **kwargs).float().flip(flips)
+                key: case[key][window]
+                .to(device=device, non_blocking=non_blocking, **kwargs)
+                .float()
+                .permute(0, *(axis + 1 for axis in order))
+                .flip(flips)
                 for key in ("image", "label")
             }
             crops.append(crop if self.augmentation is None else self.augmentation(crop))

@@ -144,3 +144,31 @@ def test_augmentation_is_run_on_the_crops_and_follows_the_seed(network):
     assert image[0, 0, 0, 0, 0] == 0.0  # the padding comes after the augmentation
     assert torch.equal(batches(0)[1][0], later)
     assert not torch.equal(batches(1)[0][0], image)
+
+
+def test_half_of_the_crops_have_two_axes_exchanged_and_all_are_parts_of_the_volume():
+    space = RonasSpace((16, 32, 8), stages=3, min_cells=2)
+    network = RonasSuperNet(space, 1, 2, channels=(2, 3, 4))
+    assert space.patch(space.base) == (16, 32, 8)
+    volume = torch.arange(36 * 40 * 10.0).reshape(1, 36, 40, 10)
+    case = {"image": volume, "label": volume.clone()}
+    batch = PatchBatch(network, batch_size=40, flip_axes=(), transposed_axes=(0, 1), seed=2)
+    image, label = batch([case])
+    assert image.shape[2:] == (16, 32, 8)
+    assert torch.equal(image, label)
+    steps = [
+        tuple(int(crop[0, i, j, k] - crop[0, 0, 0, 0]) for i, j, k in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+        for crop in image
+    ]
+    assert set(steps) == {(400, 10, 1), (10, 400, 1)}
+    assert 10 < steps.count((10, 400, 1)) < 30
+
+
+def test_an_exchanged_crop_has_its_foreground_in_the_middle_too():
+    space = RonasSpace((8, 16, 8), stages=3, min_cells=2)
+    network = RonasSuperNet(space, 1, 2, channels=(2, 3, 4))
+    label = torch.zeros(1, 40, 40, 8)
+    label[:, 30, 10, 4] = 1
+    case = ClassIndicesd(keys="label", num_classes=2)({"image": label.clone(), "label": label})
+    _, crops = PatchBatch(network, batch_size=20, flip_axes=(), transposed_axes=(0, 1), foreground=1.0)([case])
+    assert {tuple(crop[0].nonzero()[0].tolist()) for crop in crops} == {(4, 8, 4)}
