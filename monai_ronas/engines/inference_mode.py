@@ -67,20 +67,24 @@ class InferenceMode:
         self.cases = cases
         self.least_gain = least_gain
 
-    def estimated_seconds(self, architecture: Architecture, score: ChildScore, *, testing: float = 0.0) -> float:
+    def estimated_seconds(
+        self, architecture: Architecture, seconds: float, *, testing: float = 0.0, most_testing: float = math.inf
+    ) -> float:
         """Seconds to keep for the comparison and for what windows may add to the test; 0 where nothing is compared.
 
         Args:
             architecture: the network to be compared.
-            score: a score in one shot, whose time counts.
+            seconds: of a case in one shot.
             testing: seconds of the test cases' score in one shot; half of the comparison's limit may be added to it.
+            most_testing: seconds of a test that would not be made any more.
         """
         first = self._order()[: self.cases]
         factor = max(self._factor(architecture, index) for index in first)
-        pair = (1 + factor) * score.seconds / max(len(score.per_case), 1)
+        pair = (1 + factor) * seconds
         if factor == 1 or _LEAST * pair > self.seconds:
             return 0.0
-        return min(len(first) * pair, self.seconds) + min((factor - 1) * testing, self.seconds / 2)
+        more = (factor - 1) * testing if factor * testing <= most_testing else 0.0
+        return min(len(first) * pair, self.seconds) + min(more, self.seconds / 2)
 
     def __call__(self, architecture: Architecture) -> InferenceChoice:
         """Compare with the network's present weights, and leave the inferers in the chosen mode."""

@@ -34,6 +34,7 @@ from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
 
 logger = logging.getLogger(__name__)
 _MOST_TURNS = 100
+_LEAST_CASES, _OVERLAP = 4, 0.25
 
 
 @dataclass
@@ -114,6 +115,8 @@ class Race(Engine):
         growth: a contender's training behind a turn by that behind its turn before.
         least_steps: fewest steps of the first turn.
         most: part of the time behind which nobody has a further turn.
+        score_share: under a time budget, contenders are scored on as many reward cases as take this part of the first
+            turn, but at least four.
         seed: seed of weights, crops and order of cases.
     """
 
@@ -131,6 +134,7 @@ class Race(Engine):
         growth: float = 2.0,
         least_steps: int = 40,
         most: float = 0.5,
+        score_share: float = 0.25,
         seed: int = 0,
     ) -> None:
         super().__init__(lambda engine, batch: self._turn())
@@ -145,6 +149,7 @@ class Race(Engine):
         self.growth = growth
         self.least_steps = least_steps
         self.most = most
+        self.score_share = score_share
         self.seed = seed
         self.contenders: list[Contender] = []
         self.next: Contender | None = None
@@ -192,6 +197,7 @@ class Race(Engine):
         if self.leader.failed:
             raise TrainingError("no contender can be scored: look at the warnings above.")
         self._enter(self.leader)
+        self.slices.network.select(self.leader.architecture)
         return self.leader
 
     # time, in seconds, or in steps where there is no time budget
@@ -220,7 +226,7 @@ class Race(Engine):
         try:
             self._train(contender)
             with self.average.used():
-                score = self.scorer.score(self._trainable(contender))
+                score = self._score(contender)
         except TrainingError as error:
             logger.warning("race: %s %s is out: %s", contender.origin, contender.architecture.id, error)
             contender.failed = True
@@ -236,6 +242,16 @@ class Race(Engine):
                 contender.failed = True
         contender.spent += self._now() - begin
         return contender
+
+    def _score(self, contender: Contender) -> ChildScore:
+        """A score in windows of the contender's patch, as one shot favours large patches; on a part of the cases."""
+        architecture = self._trainable(contender)
+        with self.scorer.in_windows(_OVERLAP):
+            if not any(c.scores for c in self.contenders) and self.budget.seconds is not None:
+                self.slices.network.select(architecture)
+                number = self.score_share * self.times[0] / max(self.scorer.seconds_of_a_case(), 1e-9)
+                self.scorer.choose_some(max(int(number), _LEAST_CASES))
+            return self.scorer.score(architecture)
 
     def _train(self, contender: Contender) -> None:
         name = f"race, {contender.origin}"

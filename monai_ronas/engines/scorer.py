@@ -7,8 +7,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
@@ -110,6 +112,25 @@ class ChildScorer:
             return min(self.score(self.network.architecture).seconds for _ in range(2))
         finally:
             self.sampler.indices = chosen
+
+    def choose_some(self, number: int) -> None:
+        """Choose so many of the reward cases, evenly spread."""
+        total = len(self.case_names)
+        self.sampler.indices = sorted({int(i) for i in np.linspace(0, total - 1, min(max(number, 1), total)).round()})
+
+    @contextmanager
+    def in_windows(self, overlap: float) -> Iterator[None]:
+        """Volumes that are larger than the training patch are segmented in windows for a while."""
+        inferer = self.evaluator.inferer
+        if not isinstance(inferer, PadToStrideInferer):
+            yield
+            return
+        own = inferer.max_voxels, inferer.overlap
+        inferer.max_voxels, inferer.overlap = 0, overlap
+        try:
+            yield
+        finally:
+            inferer.max_voxels, inferer.overlap = own
 
     def select(self, architecture: Architecture) -> None:
         """Select an architecture, with its own limit of volumes in one shot; one that was lowered since then stays."""

@@ -33,7 +33,7 @@ class PadToStrideInferer(Inferer):
     on that. A volume that would leave a single voxel at the deepest stage is padded to two. In training mode, where the
     network returns several outputs, crops must have the right size already, which is at least ``roi_size``.
 
-    A volume that has more than ``max_voxels``, padded, goes through MONAI's sliding window instead, with half overlap
+    A volume that has more than ``max_voxels``, padded, goes through MONAI's sliding window instead, with overlap
     and Gaussian weights; so does one for which the memory did not suffice, and all that are as large from then on. So
     does, on a CUDA device, one with more than ``2**31 - 1`` values in a feature map or in the prediction.
 
@@ -51,6 +51,7 @@ class PadToStrideInferer(Inferer):
         flips: spatial axes, from 0. The softmax probabilities are averaged over all flips along them, in
             ``2**len(flips)`` runs; the prediction is the logarithm of the mean.
         sw_batch_size: windows that go through the network at once.
+        overlap: part of a window that it shares with the next.
         stitch_device: where windows and flips are summed up and the prediction is left, such as ``"cpu"`` where there
             are many classes. Default: the device of the inputs.
 
@@ -73,6 +74,7 @@ class PadToStrideInferer(Inferer):
         roi_size: Sequence[int] | None = None,
         flips: Sequence[int] = (),
         sw_batch_size: int = 1,
+        overlap: float = 0.5,
         stitch_device: str | None = None,
     ) -> None:
         super().__init__()
@@ -82,6 +84,7 @@ class PadToStrideInferer(Inferer):
         self.roi_size = None if roi_size is None else tuple(int(r) for r in roi_size)
         self.flips = tuple(int(axis) for axis in flips)
         self.sw_batch_size = sw_batch_size
+        self.overlap = overlap
         self.stitch_device = stitch_device
         if sw_batch_size < 1:
             raise ValueError(f"sw_batch_size must be at least 1, got {sw_batch_size}.")
@@ -143,7 +146,7 @@ class PadToStrideInferer(Inferer):
             windows = SlidingWindowInferer(
                 roi_size=cast(Sequence[int], roi_size),
                 sw_batch_size=self.sw_batch_size,
-                overlap=0.5,
+                overlap=self.overlap,
                 mode="gaussian",
                 sw_device=inputs.device,
                 device=device,

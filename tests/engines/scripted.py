@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The end of a search on a stand-in scorer whose rewards are given."""
 
+from contextlib import nullcontext
+
 from monai_ronas.controllers import LSTMController
 from monai_ronas.engines import ControllerTrainer, EpisodeSampler, Exploitation
 from monai_ronas.utils import ChildScore, TimeBudget
@@ -15,6 +17,9 @@ class Scorer:
         self.case_names = ("a", "b", "c", "d")
         self.gain, self.spread, self.favourite = gain, spread, favourite
         self.calls = []
+
+    def in_windows(self, overlap):
+        return nullcontext()
 
     def score(self, architecture):
         self.calls.append((architecture, list(self.sampler)))
