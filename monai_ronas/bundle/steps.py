@@ -28,14 +28,26 @@ def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     The traceback goes to the log at debug level.
 
     Raises:
-        SystemExit: in place of a ``ValueError`` (``DatasetError`` included) or a ``TypeError``: the message, exit
-            status 1; and for what :func:`protected` turns into a sentence.
+        SystemExit: in place of a ``ValueError`` (``DatasetError`` included) or a ``TypeError``, and of a
+            ``DatasetError`` that MONAI has wrapped: the message, exit status 1; and for what :func:`protected` turns
+            into a sentence.
     """
     try:
         return protected(function, *args, **kwargs)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
+        told = data_fault(error) if isinstance(error, RuntimeError) else error
+        if told is None:
+            raise
         logger.debug("in %s", function, exc_info=True)
-        raise SystemExit(f"monai_ronas: {error}") from None
+        raise SystemExit(f"monai_ronas: {told}") from None
+
+
+def data_fault(error: BaseException) -> DatasetError | None:
+    """The fault of the data behind an error: MONAI wraps what a transform raises in errors of its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DatasetError):
+        cause = cause.__cause__
+    return cause
 
 
 def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: float) -> WeightedProduct | None:
