@@ -107,7 +107,7 @@ usual in the data set: it would be resampled to 51 x 2 x 2 voxels
             return faults
         order = np.argsort(nib.io_orientation(affine)[:, 0])
         shape, sizes = np.array(image.shape[1:])[order], nib.affines.voxel_sizes(affine)[order]
-        return spacing_faults(shape, sizes, self.spacing)
+        return spacing_faults(shape.tolist(), sizes.tolist(), self.spacing)
 
 
 class CheckLabeld(MapTransform):
@@ -165,8 +165,8 @@ class CheckLabeld(MapTransform):
         values = on_image_grid(values, affine, image.shape[1:], target, resample=self.resample)
         if values.min() < 0 or values.max() >= self.num_classes:
             outside = values[(values < 0) | (values >= self.num_classes)]
-            found = [int(value) for value in np.unique(outside)]
-            raise Fault(undeclared_faults(found, range(self.num_classes), where="the network does not have")[0])
+            others = [int(value) for value in np.unique(outside)]
+            raise Fault(undeclared_faults(others, range(self.num_classes), where="the network does not have")[0])
         meta = {key: value for key, value in getattr(label, "meta", {}).items() if key != "affine"}
         meta.update(spatial_shape=np.array(image.shape[1:]), original_affine=target)
         tensor = torch.from_numpy(np.ascontiguousarray(values)[None]).to(label.dtype)
