@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from monai_ronas.bundle.command_line import refuse_unknown_keys
+from monai_ronas.bundle.command_line import refuse_misread_words, refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.labelled_dice import LabelledDice
 from monai_ronas.bundle.predictions import (
@@ -11,7 +11,7 @@ from monai_ronas.bundle.predictions import (
 )
 from monai_ronas.bundle.protection import claim_folder, protected
 from monai_ronas.bundle.readme import summary_table
-from monai_ronas.bundle.settings import Settings
+from monai_ronas.bundle.settings import Settings, check_numbers
 from monai_ronas.bundle.steps import (
     evaluation_cases,
     make_objective,
@@ -29,6 +29,7 @@ __all__ = [
     "SoundVolumes",
     "VolumeWriter",
     "WarnOfEmptyd",
+    "check_numbers",
     "claim_folder",
     "evaluation_cases",
     "label_dtype",
@@ -39,6 +40,7 @@ __all__ = [
     "one_sentence",
     "prediction_name",
     "protected",
+    "refuse_misread_words",
     "refuse_unknown_keys",
     "summary_table",
     "training_cases",

@@ -122,6 +122,7 @@ def discrete(classes: int) -> list[Any]:
     ]
 
 
+WORDS = "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.refuse_misread_words)"
 _RUN = [
     "$monai_ronas.bundle.one_sentence(@dataset.begin)",
     "$@evaluator.run()",
@@ -189,6 +190,7 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "postprocessing": "@postprocessing",
             "val_handlers": "@handlers",
         },
+        "initialize": [WORDS],
         "run": _RUN,
     }
 
@@ -247,5 +249,6 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
             "key_val_metric": "@key_metric",
             "val_handlers": "@handlers",
         },
+        "initialize": [WORDS],
         "run": _RUN,
     }

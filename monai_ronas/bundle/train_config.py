@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_ronas.bundle.configs import Derived, common, discrete, mean_dice
+from monai_ronas.bundle.configs import WORDS, Derived, common, discrete, mean_dice
 from monai_ronas.data import preprocessing_config
 
 
@@ -155,7 +155,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
                 "val_handlers": "@validate#handlers",
             },
         },
-        "initialize": ["$monai.utils.set_determinism(seed=0)"],
+        "initialize": [WORDS, "$monai.utils.set_determinism(seed=0)"],
         "run": ["$@train#trainer.run()"],
         "finalize": ["$monai.utils.set_determinism(None)"],
     }
