@@ -82,7 +82,8 @@ def _bounded(patch: Sequence[int], divisor: Sequence[int]) -> tuple[int, ...]:
 def _part(path: Path, folder: Path, spacing: Sequence[float], size: Sequence[int]) -> Path:
     """An image, or a file of its part that has at most ``size`` voxels an axis on its own grid and when resampled.
 
-    The part is where the image is brightest, so that it is not cropped to nothing as background.
+    The part is where the image is brightest, so that it is not cropped to nothing as background; where it would have
+    one value throughout, where values differ most along its longest axis.
 
     Args:
         path: the image.
@@ -97,13 +98,24 @@ def _part(path: Path, folder: Path, spacing: Sequence[float], size: Sequence[int
     if all(n <= most for n, most in zip(shape, fits, strict=True)):
         return path
     data = np.asanyarray(image.dataobj)
-    centre = np.unravel_index(int(np.argmax(data)), data.shape)
-    part = []
-    for middle, n, most in zip(centre[:3], shape, fits, strict=True):
-        first = min(max(int(middle) - most // 2, 0), max(n - most, 0))
-        part.append(slice(first, first + most))
-    nib.save(image.slicer[tuple(part)], folder / "part.nii")
+    part = _around(np.unravel_index(int(np.argmax(data)), data.shape), shape, fits)
+    if data[part].min() == data[part].max():
+        axis = int(np.argmax(fits))
+        change = np.abs(np.diff(data.astype(np.float32), axis=axis))
+        centre = list(np.unravel_index(int(np.argmax(change)), change.shape))
+        centre[axis] += 1
+        part = _around(centre, shape, fits)
+    nib.save(image.slicer[part], folder / "part.nii")
     return folder / "part.nii"
+
+
+def _around(centre: Sequence[Any], shape: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
+    """The box of a size around a voxel, moved to where it is inside the volume."""
+    box = []
+    for middle, n, most in zip(centre[:3], shape, size, strict=True):
+        first = min(max(int(middle) - most // 2, 0), max(n - most, 0))
+        box.append(slice(first, first + most))
+    return tuple(box)
 
 
 def _segment(

@@ -15,6 +15,27 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, create_workflow, run
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 
+_PLACES = ("bundle_root", "cache_dir", "ckpt_dir", "dataset_dir", "export_dir", "output_dir", "splits_file")
+
+
+def refuse_misread_words(words: Sequence[str] | None = None) -> None:
+    """Refuse names of folders and files that the command line takes for something else.
+
+    It reads every value as Python where it can: ``2024`` as a number, ``a,b`` as two words, ``Task#1`` as ``Task``.
+
+    Args:
+        words: the command. Default: that of this process, where it is a ``python -m monai.bundle`` command.
+
+    Raises:
+        ValueError: with the first such name and how to write it.
+    """
+    for name, word in _given(words).items():
+        if name in _PLACES:
+            read = DefaultParseValue(word)
+            quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
+            if read is not None and read != word and not quoted:
+                raise ValueError(f"--{name} {word} would be read as {read!r}: write --{name} ./{word}")
+
 
 def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
     """Refuse keys that the configuration does not have, which MONAI would add to it without a word.
@@ -28,13 +49,7 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
     Raises:
         ValueError: with the first such key and the nearest that there is.
     """
-    if words is None:
-        words = sys.orig_argv if "monai.bundle" in sys.orig_argv else ()
-    given = {}
-    for word, behind in zip_longest(words, words[1:], fillvalue=""):
-        if word.startswith("--"):
-            name, sign, value = word[2:].partition("=")
-            given[name.replace("-", "_")] = value if sign else behind
+    given = _given(words)
     if "config_file" not in given:
         return
     known = set(ConfigParser.load_config_files(DefaultParseValue(given["config_file"])))
@@ -47,3 +62,15 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
             near = difflib.get_close_matches(first, sorted(known), n=1)
             hint = f"did you mean --{near[0]}?" if near else "the README lists the keys."
             raise ValueError(f"--{name} is no key of the configuration: {hint}")
+
+
+def _given(words: Sequence[str] | None) -> dict[str, str]:
+    """The keys of a command and what is written behind each; those of this process' command by default."""
+    if words is None:
+        words = sys.orig_argv if "monai.bundle" in sys.orig_argv else ()
+    given = {}
+    for word, behind in zip_longest(words, words[1:], fillvalue=""):
+        if word.startswith("--"):
+            name, sign, value = word[2:].partition("=")
+            given[name.replace("-", "_")] = value if sign else behind
+    return given

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai_ronas.data import Fingerprint, preprocessing_config
+from monai_ronas.bundle.predictions import label_dtype
+from monai_ronas.data import Fingerprint, loading_config, preprocessing_config
 
 LOGGING_CONF = """[loggers]
 keys=root,ignite
@@ -103,16 +104,14 @@ def common(derived: Derived) -> dict[str, Any]:
     }
 
 
-def mean_dice(name: str, classes: int) -> dict[str, Any]:
-    """The key metric of an engine: mean foreground Dice."""
-    return {
-        name: {
-            "_target_": "MeanDice",
-            "include_background": False,
-            "num_classes": classes,
-            "output_transform": "$monai.handlers.from_engine(['pred', 'label'])",
-        }
-    }
+def mean_dice(name: str, classes: int, *, of_crops: bool = False) -> dict[str, Any]:
+    """The key metric of an engine: mean foreground Dice, of cases or of crops, in which foreground may be lacking."""
+    output = "$monai.handlers.from_engine(['pred', 'label'])"
+    if of_crops:
+        kind: dict[str, Any] = {"_target_": "MeanDice", "include_background": False}
+    else:
+        kind = {"_target_": "monai_ronas.bundle.LabelledDice"}
+    return {name: {**kind, "num_classes": classes, "output_transform": output}}
 
 
 def discrete(classes: int) -> list[Any]:
@@ -123,7 +122,12 @@ def discrete(classes: int) -> list[Any]:
     ]
 
 
-_ON_IMAGE_GRID = {"_target_": "ResampleToMatchd", "keys": "label", "key_dst": "pred", "mode": "nearest"}
+WORDS = "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.refuse_misread_words)"
+_RUN = [
+    "$monai_ronas.bundle.one_sentence(@dataset.begin)",
+    "$@evaluator.run()",
+    "$monai_ronas.bundle.one_sentence(@dataset.end)",
+]
 
 
 def _invert(*, softmax: bool = True) -> list[dict[str, Any]]:
@@ -146,13 +150,13 @@ def inference_config(derived: Derived) -> dict[str, Any]:
     return {
         **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
-        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.list_volumes, @dataset_dir)",
+        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.list_volumes, @dataset_dir, @output_dir)",
         "preprocessing": {
             "_target_": "Compose",
             "transforms": preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True),
         },
         "dataset": {
-            "_target_": "Dataset",
+            "_target_": "monai_ronas.bundle.SoundVolumes",
             "data": "$[{'image': i} for i in @datalist]",
             "transform": "@preprocessing",
         },
@@ -162,14 +166,17 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "transforms": [
                 *_invert(),
                 {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+                {"_target_": "monai_ronas.bundle.WarnOfEmptyd", "keys": "pred"},
                 {
                     "_target_": "SaveImaged",
                     "keys": "pred",
                     "output_dir": "@output_dir",
                     "output_postfix": "seg",
-                    "output_dtype": "$torch.uint8",
+                    "output_dtype": f"$torch.{label_dtype(derived.fingerprint.out_channels)}",
                     "resample": False,
                     "separate_folder": False,
+                    "output_name_formatter": "$monai_ronas.bundle.name_prediction",
+                    "writer": "monai_ronas.bundle.VolumeWriter",
                 },
             ],
         },
@@ -183,12 +190,13 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "postprocessing": "@postprocessing",
             "val_handlers": "@handlers",
         },
-        "run": ["$@evaluator.run()"],
+        "initialize": [WORDS],
+        "run": _RUN,
     }
 
 
 def evaluate_config(derived: Derived) -> dict[str, Any]:
-    """``evaluate.json``: Dice of each class, in the geometry of the labels, on cases that the search never saw."""
+    """``evaluate.json``: Dice of each class, in the geometry of the images, on cases that the search never saw."""
     classes = derived.fingerprint.out_channels
     return {
         **common(derived),
@@ -199,17 +207,21 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
         "preprocessing": {
             "_target_": "Compose",
             "transforms": [
-                {"_target_": "LoadImaged", "keys": "label", "image_only": True, "ensure_channel_first": True},
-                *preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True),
+                *loading_config(derived.fingerprint),
+                *preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True, load=False),
             ],
         },
-        "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
+        "dataset": {
+            "_target_": "monai_ronas.bundle.SoundVolumes",
+            "data": "@datalist",
+            "transform": "@preprocessing",
+            "what": "evaluated",
+        },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
                 *_invert(),
-                *([_ON_IMAGE_GRID] if derived.fingerprint.resample_label else []),
                 *discrete(classes),
             ],
         },
@@ -223,7 +235,7 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
                 "metrics": ["mean_dice"],
                 "metric_details": ["mean_dice"],
                 "batch_transform": "$lambda batch: [item['image'].meta for item in batch]",
-                "summary_ops": ["mean", "std", "min", "max"],
+                "summary_ops": ["mean", "std", "min", "max", "notnans"],
                 "delimiter": ",",
             },
         ],
@@ -237,5 +249,6 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
             "key_val_metric": "@key_metric",
             "val_handlers": "@handlers",
         },
-        "run": ["$@evaluator.run()"],
+        "initialize": [WORDS],
+        "run": _RUN,
     }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -141,7 +142,8 @@ class BundleExporter:
         )
         measured, reference = result.score, f"{len(result.case_names)} reward cases"
         if result.test is not None:
-            measured, reference = result.test, f"{len(result.test.per_case)} test cases"
+            found = sum(math.isfinite(value) for value in result.test.per_case)
+            measured, reference = result.test, f"{found} test cases"
         elif result.remark:
             reference += f", {result.remark}"
         configs = {

@@ -10,7 +10,7 @@ from monai_ronas.bundle.metadata import plain
 from monai_ronas.data import Split, Study
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture, RonasSpace
-from monai_ronas.utils import SearchResult
+from monai_ronas.utils import ChildScore, SearchResult
 
 
 def architecture_in_words(space: RonasSpace, architecture: Architecture) -> list[str]:
@@ -62,12 +62,19 @@ def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
     return rows + [
         (
             name,
-            f"{score.reward:.4f} +- {score.standard_error:.4f} (standard error, {len(score.per_case)} cases)"
+            f"{score.reward:.4f} +- {score.standard_error:.4f} (standard error, {_cases(score)})"
             + (f", {remark}" if remark else ""),
         )
         for name, score, remark in scores
         if score is not None
     ]
+
+
+def _cases(score: ChildScore) -> str:
+    """The number of cases that a score is the mean of."""
+    empty = sum(math.isnan(value) for value in score.per_case)
+    without = f", {empty} more without foreground" if empty else ""
+    return f"{len(score.per_case) - empty} cases{without}"
 
 
 def bundle_readme(
@@ -154,9 +161,9 @@ def _figures(result: SearchResult, split: Split) -> str:
     ]
     if test is not None:
         lines[1] = (
-            f"On the {len(test.per_case)} test cases, which neither training nor reward saw: {test.reward:.4f}, "
-            f"standard error {test.standard_error:.4f}, after preprocessing;\n"
-            "`configs/evaluate.json` measures them on the labels' own grid, by class and case, into `eval/`."
+            f"On the {_cases(test).replace(' cases', ' test cases', 1)}, which neither training nor reward saw: "
+            f"{test.reward:.4f}, standard error {test.standard_error:.4f}, after preprocessing;\n"
+            "`configs/evaluate.json` measures them on the images' own grid, by class and case, into `eval/`."
         )
     return "\n".join(lines)
 

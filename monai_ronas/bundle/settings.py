@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,3 +88,32 @@ def _widths(given: Any) -> tuple[int, ...]:
 
 def _meant(value: Any) -> Any:
     return _WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+_COUNTS = {"children_per_episode": 1, "batch_size": 1, "reward_cases_per_episode": 1, "num_folds": 0}
+_WHOLE = {"episodes", "seed", *_COUNTS}
+
+
+def check_numbers(**given: Any) -> None:
+    """Refuse what should be a number and is not.
+
+    Args:
+        given: settings of a search by name. Counts (``episodes``, ``seed``, ``num_folds``, ``batch_size``,
+            ``children_per_episode``, ``reward_cases_per_episode``) must be whole, all finite and not negative.
+
+    Raises:
+        ValueError: with the first that is no such number.
+
+    Example:
+        >>> check_numbers(episodes=8, child_epochs=0.5)
+        >>> check_numbers(episodes="abc")
+        Traceback (most recent call last):
+        ...
+        ValueError: episodes must be a whole number of at least 0, got 'abc'.
+    """
+    for name, value in given.items():
+        least = _COUNTS.get(name, 0)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value < least or (name in _WHOLE and not isinstance(value, int)):
+            kind = "whole number" if name in _WHOLE else "number"
+            raise ValueError(f"{name} must be a {kind} of at least {least}, got {value!r}.")

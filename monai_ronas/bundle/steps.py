@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from monai.data import CacheDataset
 
+from monai_ronas.bundle.faults import data_fault
 from monai_ronas.bundle.protection import protected
 from monai_ronas.data import DatasetError, MSDDataset, read_msd
 from monai_ronas.losses import WeightedProduct
@@ -28,14 +29,18 @@ def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     The traceback goes to the log at debug level.
 
     Raises:
-        SystemExit: in place of a ``ValueError`` (``DatasetError`` included) or a ``TypeError``: the message, exit
-            status 1; and for what :func:`protected` turns into a sentence.
+        SystemExit: in place of a ``ValueError`` (``DatasetError`` included) or a ``TypeError``, and of a
+            ``DatasetError`` that MONAI has wrapped: the message, exit status 1; and for what :func:`protected` turns
+            into a sentence.
     """
     try:
         return protected(function, *args, **kwargs)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
+        told = data_fault(error) if isinstance(error, RuntimeError) else error
+        if told is None:
+            raise
         logger.debug("in %s", function, exc_info=True)
-        raise SystemExit(f"monai_ronas: {error}") from None
+        raise SystemExit(f"monai_ronas: {told}") from None
 
 
 def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: float) -> WeightedProduct | None:
@@ -71,21 +76,6 @@ def new_folder(path: str | os.PathLike[str]) -> None:
     """
     if Path(path).exists():
         raise ValueError(f"export_dir '{path}' exists: give the other bundle a folder of its own with --export_dir.")
-
-
-def list_volumes(folder: str | os.PathLike[str]) -> list[str]:
-    """The NIfTI volumes of a folder, sorted.
-
-    Raises:
-        DatasetError: when the folder is missing or holds none.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise DatasetError(f"dataset_dir '{root}' is no folder: give the folder that holds the volumes.")
-    found = sorted(p for p in root.iterdir() if p.name.endswith((".nii", ".nii.gz")) and not p.name.startswith("."))
-    if not found:
-        raise DatasetError(f"dataset_dir '{root}' holds no .nii or .nii.gz file: give the folder of the volumes.")
-    return [str(p) for p in found]
 
 
 def evaluation_cases(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_ronas.bundle.configs import Derived, common, discrete, mean_dice
+from monai_ronas.bundle.configs import WORDS, Derived, common, discrete, mean_dice
 from monai_ronas.data import preprocessing_config
 
 
@@ -64,7 +64,8 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "train": {
             "preprocessing": {"_target_": "Compose", "transforms": [*deterministic, *crops]},
             "dataset": {
-                "_target_": "CacheDataset",
+                "_target_": "monai_ronas.bundle.one_sentence",
+                "function": "$monai.data.CacheDataset",
                 "data": "$@datalist['train']",
                 "transform": "@train#preprocessing",
                 "progress": False,
@@ -83,7 +84,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
                 "stitch_device": None,
             },  # crops of any size, as they are
             "postprocessing": postprocessing,
-            "key_metric": mean_dice("train_mean_dice", classes),
+            "key_metric": mean_dice("train_mean_dice", classes, of_crops=True),
             "handlers": [
                 loader,
                 {"_target_": "LrScheduleHandler", "lr_scheduler": "@lr_scheduler", "print_lr": False},
@@ -117,7 +118,8 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "validate": {
             "preprocessing": {"_target_": "Compose", "transforms": deterministic},
             "dataset": {
-                "_target_": "monai_ronas.bundle.validation_dataset",
+                "_target_": "monai_ronas.bundle.one_sentence",
+                "function": "$monai_ronas.bundle.validation_dataset",
                 "data": "$@datalist['validate']",
                 "otherwise": "@train#dataset#data",  # MONAI Label gives no validation cases where there are few labels
                 "transform": "@validate#preprocessing",
@@ -153,7 +155,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
                 "val_handlers": "@validate#handlers",
             },
         },
-        "initialize": ["$monai.utils.set_determinism(seed=0)"],
+        "initialize": [WORDS, "$monai.utils.set_determinism(seed=0)"],
         "run": ["$@train#trainer.run()"],
         "finalize": ["$monai.utils.set_determinism(None)"],
     }

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from monai_ronas.data.caching import build_dataset
+from monai_ronas.data.checks import CheckImaged, CheckLabeld, LoadVolumed
 from monai_ronas.data.class_indices import ClassIndicesd
-from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.errors import DatasetError, VolumeError
 from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
 from monai_ronas.data.folds import Split, split_cases
 from monai_ronas.data.msd import Case, MSDDataset, read_msd
 from monai_ronas.data.phantom import make_phantom_dataset
-from monai_ronas.data.preprocessing import build_preprocessing, preprocessing_config
+from monai_ronas.data.preprocessing import build_preprocessing, loading_config, preprocessing_config
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.data.study import Study, open_study
 from monai_ronas.data.symmetries import affine_ranges
@@ -19,17 +20,22 @@ from monai_ronas.data.verify import raise_for_faults, verify_dataset, write_repo
 __all__ = [
     "Case",
     "CaseStats",
+    "CheckImaged",
+    "CheckLabeld",
     "ClassIndicesd",
     "DatasetError",
     "Fingerprint",
+    "LoadVolumed",
     "MSDDataset",
     "Split",
     "Study",
     "affine_ranges",
+    "VolumeError",
     "build_dataset",
     "build_preprocessing",
     "case_stats",
     "fingerprint_dataset",
+    "loading_config",
     "make_phantom_dataset",
     "open_study",
     "preprocessing_config",

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from monai.data.utils import compute_shape_offset
 
+from monai_ronas.data.fingerprint import target_spacing
+from monai_ronas.data.image_faults import spacing_faults
 from monai_ronas.data.stats import CaseStats
-
-SPACING_RANGE = 20.0
-"""Largest accepted ratio of a case's voxel size to the data set's median, or the reverse, along each axis."""
 
 
 @dataclass
@@ -53,17 +51,10 @@ def check_spacings(cases: Sequence[CheckedCase]) -> None:
     sound = [(checked, checked.stats) for checked in cases if checked.stats is not None and not checked.problems]
     if not sound:
         return
-    median = np.median([stats.spacing for _, stats in sound], axis=0)
+    spacings = np.array([stats.spacing for _, stats in sound])
     for checked, stats in sound:
-        spacing = np.array(stats.spacing)
-        if np.maximum(spacing / median, median / spacing).max() > SPACING_RANGE:
-            size, _ = compute_shape_offset(stats.shape, np.diag([*spacing, 1.0]), np.diag([*median, 1.0]))
-            checked.problems.append(
-                f"the image has voxels of {times(spacing)} mm where {times(median)} mm are usual in the data set: "
-                f"it would be resampled to {times(size)} voxels"
-            )
-
-
-def times(values: Any) -> str:
-    """Numbers as in ``2 x 3 x 4``."""
-    return " x ".join(f"{float(value):.6g}" for value in values)
+        for usual in (np.median(spacings, axis=0), target_spacing(spacings)):
+            faults = spacing_faults(stats.shape, stats.spacing, usual)
+            if faults:
+                checked.problems += faults
+                break

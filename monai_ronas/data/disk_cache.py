@@ -17,7 +17,7 @@ from monai_ronas.data.identity import files_hash, transform_hash
 from monai_ronas.utils import write_atomically
 
 logger = logging.getLogger(__name__)
-_VERSION = 1
+_VERSION = 2
 _DAMAGED = (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError)  # of torch.load
 
 

@@ -89,9 +89,7 @@ def fingerprint_dataset(
 ) -> Fingerprint:
     """Compute the fingerprint from the statistics collected by :func:`monai_ronas.data.verify_dataset`.
 
-    The target spacing follows nnU-Net (Isensee et al., Nature Methods 18, 2021): the median per axis; if the median
-    voxel is more than 3 times longer on one axis than on the finest, the 10th percentile of that axis, but no finer
-    than the other axes.
+    The target spacing is that of :func:`target_spacing`.
 
     Args:
         dataset: the data set.
@@ -106,7 +104,7 @@ def fingerprint_dataset(
     """
     if not stats:
         raise DatasetError(f"data set '{dataset.name}' has no sound case to take a fingerprint of: see its report.")
-    spacing = _target_spacing(np.array([case.spacing for case in stats]))
+    spacing = target_spacing(np.array([case.spacing for case in stats]))
     fractions = np.array([case.foreground_fraction for case in stats])
     crop = bool(np.median(fractions.prod(axis=1)) < _CROP_PAYS_BELOW)
     shapes = np.array([_resampled_shape(case, spacing, crop=crop) for case in stats])
@@ -130,7 +128,15 @@ def fingerprint_dataset(
     )
 
 
-def _target_spacing(spacings: np.ndarray) -> tuple[float, ...]:
+def target_spacing(spacings: np.ndarray) -> tuple[float, ...]:
+    """The voxel size to which the volumes of a data set are resampled.
+
+    It follows nnU-Net (Isensee et al., Nature Methods 18, 2021): the median per axis; if the median voxel is more than
+    3 times longer on one axis than on the finest, the 10th percentile of that axis, but no finer than the other axes.
+
+    Args:
+        spacings: voxel sizes of the cases in mm, ``(cases, axes)``.
+    """
     target = np.median(spacings, axis=0)
     coarse = int(target.argmax())
     if target[coarse] / target.min() > _ANISOTROPY:

@@ -60,9 +60,9 @@ def split_cases(
 
     The folds depend on the names, their groups, ``num_folds`` and ``seed`` only. Of the cases outside the test fold,
     ``reward_fraction`` (rounded) is set aside for the reward, in an order that depends on the seed alone: at least 8,
-    unless these were more than a third, and leaving at least one for training. Where the classes are known, each class
-    that a tenth of these cases have is in the reward cases, and every class stays in training where possible: see
-    :func:`~monai_ronas.data.reward_cases.choose_reward_cases`.
+    unless these were more than a third, and leaving at least one for training. Where the classes are known, reward
+    cases are taken of those with foreground and have each class that a tenth of the cases have, and every class stays
+    in training, where possible: see :func:`~monai_ronas.data.reward_cases.choose_reward_cases`.
 
     Args:
         names: case names, in any order, without repetition.
@@ -108,7 +108,8 @@ def split_cases(
             " one each: add cases or use more folds."
         )
     rest = {name for cases in others for name in cases}
-    count = reward_count(len(rest), reward_fraction)
+    scorable = [name for name in rest if classes is None or classes.get(name)]
+    count = reward_count(len(scorable if len(scorable) > 1 else rest), reward_fraction)
     reward = choose_reward_cases(others, count=count, classes=classes)
     return Split(
         train=tuple(sorted(rest - set(reward))),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monai_ronas.data.case_names import case_names, stem
 from monai_ronas.data.errors import DatasetError
 
 _SUFFIXES = (".nii.gz", ".nii")
@@ -20,7 +21,7 @@ class Case:
     """One labelled volume.
 
     Attributes:
-        name: file name of the image without ``.nii`` or ``.nii.gz``.
+        name: what tells it from the others: see :func:`~monai_ronas.data.case_names.case_names`.
         image: path of the image file.
         label: path of the label file.
     """
@@ -147,6 +148,14 @@ def _labels(content: Mapping[str, Any], root: Path) -> dict[int, str]:
             f"labels in dataset.json of '{root}' must be the consecutive numbers 0..n with 0 the background,"
             f" received {values}: renumber them, in the label files too."
         )
+    names: dict[str, str] = {}
+    for _, name in sorted(pairs):
+        other = names.setdefault(name.strip().casefold(), name)
+        if other is not name:
+            raise DatasetError(
+                f"labels in dataset.json of '{root}' have one name twice ('{other}' and '{name}', small and capital"
+                " letters count as the same): give each its own."
+            )
     return dict(sorted(pairs))
 
 
@@ -171,13 +180,13 @@ def _cases(content: Mapping[str, Any], root: Path) -> tuple[tuple[Case, ...], tu
         )
     cases: dict[str, Case] = {}
     faults: list[tuple[str, str]] = []
+    entries: list[dict[str, str]] = []
     for number, entry in enumerate(training):
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
             faults.append((f"training[{number}]", f"the entry needs image and label paths, received {entry!r:.80}"))
-            continue
-        name = _stem(Path(entry["image"]))
-        if name.startswith("._"):  # resource forks of macOS archives, not volumes
-            continue
+        elif not stem(entry["image"]).startswith("._"):  # resource forks of macOS archives, not volumes
+            entries.append(entry)
+    for name, entry in zip(case_names([entry["image"] for entry in entries]), entries, strict=True):
         try:
             case = Case(name=name, **{key: _listed(entry[key], key, root) for key in ("image", "label")})
         except DatasetError as error:
@@ -204,13 +213,9 @@ def _listed(listed: str, what: str, root: Path) -> Path:
         raise DatasetError(f"the {what} '{listed}' lies outside of the data set's folder")
     if not path.name.endswith(_SUFFIXES):
         raise DatasetError(f"the {what} '{listed}' is neither .nii nor .nii.gz")
-    other = path.with_name(_stem(path) + (".nii" if path.name.endswith(".gz") else ".nii.gz"))
+    other = path.with_name(stem(path) + (".nii" if path.name.endswith(".gz") else ".nii.gz"))
     if not path.is_file() and other.is_file():  # listed compressed and unpacked on disk, or the reverse
         return other
     if not path.is_file():
         raise DatasetError(f"the {what} file '{listed}' is missing")
     return path
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")

@@ -12,8 +12,48 @@ from monai.transforms import Compose
 from monai_ronas.data.fingerprint import Fingerprint
 
 
+def loading_config(fingerprint: Fingerprint, *, keys: Sequence[str] = ("image", "label")) -> list[dict[str, Any]]:
+    """Return the first of the transforms: volumes are loaded and checked, labels brought to their image's grid.
+
+    Args:
+        fingerprint: of the data set.
+        keys: the image key, followed by the label key unless only images are loaded.
+
+    Returns:
+        JSON-able components as those of :func:`preprocessing_config`.
+
+    Raises:
+        ValueError: when ``keys`` has neither one nor two entries.
+    """
+    image, *labels = _checked(keys)
+    components: list[dict[str, Any]] = [
+        {"_target_": "monai_ronas.data.LoadVolumed", "keys": [image, *labels]},
+        {
+            "_target_": "monai_ronas.data.CheckImaged",
+            "keys": image,
+            "channels": fingerprint.in_channels,
+            "spacing": [float(size) for size in fingerprint.target_spacing],
+        },
+    ]
+    if labels:
+        components.append(
+            {
+                "_target_": "monai_ronas.data.CheckLabeld",
+                "keys": labels,
+                "image_key": image,
+                "num_classes": fingerprint.out_channels,
+                "resample": fingerprint.resample_label,
+            }
+        )
+    return components
+
+
 def preprocessing_config(
-    fingerprint: Fingerprint, *, keys: Sequence[str] = ("image", "label"), track_meta: bool = False
+    fingerprint: Fingerprint,
+    *,
+    keys: Sequence[str] = ("image", "label"),
+    track_meta: bool = False,
+    load: bool = True,
 ) -> list[dict[str, Any]]:
     """Return the transforms, from loading to tensors, in the words of a MONAI bundle configuration.
 
@@ -22,6 +62,7 @@ def preprocessing_config(
         keys: the image key, followed by the label key unless only images are processed.
         track_meta: ``True`` keeps the meta data that ``Invertd`` needs (inference); ``False`` gives plain tensors
             (caches for training and scoring).
+        load: begin with :func:`loading_config`.
 
     Returns:
         JSON-able components with ``_target_``, for the ``transforms`` of a ``Compose``. The result of running them is
@@ -30,11 +71,8 @@ def preprocessing_config(
     Raises:
         ValueError: when ``keys`` has neither one nor two entries.
     """
+    image = _checked(keys)[0]
     names = list(keys)
-    if len(names) not in (1, 2):
-        raise ValueError(f"keys must be (image,) or (image, label), received {keys}.")
-    image = names[0]
-    match = {"_target_": "ResampleToMatchd", "keys": names[1:], "key_dst": image, "mode": "nearest"}
     spacing = {
         "_target_": "Spacingd",
         "keys": names,
@@ -42,8 +80,7 @@ def preprocessing_config(
         "mode": ["bilinear", "nearest"][: len(names)],
     }
     components: list[dict[str, Any]] = [
-        {"_target_": "LoadImaged", "keys": names, "image_only": True, "ensure_channel_first": True},
-        *([match] if fingerprint.resample_label and len(names) == 2 else []),
+        *(loading_config(fingerprint, keys=names) if load else ()),
         {"_target_": "Orientationd", "keys": names, "axcodes": "RAS", "labels": None},
         *(_guarded(spacing, image) if len(names) == 1 else [spacing]),
     ]
@@ -80,6 +117,12 @@ def build_preprocessing(
     parser = ConfigParser({"imports": ["$import torch"], "all": {"_target_": "Compose", "transforms": transforms}})
     compose: Compose = parser.get_parsed_content("all")
     return compose
+
+
+def _checked(keys: Sequence[str]) -> list[str]:
+    if len(keys) not in (1, 2):
+        raise ValueError(f"keys must be (image,) or (image, label), received {keys}.")
+    return list(keys)
 
 
 def _guarded(spacing: dict[str, Any], image: str) -> list[dict[str, Any]]:

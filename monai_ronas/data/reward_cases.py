@@ -35,9 +35,10 @@ def choose_reward_cases(
     """Choose cases for the reward; the others are for training.
 
     The first units are taken until there are ``count`` cases; of units of several cases those are passed over with
-    which there would be more than ``count`` and more than a third of all. Then, where the classes are known, as few
-    units as possible are swapped, or added where no swap helps: each class that a tenth of the cases have is in the
-    reward cases, unless it is in one unit alone, and every class stays in training where possible.
+    which there would be more than ``count`` and more than a third of all. Where the classes are known, only units with
+    foreground count, if there are two: on the others there is no Dice, so they are for training. Then as few units as
+    possible are swapped, or added where no swap helps: each class that a tenth of the cases have is in the reward
+    cases, unless it is in one unit alone, and every class stays in training where possible.
 
     Args:
         units: cases that stay together, at least two units, in the order of their choice.
@@ -47,16 +48,19 @@ def choose_reward_cases(
     Returns:
         the chosen cases, sorted.
     """
-    limit = max(count, sum(map(len, units)) // 3)
+    scorable = [unit for unit in units if classes is None or any(classes.get(name) for name in unit)]
+    if len(scorable) < 2:
+        scorable = list(units)
+    limit = max(count, sum(map(len, scorable)) // 3)
     reward: list[Unit] = []
     train: list[Unit] = []
     size = 0
     for unit in units:
-        fits = size < count and size + len(unit) <= limit
+        fits = unit in scorable and size < count and size + len(unit) <= limit
         (reward if fits else train).append(unit)
         size += len(unit) if fits else 0
     if not reward:
-        smallest = min(train, key=len)
+        smallest = min(scorable, key=len)
         train.remove(smallest)
         reward.append(smallest)
     if classes is not None:
@@ -91,14 +95,14 @@ def _improve(
         )
 
     swaps = (
-        (lacking(has[out], has[new]), abs(len(out) - len(new)), -i, j)
+        (lacking(has[out], has[new]), not has[new], abs(len(out) - len(new)), -i, j)
         for i, out in enumerate(reward)
         for j, new in enumerate(train)
         if has[new] & unscored or has[out] & untrained
     )
     best = min(swaps, default=None)
     if best is not None and best[0] < (len(unscored), len(untrained)):
-        i, j = -best[2], best[3]
+        i, j = -best[3], best[4]
         reward[i], train[j] = train[j], reward[i]
         return True
     adds = ((lacking(set(), has[new]), len(new), j) for j, new in enumerate(train) if has[new] & unscored)

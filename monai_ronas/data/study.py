@@ -126,7 +126,8 @@ def open_study(
         the study.
 
     Raises:
-        DatasetError: one sentence, when the data set cannot be searched.
+        DatasetError: one sentence, when the data set cannot be searched; that is also where the training or the reward
+            cases could have no foreground.
     """
     dataset = read_msd(dataset_dir, strict=False)
 
@@ -165,7 +166,7 @@ def open_study(
     skipped = {fault["case"] for fault in report["faults"]} - {case.name for case in dataset.cases}
     classes = {s.name: {value for value, count in s.label_voxels.items() if value and count} for s in stats}
     split = replace(split_of(dataset.cases, classes), skipped=tuple(sorted(skipped)))
-    _warn_of_classes(dataset, split, classes)
+    _refuse_hopeless(dataset, split, classes)
     fingerprint = fingerprint_dataset(
         dataset, [s for s in stats if s.name not in split.test], resample_label=resample_label
     )
@@ -177,15 +178,34 @@ def open_study(
     return Study(dataset=dataset, fingerprint=fingerprint, split=split, flip_axes=axes, num_groups=num_groups)
 
 
-def _warn_of_classes(dataset: MSDDataset, split: Split, classes: Mapping[str, Collection[int]]) -> None:
-    seen = {value for name in split.train for value in classes[name]}
-    for value, name in dataset.labels.items():
-        if value and value not in seen:
-            logger.warning(
-                "no training case has label %d '%s': the network cannot learn it; give cases with it, or another fold",
-                value,
-                name,
+def _refuse_hopeless(dataset: MSDDataset, split: Split, classes: Mapping[str, Collection[int]]) -> None:
+    """Refuse a split with which nothing could be learned or scored, and warn of classes for which that holds.
+
+    Raises:
+        DatasetError: when the training or the reward cases have no foreground.
+    """
+    seen = {use: {value for name in getattr(split, use) for value in classes[name]} for use in ("train", "reward")}
+    number = sum(bool(classes[name]) for name in (*split.train, *split.reward))
+    if not all(seen.values()):
+        raise DatasetError(
+            f"{number} of the {len(split.train) + len(split.reward)} case(s) outside the test fold have foreground in"
+            " their labels, but training and reward need one each: give more labelled cases, or another fold."
+        )
+    if split.test and not any(classes[name] for name in split.test):
+        logger.warning("no test case has foreground: there will be no test Dice; give another fold")
+    everywhere = set().union(*classes.values())
+    for value, label in dataset.labels.items():
+        if value == 0 or value in seen["train"] & seen["reward"]:
+            continue
+        if value not in everywhere:
+            text = "no case has label %d '%s': the network cannot learn it; leave it out of dataset.json, or give cases"
+        elif value not in seen["train"]:
+            text = (
+                "no training case has label %d '%s': the network cannot learn it; give cases with it, or another fold"
             )
+        else:
+            text = "no reward case has label %d '%s': candidates are compared without it; give more cases with it"
+        logger.warning(text, value, label)
 
 
 def _times(values: Any) -> str:

@@ -14,32 +14,22 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.processing import resample_from_to
 
-from monai_ronas.data.checked import CheckedCase, check_duplicates, check_spacings, times
-from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.checked import CheckedCase, check_duplicates, check_spacings
+from monai_ronas.data.errors import DatasetError, Fault
+from monai_ronas.data.image_faults import affine_faults, channel_faults, value_faults
+from monai_ronas.data.label_faults import OTHER_GRID, on_image_grid, undeclared_faults, whole_numbers
 from monai_ronas.data.memo import VerificationMemo, case_key
 from monai_ronas.data.msd import Case, MSDDataset
 from monai_ronas.data.sizes import bounded_workers, case_values
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.utils import write_atomically
 
-AFFINE_TOLERANCE = 1e-3
-"""Largest accepted difference between the affines of image and label, per matrix entry (mm)."""
-
-LARGEST_VALUE = 1e15
-"""Largest accepted absolute value of a voxel: squares of larger ones are lost in float32."""
-
-_VERSION = 1  # of the checks; another one makes what is remembered void
+_VERSION = 2  # of the checks; another one makes what is remembered void
 _BYTES_PER_VALUE = 8  # of memory, at the peak of a check
 _MOST_WORKERS = 8
-_OTHER_GRID = "the label has another grid than the image"
 _SKEW = 1e-3  # of the cosine between two axes of a volume
 logger = logging.getLogger(__name__)
-
-
-class _Fault(Exception):
-    """A fault that makes the further checks of a case pointless."""
 
 
 def verify_dataset(
@@ -54,9 +44,9 @@ def verify_dataset(
     Faults: entries of the training list that name no file of the data set; unreadable or truncated files, a wrong
     number of dimensions, a single slice, a channel count that contradicts ``dataset.json``, NaN or infinite values, an
     image of one constant value, an image that another case has as well, voxels of another scale than the data set's
-    (``SPACING_RANGE``), different shapes or affines (more than :data:`AFFINE_TOLERANCE`) of image and label, label
-    values that are not declared or not whole numbers. Warnings: a label without foreground, axes that are not at right
-    angles.
+    (``SPACING_RANGE``), a label on another grid than its image, label values that are not declared or not whole
+    numbers. Warnings: a label without foreground, axes that are not at right angles. What counts as the same grid and
+    as a whole number is said in :mod:`monai_ronas.data.label_faults`.
 
     Args:
         dataset: the data set, as read by :func:`monai_ronas.data.read_msd`.
@@ -132,7 +122,7 @@ def raise_for_faults(report: Mapping[str, Any], *, report_path: str | os.PathLik
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         first = "" if len(faults) == 1 else ", the first"
         place = f"; the full report is in '{report_path}'" if report_path is not None else ""
-        grids = any(fault["problem"].startswith(_OTHER_GRID) for fault in faults)
+        grids = any(fault["problem"].startswith(OTHER_GRID) for fault in faults)
         flags = "--resample_label true resamples labels to the grid of their image, " if grids else ""
         raise DatasetError(
             f"data set '{report['dataset']['name']}' has {count}{first} in case '{faults[0]['case']}':"
@@ -153,7 +143,7 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
     for what, path in (("image", case.image), ("label", case.label)):
         try:
             decoded[what] = _decode(path, what)
-        except _Fault as fault:
+        except Fault as fault:
             checked.problems.append(str(fault))
     if "image" in decoded:
         image, affine = decoded["image"]
@@ -161,19 +151,22 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
         checked.entry["spacing"] = [float(size) for size in nib.affines.voxel_sizes(affine)]
         checked.entry["orientation"] = "".join(nib.orientations.aff2axcodes(affine))
         checked.digest = _digest(image)
-        checked.problems += _image_problems(image, dataset.in_channels)
+        checked.problems += channel_faults(image.shape[3], dataset.in_channels, where="dataset.json declares")
+        checked.problems += value_faults(image)
         skew = _skew(affine)
         if skew > _SKEW:
             checked.warnings.append(f"the axes of the image are not at right angles (cosine {skew:.3g})")
     if "label" in decoded:
         label, label_affine = decoded["label"]
         if "image" in decoded:
-            problems = _geometry_problems(image, label, affine, label_affine)
-            if problems and resample_label:
-                label = _resampled(label, label_affine, image.shape[:3], affine)
-                checked.warnings.append("the label is resampled to the grid of its image")
-            else:
-                checked.problems += problems
+            try:
+                label = on_image_grid(label, label_affine, image.shape[:3], affine)
+            except Fault as fault:
+                if resample_label and label.dtype.kind in "iufb":
+                    label = on_image_grid(label, label_affine, image.shape[:3], affine, resample=True)
+                    checked.warnings.append("the label is resampled to the grid of its image")
+                elif not resample_label:
+                    checked.problems.append(str(fault))
         label, counts, found = _count_labels(label, tuple(dataset.labels))
         checked.problems += found
         checked.entry["label_voxels"] = {str(value): count for value, count in counts.items()}
@@ -197,15 +190,6 @@ def _skew(affine: np.ndarray) -> float:
     return float(np.abs(axes.T @ axes - np.eye(3)).max())
 
 
-def _resampled(label: np.ndarray, affine: np.ndarray, shape: Sequence[int], target: np.ndarray) -> np.ndarray:
-    """The label on the image's grid, by the nearest voxel."""
-    if label.dtype.kind not in "iufb":
-        return label  # refused later, for its type
-    values = label.astype(np.float64) if label.dtype.itemsize == 8 or label.dtype.kind == "b" else label
-    moved = resample_from_to(nib.Nifti1Image(values, affine), (tuple(shape), target), order=0)
-    return np.asanyarray(moved.dataobj)
-
-
 def _decode(path: Path, what: str) -> tuple[np.ndarray, np.ndarray]:
     """Voxels, ``(X, Y, Z, C)`` of an image or ``(X, Y, Z)`` of a label, and the affine in mm."""
     try:
@@ -215,75 +199,34 @@ def _decode(path: Path, what: str) -> tuple[np.ndarray, np.ndarray]:
         data = file.get_fdata(dtype=np.float32) if what == "image" and kind != "c" else np.asanyarray(file.dataobj)
     except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
         words = " ".join(str(error).split())
-        raise _Fault(f"the {what} file '{path.name}' cannot be read ({type(error).__name__}: {words})") from error
+        raise Fault(f"the {what} file '{path.name}' cannot be read ({type(error).__name__}: {words})") from error
     channels_last = data.ndim == 4 and (what == "image" or data.shape[3] == 1)
     if not (data.ndim == 3 or channels_last) or 0 in data.shape:
         expected = "(X, Y, Z) or (X, Y, Z, channels)" if what == "image" else "(X, Y, Z)"
-        raise _Fault(f"the {what} has shape {tuple(data.shape)} where {expected} is expected")
-    sizes = nib.affines.voxel_sizes(affine)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) <= 1e-3 * sizes.prod():
-        raise _Fault(f"the {what} has an affine that cannot be inverted, with voxels of {times(sizes)} mm")
+        raise Fault(f"the {what} has shape {tuple(data.shape)} where {expected} is expected")
+    for fault in affine_faults(affine, what=what):
+        raise Fault(fault)
     if what == "image":
         if kind == "c":
-            raise _Fault("the image has complex values")
+            raise Fault("the image has complex values")
         if 1 in data.shape[:3]:
-            raise _Fault(f"the image has shape {tuple(data.shape)}, a single slice where a volume is expected")
+            raise Fault(f"the image has shape {tuple(data.shape)}, a single slice where a volume is expected")
         return data.reshape(*data.shape[:3], -1), affine
     return data.reshape(data.shape[:3]), affine
-
-
-def _image_problems(image: np.ndarray, in_channels: int) -> list[str]:
-    problems = []
-    if image.shape[3] != in_channels:
-        problems.append(
-            f"the image has {image.shape[3]} channel(s), or moments of time, where dataset.json declares {in_channels}"
-        )
-    bad = image.size - int(np.count_nonzero(np.isfinite(image)))
-    if bad:
-        problems.append(f"the image holds {bad} NaN or infinite value(s)")
-    elif max(-image.min(), image.max()) > LARGEST_VALUE:
-        largest = max(image.min(), image.max(), key=abs)
-        problems.append(f"the image holds {largest:g}, perhaps a mark for no data: replace it (accepted: 1e15)")
-    elif image.min() == image.max():
-        problems.append(f"the image has the same value, {float(image.min()):g}, everywhere")
-    return problems
-
-
-def _geometry_problems(
-    image: np.ndarray, label: np.ndarray, image_affine: np.ndarray, label_affine: np.ndarray
-) -> list[str]:
-    if image.shape[:3] != label.shape:
-        return [f"{_OTHER_GRID}: {tuple(label.shape)} voxels, the image {tuple(image.shape[:3])}"]
-    difference = float(np.abs(image_affine - label_affine).max())
-    if difference > AFFINE_TOLERANCE:
-        return [f"{_OTHER_GRID}: the affines differ by {difference:.4g} (accepted: {AFFINE_TOLERANCE:g})"]
-    return []
 
 
 def _count_labels(label: np.ndarray, declared: tuple[int, ...]) -> tuple[np.ndarray, dict[int, int], list[str]]:
     """The label as whole numbers, the voxel count of every value found or declared, and the faults."""
     counts = dict.fromkeys(declared, 0)
-    if not np.issubdtype(label.dtype, np.number) or np.issubdtype(label.dtype, np.complexfloating):
-        return label, counts, [f"the label has values of type {label.dtype}, not whole numbers"]
-    if not np.issubdtype(label.dtype, np.integer):
-        bad = label.size - int(np.count_nonzero(np.isfinite(label)))
-        if bad:
-            return label, counts, [f"the label holds {bad} NaN or infinite value(s)"]
-        fractional = label[label != np.rint(label)]
-        if fractional.size:
-            text = f"the label holds {fractional.size} value(s) that are not whole numbers, such as {fractional[0]:g}"
-            return label, counts, [text]
-        label = label.astype(np.int64)
+    try:
+        label = whole_numbers(label)
+    except Fault as fault:
+        return label, counts, [str(fault)]
     if label.min() >= 0 and label.max() < 2**16:
         found = {value: int(n) for value, n in enumerate(_bincount(label.ravel(order="K"))) if n}
     else:
         found = {int(value): int(n) for value, n in zip(*np.unique(label, return_counts=True), strict=True)}
-    undeclared = sorted(set(found) - set(declared))
-    problems = []
-    if undeclared:
-        shown = ", ".join(map(str, undeclared[:5])) + (", ..." if len(undeclared) > 5 else "")
-        allowed = ", ".join(map(str, declared))
-        problems.append(f"the label holds {shown}, which dataset.json does not declare (declared: {allowed})")
+    problems = undeclared_faults(found, declared, where="dataset.json does not declare")
     return label, {**counts, **found} if len(found) < 256 else counts, problems
 
 
@@ -291,4 +234,4 @@ def _bincount(values: np.ndarray) -> np.ndarray:
     """``np.bincount``, which makes 8 bytes of every value, piece by piece."""
     length = int(values.max()) + 1
     pieces = (values[start : start + 2**22] for start in range(0, values.size, 2**22))
-    return np.sum([np.bincount(piece, minlength=length) for piece in pieces], axis=0)
+    return np.sum([np.bincount(piece.astype(np.int64, copy=False), minlength=length) for piece in pieces], axis=0)

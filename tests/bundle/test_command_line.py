@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from monai_ronas.bundle import refuse_unknown_keys
+from monai_ronas.bundle import check_numbers, refuse_misread_words, refuse_unknown_keys
 
 
 @pytest.fixture
@@ -57,3 +57,50 @@ def test_settings_of_tracking_pass_with_tracking_only(command):
 def test_outside_a_command_nothing_is_refused():
     refuse_unknown_keys()
     refuse_unknown_keys(["python", "script.py", "--whatever", "1"])
+
+
+@pytest.mark.parametrize(
+    ("word", "read"),
+    [
+        ("2024", "2024"),
+        ("1_2", "12"),
+        ("a,b", r"\('a', 'b'\)"),
+        ("Task#1", "'Task'"),
+        ("0x1F", "31"),
+        ("[a]", r"\['a'\]"),
+    ],
+)
+@pytest.mark.parametrize("key", ["dataset_dir", "output_dir", "export_dir", "bundle_root"])
+@pytest.mark.parametrize("sign", [True, False])
+def test_names_of_folders_are_text_or_refused(command, word, read, key, sign):
+    words = [f"--{key}={word}"] if sign else [f"--{key}", word]
+    with pytest.raises(
+        ValueError, match=rf"--{key} {word} would be read as {read}: write --{key} \./".replace("[a] ", r"\[a\] ")
+    ):
+        refuse_misread_words([*command, *words])
+    refuse_misread_words([*command, f"--{key}", f"./{word}"])
+
+
+@pytest.mark.parametrize(
+    "word", ["Task04_Heart", "/data/2024", "a b", "'2024'", "Überblick", "data/a,b", "null", "None"]
+)
+def test_other_names_of_folders_pass(command, word):
+    refuse_misread_words([*command, "--dataset_dir", word, "--episodes", "8", "--group", "12"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"episodes": "abc"}, "episodes must be a whole number of at least 0, got 'abc'"),
+        ({"episodes": 2.5}, "episodes must be a whole number of at least 0, got 2.5"),
+        ({"children_per_episode": 0}, "children_per_episode must be a whole number of at least 1, got 0"),
+        ({"child_epochs": 0.5, "batch_size": True}, "batch_size must be a whole number of at least 1, got True"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number of at least 0, got nan"),
+        ({"trial_epochs": -1}, "trial_epochs must be a number of at least 0, got -1"),
+        ({"warmup_epochs": None}, "warmup_epochs must be a number of at least 0, got None"),
+        ({"seed": (1, 2)}, r"seed must be a whole number of at least 0, got \(1, 2\)"),
+    ],
+)
+def test_numbers_are_numbers(given, told):
+    with pytest.raises(ValueError, match=told):
+        check_numbers(**given)

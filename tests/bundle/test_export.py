@@ -115,6 +115,25 @@ def test_the_table_says_where_the_trained_network_was_not_measured(study):
     assert "not measured" not in table
 
 
+def test_cases_without_foreground_are_counted_apart(study):
+    supernet = supernet_of(study)
+    test = ChildScore(reward=0.75, per_case=(0.7, float("nan"), 0.8), seconds=1.0, peak_memory_mb=1.0)
+    found = replace(result_of(supernet.space.base), test=test)
+    table = summary_table(supernet, found, seconds=1.0, where={})
+    assert "test Dice  0.7500 +- 0.0500 (standard error, 2 cases, 1 more without foreground)" in table
+
+
+def test_a_part_for_the_check_is_not_of_one_value(tmp_path):
+    data = np.zeros((40, 12, 12), np.float32)
+    data[:25], data[5:20] = 3, 9
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "a.nii")
+    part = check._part(tmp_path / "a.nii", tmp_path, (1, 1, 1), (8, 8, 8))
+    assert part.name == "part.nii"
+    found = np.asarray(nib.load(part).dataobj)
+    assert found.shape == (8, 8, 8)
+    assert found.min() < found.max()
+
+
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):
     supernet = supernet_of(study)
     for amp, expected in ((False, False), (True, "$monai_ronas.utils.has_fast_bfloat16(@device)")):

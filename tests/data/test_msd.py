@@ -48,6 +48,52 @@ def test_linked_files_are_inside(maker, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("images", "names"),
+    [
+        (["a.nii.gz", "imagesTr/b.nii"], ["a", "b"]),
+        (["case_0/imaging.nii.gz", "case_1/imaging.nii.gz"], ["case_0", "case_1"]),
+        (["./d/case_0/t1/imaging.nii", "d/case_1/t1/imaging.nii"], ["case_0", "case_1"]),
+        (["p1/day1/t1.nii", "p1/day2/t1.nii", "p2/day1/t1.nii"], ["p1_day1", "p1_day2", "p2_day1"]),
+        (["x/a.nii", "x/b.nii", "y/a.nii"], ["x_a", "x_b", "y_a"]),
+        (["a.nii", "x/a.nii"], ["a", "x_a"]),
+        (["a/a.nii", "a/a/a.nii"], ["a", "a_a"]),
+        (["a_b/c.nii", "a/b_c.nii", "a/c.nii"], ["a_b/c", "a/b_c", "a/c"]),
+    ],
+)
+def test_cases_are_named_by_what_tells_them_apart(maker, images, names):
+    for image in images:
+        path = maker.root / image
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    maker.content["training"] = [{"image": image, "label": image} for image in images]
+    dataset = read_msd(maker.write())
+    paths = {case.name: case.image for case in dataset.cases}
+    assert paths == {name: maker.root / image for name, image in zip(names, images, strict=True)}
+
+
+def test_a_case_in_a_folder_of_its_own_that_is_listed_twice(maker):
+    test_cases_are_named_by_what_tells_them_apart(maker, ["a/i.nii", "b/i.nii"], ["a", "b"])
+    maker.content["training"].append(maker.content["training"][0])
+    assert read_msd(maker.write(), strict=False).faults == (("a", "the case is listed more than once"),)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"0": "background", "1": "Liver", "2": "liver"},
+        {"background": 0, "liver": 1, "LIVER ": 2},
+        {"0": "background", "1": "x", "2": "Background"},
+        {"0": "background", "1": "straße", "2": "STRASSE"},
+    ],
+)
+def test_two_labels_of_one_name_are_refused(maker, labels):
+    maker.add("a")
+    maker.content["labels"] = labels
+    with pytest.raises(DatasetError, match=r"have one name twice \('.*' and '.*'"):
+        read_msd(maker.write())
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"labels": None}, "has no labels"),

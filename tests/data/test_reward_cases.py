@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,32 @@ def test_a_large_group_is_passed_over_and_the_smallest_taken_if_all_are_large():
     assert choose_reward_cases(units, count=2) == ("b", "c")
     units = [("a1", "a2", "a3"), ("b1", "b2"), ("c1", "c2")]
     assert choose_reward_cases(units, count=1) == ("b1", "b2")
+
+
+@pytest.mark.parametrize(
+    ("filled", "count", "expected"),
+    [
+        (range(10), 3, ("n00", "n01", "n02")),
+        ((4, 5, 8, 9), 3, ("n04", "n05", "n08")),
+        ((0, 9), 1, ("n00",)),
+        ((9,), 2, ("n00", "n01")),
+        ((), 2, ("n00", "n01")),
+    ],
+)
+def test_cases_without_foreground_are_for_training(filled, count, expected):
+    classes = {name: {1} if index in filled else set() for index, (name,) in enumerate(units_of(10))}
+    assert choose_reward_cases(units_of(10), count=count, classes=classes) == expected
+
+
+def test_a_group_counts_as_having_foreground_where_one_of_its_cases_has():
+    units = [("a1", "a2"), ("b1", "b2"), ("c1", "c2"), ("d1", "d2")]
+    assert choose_reward_cases(units, count=2, classes={"b2": {1}, "c1": {1}}) == ("b1", "b2")
+
+
+def test_a_case_whose_class_training_needs_is_exchanged_for_one_with_foreground():
+    units = units_of(40)
+    classes = {name: {1} if index > 20 else set() for index, (name,) in enumerate(units)} | {"n21": {2}}
+    assert choose_reward_cases(units, count=2, classes=classes) == ("n22", "n23")
 
 
 @settings(max_examples=150, deadline=None)

@@ -92,8 +92,82 @@ def test_a_rare_class_is_in_the_reward_and_in_training(maker, tmp_path, caplog):
         study = open_study(maker.write(), tmp_path, **{**SPLIT, "fold": None, "seed": seed})
         for use in (study.split.train, study.split.reward):
             assert set(use) & {"case00", "case05", "case10"}
-    assert "no training case has label 3 'right cyst': the network cannot learn it" in caplog.text
+    assert "no case has label 3 'right cyst': the network cannot learn it; leave it out" in caplog.text
     assert "has label 2" not in caplog.text
+
+
+def organs(maker, classes):
+    """A data set whose cases have the classes given."""
+    maker.content["labels"] = {"0": "background", "1": "head", "2": "tail"}
+    for n, found in enumerate(classes):
+        label = np.zeros((9, 8, 7), dtype=np.uint8)
+        for value in found:
+            label[2 * value : 2 * value + 2, 2:5, 2:5] = value
+        maker.add(f"case{n:02d}", label=label)
+    return maker.write()
+
+
+FEW = {**SPLIT, "fold": None, "reward_fraction": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("filled", "told"),
+    [
+        ((), r"0 of the 9 case\(s\) outside the test fold have foreground"),
+        ((4,), r"1 of the 9 case\(s\) outside the test fold have foreground"),
+        ((4, 7), None),
+        ((0, 1, 2, 3), None),
+        (range(9), None),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_training_and_reward_have_foreground_or_the_search_does_not_begin(maker, tmp_path, filled, told, seed):
+    root = organs(maker, [(1, 2) if n in filled else () for n in range(9)])
+    if told:
+        with pytest.raises(DatasetError, match=told):
+            open_study(root, tmp_path, **{**FEW, "seed": seed})
+        return
+    split = open_study(root, tmp_path, **{**FEW, "seed": seed}).split
+    names = {f"case{n:02d}" for n in filled}
+    assert set(split.reward) <= names
+    assert len(split.reward) == max(1, len(names) // 3)
+    assert names & set(split.train)
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ((), "no case has label 2 'tail': the network cannot learn it; leave it out of dataset.json, or give cases"),
+        ((5,), "no reward case has label 2 'tail': candidates are compared without it"),
+        ((3, 5, 6), None),
+    ],
+)
+def test_a_class_that_is_lacking_is_told_before_anything_is_trained(maker, tmp_path, caplog, second, told):
+    root = organs(maker, [(1, 2) if n in second else (1,) for n in range(12)])
+    split = open_study(root, tmp_path, **FEW).split
+    assert (told in caplog.text) if told else ("has label" not in caplog.text)
+    if told is None:
+        holders = {f"case{n:02d}" for n in second}
+        assert holders & set(split.reward)
+        assert holders & set(split.train)
+
+
+def test_a_class_in_the_test_fold_alone_is_told(maker, tmp_path, caplog):
+    root = organs(maker, [(1,)] * 10)
+    (held, *_) = open_study(root, tmp_path, **SPLIT).split.test
+    maker.content["training"].clear()
+    root = organs(maker, [(1, 2) if f"case{n:02d}" == held else (1,) for n in range(10)])
+    open_study(root, tmp_path, **SPLIT)
+    assert "no training case has label 2 'tail': the network cannot learn it; give cases with it" in caplog.text
+
+
+def test_test_cases_without_foreground_are_told(maker, tmp_path, caplog):
+    root = organs(maker, [(1, 2)] * 10)
+    test = open_study(root, tmp_path, **SPLIT).split.test
+    maker.content["training"].clear()
+    root = organs(maker, [() if f"case{n:02d}" in test else (1, 2) for n in range(10)])
+    open_study(root, tmp_path, **SPLIT)
+    assert "no test case has foreground" in caplog.text
 
 
 def test_mirrored_labels_are_not_flipped_from_left_to_right(maker, tmp_path):

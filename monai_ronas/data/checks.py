@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loading and checking of the volumes of a case, the first steps of every preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import LoadImaged, MapTransform
+
+from monai_ronas.data.errors import Fault, VolumeError
+from monai_ronas.data.image_faults import affine_faults, channel_faults, spacing_faults, value_faults
+from monai_ronas.data.label_faults import on_image_grid, undeclared_faults, whole_numbers
+
+_COMPLEX = {32, 1792, 2048}  # datatypes of NIfTI
+
+
+class LoadVolumed(LoadImaged):
+    """MONAI's ``LoadImaged``, channel first, which names the file that cannot be read in one sentence.
+
+    Args:
+        keys: keys of paths.
+
+    Raises:
+        VolumeError: when a file cannot be read.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys, image_only=True, ensure_channel_first=True)
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
+        """Load the volumes of an item, in float32."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            given = item[key]
+            try:
+                item.update(self._loaded(key, given, reader))
+            except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
+                name = Path(given).name if isinstance(given, (str, Path)) else str(given)
+                words = "it is a folder" if name and Path(str(given)).is_dir() else _first_words(error)
+                raise VolumeError(f"'{name}': the {key} file cannot be read ({words})") from error
+        return item
+
+    def _loaded(self, key: Hashable, given: Any, reader: Any) -> dict[Hashable, Any]:
+        loaded: Any = self._loader(given, reader)
+        if self._loader.image_only:
+            return {key: loaded}
+        return {key: loaded[0], f"{key}_meta_dict": loaded[1]}  # MONAI Label wants the meta data apart
+
+
+class CheckImaged(MapTransform):
+    """Refuse an image that preprocessing would turn into nothing, or into something else than the network knows.
+
+    That is, one that is no volume, has another number of channels, NaN or infinite values, one value throughout, or
+    voxels of another scale.
+
+    Args:
+        keys: keys of images as :class:`LoadVolumed` gives them.
+        channels: number of channels.
+        spacing: usual size of the voxels in mm, axes in RAS order.
+
+    Example:
+        >>> volume = MetaTensor(torch.arange(8.0).reshape(1, 2, 2, 2), affine=torch.diag(torch.tensor([50.0, 1, 1, 1])))
+        >>> CheckImaged("image", channels=1, spacing=(1, 1, 1))({"image": volume})
+        Traceback (most recent call last):
+        ...
+        monai_ronas.data.errors.VolumeError: 'image': the image has voxels of 50 x 1 x 1 mm where 1 x 1 x 1 mm are \
+usual in the data set: it would be resampled to 51 x 2 x 2 voxels
+    """
+
+    def __init__(self, keys: KeysCollection, *, channels: int, spacing: Sequence[float]) -> None:
+        super().__init__(keys)
+        self.channels = channels
+        self.spacing = tuple(float(size) for size in spacing)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item as it is.
+
+        Raises:
+            VolumeError: with the file's name and the first fault.
+        """
+        item = dict(data)
+        for key in self.key_iterator(item):
+            faults = self._faults(item[key])
+            if faults:
+                raise VolumeError(f"'{_file_name(item[key], key)}': {faults[0]}")
+        return item
+
+    def _faults(self, image: torch.Tensor) -> list[str]:
+        meta = getattr(image, "meta", {})
+        if image.ndim != 4 or 0 in image.shape:
+            return [f"the image has shape {tuple(image.shape[1:])} where a volume (X, Y, Z) is expected"]
+        if int(meta.get("datatype", 0)) in _COMPLEX:
+            return ["the image has complex values"]
+        faults = channel_faults(len(image), self.channels, where="the network has")
+        if not faults:
+            faults = value_faults(np.asarray(image))
+        affine = _affine(image)
+        faults = faults or affine_faults(affine)
+        if faults:
+            return faults
+        order = np.argsort(nib.io_orientation(affine)[:, 0])
+        shape, sizes = np.array(image.shape[1:])[order], nib.affines.voxel_sizes(affine)[order]
+        return spacing_faults(shape.tolist(), sizes.tolist(), self.spacing)
+
+
+class CheckLabeld(MapTransform):
+    """Bring a label to the grid of its image, with whole numbers for values, or refuse it.
+
+    A label with the image's voxels in another order of axes is turned, one within the tolerance of the image's grid
+    takes the image's affine, values that are whole numbers but for a rounding become such: see
+    :mod:`monai_ronas.data.label_faults`.
+
+    Args:
+        keys: keys of labels as :class:`LoadVolumed` gives them.
+        image_key: key of their image, still on its own grid.
+        num_classes: number of classes; labels may hold 0 to ``num_classes - 1``.
+        resample: labels on another grid are resampled by the nearest voxel instead of refused.
+
+    Example:
+        >>> volume = MetaTensor(torch.tensor([0.0, 0.99999994]).reshape(1, 2, 1, 1))
+        >>> CheckLabeld("label", image_key="image", num_classes=2)({"image": volume, "label": volume})["label"].sum()
+        metatensor(1.)
+    """
+
+    def __init__(self, keys: KeysCollection, *, image_key: str, num_classes: int, resample: bool = False) -> None:
+        super().__init__(keys)
+        self.image_key = image_key
+        self.num_classes = num_classes
+        self.resample = resample
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check the labels of an item.
+
+        Returns:
+            the item, with labels ``(1, X, Y, Z)`` of the image's shape and affine.
+
+        Raises:
+            VolumeError: with the file's name and what is wrong.
+        """
+        item = dict(data)
+        for key in self.key_iterator(item):
+            try:
+                item[key] = self._sound(item[key], item[self.image_key])
+            except Fault as fault:
+                raise VolumeError(f"'{_file_name(item[key], key)}': {fault}") from None
+        return item
+
+    def _sound(self, label: torch.Tensor, image: torch.Tensor) -> MetaTensor:
+        shape = tuple(label.shape)
+        if len(shape) != 4 or shape[0] != 1:
+            found = (*shape[1:], shape[0]) if shape[0] != 1 else shape[1:]
+            raise Fault(f"the label has shape {found} where (X, Y, Z) is expected")
+        affine, target = _affine(label), _affine(image)
+        faults = affine_faults(affine, what="label")
+        if faults:
+            raise Fault(faults[0])
+        values = whole_numbers(np.asarray(label)[0])
+        values = on_image_grid(values, affine, image.shape[1:], target, resample=self.resample)
+        if values.min() < 0 or values.max() >= self.num_classes:
+            outside = values[(values < 0) | (values >= self.num_classes)]
+            others = [int(value) for value in np.unique(outside)]
+            raise Fault(undeclared_faults(others, range(self.num_classes), where="the network does not have")[0])
+        meta = {key: value for key, value in getattr(label, "meta", {}).items() if key != "affine"}
+        meta.update(spatial_shape=np.array(image.shape[1:]), original_affine=target)
+        tensor = torch.from_numpy(np.ascontiguousarray(values)[None]).to(label.dtype)
+        return MetaTensor(tensor, affine=torch.from_numpy(target), meta=meta)
+
+
+def _affine(volume: torch.Tensor) -> np.ndarray:
+    return np.asarray(getattr(volume, "affine", np.eye(4)), dtype=np.float64)
+
+
+def _file_name(volume: Any, key: Hashable) -> str:
+    """Name of the file that a volume was read from, or its key."""
+    return Path(str(getattr(volume, "meta", {}).get("filename_or_obj", key))).name
+
+
+def _first_words(error: Exception) -> str:
+    line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {' '.join(line.split())}".rstrip(": ")
