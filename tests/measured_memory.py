@@ -10,6 +10,7 @@ from monai.losses import DiceCELoss
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from monai_ronas.engines.averaged_weights import AveragedWeights
 from monai_ronas.losses import AreaDeepSupervisionLoss
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
@@ -69,6 +70,8 @@ def _train(space, architecture, crops, widths, *, amp, device):
     net = net.to(device, memory_format=layout(space)).train()
     optimizer = Muon(net.parameters())
     keep_unused(optimizer)
+    average = AveragedWeights(net)
+    average.start()
     loss = AreaDeepSupervisionLoss(DiceCELoss(softmax=True, batch=True))
     net.select(architecture)
     for _ in range(2):
@@ -77,3 +80,4 @@ def _train(space, architecture, crops, widths, *, amp, device):
         optimizer.zero_grad(set_to_none=True)
         loss(PadToStrideInferer(amp=amp)(image, net), torch.ones(crops, 1, *size, device=device)).backward()
         optimizer.step()
+        average.update()

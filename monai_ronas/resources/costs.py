@@ -14,7 +14,7 @@ import torch
 from monai_ronas.networks.blocks import SearchableConvBlock
 from monai_ronas.space import RonasSpace, scaled_channels, skip_points, total_stride
 
-_UPDATE = 1.6  # gradients, and what an optimiser makes beside them
+_UPDATE = 3  # copies of the largest kernel that Muon makes beside the gradients; Adam's are about as large
 SINGLE, HALF, INDEX = 4, 2, 8  # bytes of float32, of bfloat16 and of an index of max pooling
 
 
@@ -40,6 +40,7 @@ class ArchitectureCosts:
         in_channels: channels of the image.
         out_channels: channels of the prediction.
         amp: training and scoring run in bfloat16 under autocast.
+        moments: values that the optimiser keeps of a weight: one for Muon, two for Adam.
 
     Example:
         >>> space = RonasSpace((32, 32, 32))
@@ -58,19 +59,21 @@ class ArchitectureCosts:
         in_channels: int,
         out_channels: int,
         amp: bool = False,
+        moments: int = 1,
     ) -> None:
         self.space = space
         self.channels = tuple(channels)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.amp = amp
+        self.moments = moments
         self._kernel = 3 ** len(space.shape)
         self._widest = scaled_channels(self.channels, max(space.widths))
         self._shared = self._parameters(self._widest, skip_points(len(self._widest)), heads=len(self._widest) - 1)
 
     def supernet_bytes(self) -> int:
-        """Bytes of the supernet's weights and of the optimiser's state: two moments, of which Muon keeps one."""
-        return 3 * SINGLE * self._shared
+        """Bytes of the supernet's weights, of their average in the race, and of the optimiser's moments."""
+        return (2 + self.moments) * SINGLE * self._shared
 
     def _maps(self, architecture: Mapping[str, Any], size: Sequence[int] | None) -> _Maps:
         chosen = self.space.network_kwargs(architecture)
@@ -163,7 +166,7 @@ class ArchitectureCosts:
         return copy + prediction, 2 * copy + 9 * prediction // 4
 
     def training_bytes(self, architecture: Mapping[str, Any], *, crops: int) -> int:
-        """Peak of the bytes alive in a training step on the supernet, with deep supervision, Dice loss and Adam.
+        """Peak of the bytes alive in a training step on the supernet, with deep supervision and Dice loss.
 
         The supernet's weights, the optimiser's state and the batch are included.
 
@@ -198,7 +201,7 @@ class ArchitectureCosts:
         if maps.channels != self._widest or self.amp:
             batch += (HALF if self.amp else SINGLE) * own  # copies of the weights
         gradients = SINGLE * self._parameters(self._widest, maps.skips, heads=heads)
-        update = _UPDATE * gradients
+        update = gradients + _UPDATE * SINGLE * self._kernel * max(self._widest) ** 2
         return int(max(batch, update)) + self.supernet_bytes()
 
     def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:

@@ -17,6 +17,7 @@ from monai_ronas.space import PATCH_RATIO, WIDTHS, Draft, NothingFitsError, Plan
 from monai_ronas.utils import write_atomically
 
 logger = logging.getLogger(__name__)
+_MOST_MOMENTS = 2  # of any usual optimiser
 _TRAINING = 0.8  # of the time budget: the rest is for episodes, scores and the export
 
 
@@ -65,6 +66,7 @@ class PlanInputs:
             in_channels=self.in_channels,
             out_channels=self.out_channels,
             amp=self.amp,
+            moments=_MOST_MOMENTS,
             memory_gb=self.memory_gb,
         )
 
