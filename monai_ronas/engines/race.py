@@ -208,9 +208,8 @@ class Race(Engine):
         usable = self.budget.until(1.0)
         if usable is None:
             return Phase(name, self.slices, self.budget, steps=round(length), until=1.0)
-        return Phase(
-            name, self.slices, self.budget, steps=1, until=(self.budget.elapsed() + length) / max(usable, 1e-9)
-        )
+        until = (self.budget.elapsed() + length) / max(usable, 1e-9)
+        return Phase(name, self.slices, self.budget, steps=1, until=until)
 
     def _turn(self) -> Contender:
         assert self.next is not None

@@ -51,9 +51,14 @@ def test_own_weights_and_buffers_come_back_whatever_happens():
         network[0].weight.add_(1.0)
     network(torch.randn(4, 2))
     own = copy.deepcopy(network.state_dict())
-    with pytest.raises(ValueError, match="broken off"), average.used():
-        assert not torch.equal(network[0].weight, own["0.weight"])
-        raise ValueError("broken off")
+
+    def break_off():
+        with average.used():
+            assert not torch.equal(network[0].weight, own["0.weight"])
+            raise ValueError("broken off")
+
+    with pytest.raises(ValueError, match="broken off"):
+        break_off()
     assert all(torch.equal(value, own[name]) for name, value in network.state_dict().items())
 
 

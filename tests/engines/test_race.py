@@ -195,7 +195,7 @@ def test_under_a_time_budget_all_have_the_same_seconds():
     race.decide(listed(space))
     base, other = race.contenders
     assert other.curve.times == base.curve.times[: len(other.curve.times)]
-    steps = {a: s for a, s in race.scorer.calls}
+    steps = dict(race.scorer.calls)
     assert len(other.scores) >= 1
     assert steps[space.base] > 2 * steps[other.architecture] - 4
 
@@ -212,7 +212,7 @@ def test_a_leader_that_fails_behind_its_first_turn_is_left_for_the_next_best():
     slices = toy_slices()
     space = slices.network.space
     favourite, third = other_than_base(space), space.base.replace(activation="RELU")
-    race = make_race(slices, {favourite: 0.2, third: 0.45}, steps=300)
+    race = make_race(slices, {favourite: 0.47, third: 0.48}, steps=300)
     score = race.scorer.score
 
     def forgetful(architecture):
@@ -227,10 +227,8 @@ def test_a_leader_that_fails_behind_its_first_turn_is_left_for_the_next_best():
     assert favourite in leaders
     assert race.contenders[1].failed
     assert race.expected(race.contenders[1]) is None
-    assert found.architecture in (space.base, third)
+    assert found.architecture == third
     assert slices.steps == found.trained
-    if any(c.curve.times and c.architecture == third for c in race.contenders):
-        assert found.architecture == third
 
 
 def test_one_whose_training_breaks_off_does_not_take_steps_from_the_others():

@@ -8,16 +8,15 @@ import pytest
 from monai_ronas.space import PATCH_RATIO, RonasSpace
 
 
-def isotropic(**more):
-    return RonasSpace(
-        (128, 128, 64), searched_strides=(1, 2, 3, 4), widths=(1, 0.5, 2), patch_ratio=PATCH_RATIO, **more
-    )
+def isotropic():
+    own = {"searched_strides": (1, 2, 3, 4), "widths": (1, 0.5, 2), "patch_ratio": PATCH_RATIO}
+    return RonasSpace((128, 128, 64), **own)
 
 
-def thin(**more):
+def thin():
     """Ten thick slices, which a step of the resolution leaves alone."""
     own = {"searched_strides": (1, 2, 3, 4), "widths": (1, 0.5), "patch_ratio": PATCH_RATIO, "patch": (160, 160, 10)}
-    return RonasSpace((320, 320, 10), (1.4, 1.4, 8.0), **{**own, **more})
+    return RonasSpace((320, 320, 10), (1.4, 1.4, 8.0), **own)
 
 
 def told(space, architecture):
