@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -37,7 +36,7 @@ _MOST_TURNS = 100
 _LEAST_CASES, _OVERLAP = 4, 0.25
 
 
-@dataclass
+@dataclass(eq=False)
 class Contender:
     """A network with weights and an optimiser of its own.
 
@@ -113,7 +112,7 @@ class Race(Engine):
         factor: what the objective makes of a contender's score, as a factor of its Dice. Default: 1.
         first_turn: part of the time for the first turn of each contender.
         growth: a contender's training behind a turn by that behind its turn before.
-        least_steps: fewest steps of the first turn.
+        least_steps: fewest steps of the first turn, unless they would take all the time that a turn may.
         most: part of the time behind which nobody has a further turn.
         score_share: under a time budget, contenders are scored on as many reward cases as take this part of the first
             turn, but at least four.
@@ -158,7 +157,6 @@ class Race(Engine):
         self.times: list[float] = []
         self._spent = 0.0
         self._present: Contender | None = None
-        self._new_optimizer = copy.deepcopy(slices.trainer.optimizer.state_dict())
         slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.average.update)
         self.add_event_handler(Events.ITERATION_COMPLETED, Race._choose_next)
 
@@ -177,18 +175,15 @@ class Race(Engine):
         """Hold the race, or go on with it after :meth:`load_state_dict`; returns the leader.
 
         Args:
-            listed: the contenders with their origins; the first is the base network.
+            listed: the contenders with their origins; the first is the base network. A race that goes on has its own.
             between: called behind every turn, such as for a checkpoint.
 
         Raises:
             TrainingError: when no contender can be trained and scored.
         """
-        known = {c.architecture for c in self.contenders}
-        self.contenders += [Contender(a, origin) for a, origin in listed.items() if a not in known]
-        if not self.times:
+        if not self.contenders:
+            self.contenders = [Contender(a, origin) for a, origin in listed.items()]
             self._leader = self.next = self.contenders[0]
-        else:
-            self._choose_next()
         if self.next is not None:
             handler = None if between is None else self.add_event_handler(Events.ITERATION_COMPLETED, lambda: between())
             self.run(range(_MOST_TURNS), max_epochs=1)
@@ -198,6 +193,9 @@ class Race(Engine):
             raise TrainingError("no contender can be scored: look at the warnings above.")
         self._enter(self.leader)
         self.slices.network.select(self.leader.architecture)
+        self.average.stop()
+        for contender in self.contenders:
+            contender.state = None
         return self.leader
 
     # time, in seconds, or in steps where there is no time budget
@@ -216,7 +214,8 @@ class Race(Engine):
         usable = self.budget.until(1.0)
         if usable is None:
             return Phase(name, self.slices, self.budget, steps=round(length), until=1.0)
-        return Phase(name, self.slices, self.budget, steps=1, until=(self.budget.elapsed() + length) / usable)
+        until = (self.budget.elapsed() + length) / max(usable, 1e-9)
+        return Phase(name, self.slices, self.budget, steps=1, until=until)
 
     def _turn(self) -> Contender:
         assert self.next is not None
@@ -233,8 +232,7 @@ class Race(Engine):
         else:
             if score.status == "ok":
                 contender.scores.append(score)
-                errors = [1 - dice for dice in score.soft or score.per_case]
-                contender.curve.add(self.times[len(contender.curve.times)], errors)
+                contender.curve.add(self.times[len(contender.curve.times)], errors_of(score))
             else:
                 logger.warning(
                     "race: %s %s has no score: %s", contender.origin, contender.architecture.id, score.status
@@ -254,19 +252,27 @@ class Race(Engine):
             return self.scorer.score(architecture)
 
     def _train(self, contender: Contender) -> None:
-        name = f"race, {contender.origin}"
-        first, begin, first_step = not self.times, self._now(), self.slices.steps
-        length = self.first_turn * self.left if first else self.times[len(contender.curve.times)] - contender.trained
-        self.slices.run(lambda: self._trainable(contender), phase=self._phase(name, length))
-        if self.budget.seconds is None:
-            self._spent += self.slices.steps - first_step
-        lacking = self.least_steps - (self.slices.steps - first_step)
-        if first and self.budget.seconds is not None and lacking > 0:
-            more = Phase(name, self.slices, TimeBudget(None), steps=lacking, until=1.0)
-            self.slices.run(lambda: self._trainable(contender), phase=more)
+        self._refuse_twin(contender)
+        first, begin, first_step, left = not self.times, self._now(), self.slices.steps, self.left
+        length = self.first_turn * left if first else self.times[len(contender.curve.times)] - contender.trained
+        try:
+            self.slices.run(lambda: self._trainable(contender), phase=self._phase(f"race, {contender.origin}", length))
+            while first and self.budget.seconds is not None and self._now() - begin < self.most * left:
+                if self.slices.steps - first_step >= self.least_steps:
+                    break
+                self.slices.run(lambda: self._trainable(contender))
+        finally:
+            if self.budget.seconds is None:
+                self._spent += self.slices.steps - first_step
         if first:
             length = self._now() - begin
             self.times = [length * self.growth**n for n in range(_MOST_TURNS)]
+
+    def _refuse_twin(self, contender: Contender) -> None:
+        """Two may have become the same network where memory allows only smaller patches: one of them is enough."""
+        architecture = self._trainable(contender)
+        if not contender.scores and any(c.scores and c.architecture == architecture for c in self.contenders):
+            raise TrainingError("within the memory it is the same as another contender.")
 
     def _trainable(self, contender: Contender) -> Architecture:
         contender.architecture = trainable(self.space, contender.architecture)
@@ -276,14 +282,14 @@ class Race(Engine):
         """Let the trainer go on with a contender, from its own state or from new weights."""
         if self._present is contender:
             return
-        if self._present is not None:
+        if self._present is not None and not self._present.failed:
             self._present.state = self._training_state()
         self._present = contender
         state = contender.state
         if state is None:
             torch.manual_seed(self.seed)
             new = RonasUNet(**self.slices.network.network_kwargs(contender.architecture))
-            self.slices.start_anew(new.state_dict(), self._new_optimizer, seed=self.seed)
+            self.slices.start_anew(new.state_dict(), seed=self.seed)
             self.average.start()
         else:
             self.slices.load_state_dict(state["training"])
@@ -373,7 +379,7 @@ class Race(Engine):
 
     def _tell(self, slope: float) -> None:
         turned: Any = self.state.output
-        if turned is None or not turned.scores:
+        if turned is None or turned.failed:
             return
         score = turned.scores[-1]
         words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
@@ -391,6 +397,7 @@ class Race(Engine):
             "times": self.times[:1],
             "spent": self._spent,
             "present": None if present is None else self.contenders.index(present),
+            "next": None if self.next is None else self.contenders.index(self.next),
             "average": on_cpu(self.average.state_dict()),
             "leader": self.contenders.index(self.leader),
             "contenders": [c.to_dict() for c in self.contenders],
@@ -402,9 +409,24 @@ class Race(Engine):
         self._spent = state["spent"]
         self.contenders = [Contender.from_dict(c) for c in state["contenders"]]
         self._leader = self.contenders[state["leader"]]
+        self.next = None if state["next"] is None else self.contenders[state["next"]]
         if state["present"] is not None:
             self._present = self.contenders[state["present"]]
             self.average.load_state_dict(state["average"])
+
+
+def errors_of(score: ChildScore) -> list[float]:
+    """1 - soft Dice of each case, or 1 - Dice without any; NaN for a case without foreground.
+
+    A case that has a Dice but no soft Dice has logits that are no numbers: its error is 1.
+
+    Example:
+        >>> nan = float("nan")
+        >>> errors_of(ChildScore(0.4, (0.3, 0.5, nan), 1.0, 1.0, soft=(0.25, nan, nan)))
+        [0.75, 1.0, nan]
+    """
+    pairs = zip(score.soft or score.per_case, score.per_case, strict=True)
+    return [1.0 if math.isnan(soft) and math.isfinite(dice) else 1 - soft for soft, dice in pairs]
 
 
 def trainable(space: RonasSpace, architecture: Architecture) -> Architecture:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Slices of training on the shared weights, run by a stock trainer."""
+"""Slices of training, on the shared weights or on those of one network, run by a stock trainer."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from ignite.engine import Engine, Events
@@ -26,7 +26,8 @@ class SliceTrainer:
     training. The optimiser's own learning rates are the full ones; a ramp and the final decay scale them.
 
     Args:
-        trainer: the stock trainer of the supernet; ``epoch_length`` is the length of a slice in steps.
+        trainer: the stock trainer of the supernet, before its first step; ``epoch_length`` is the length of a slice in
+            steps.
         network: the supernet.
         ramp_steps: steps over which the learning rate rises linearly at the very start.
     """
@@ -47,6 +48,7 @@ class SliceTrainer:
         keep_unused(trainer.optimizer)
         for group in trainer.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
+        self._new_optimizer = copy.deepcopy(trainer.optimizer.state_dict())
         trainer.add_event_handler(Events.ITERATION_STARTED, self._before_step)
 
     @property
@@ -84,25 +86,33 @@ class SliceTrainer:
         """
         self._choose, self._decay, self.phase = choose, decay, phase
         done = False
-        while not done:
-            self.trainer.state.max_epochs = self.trainer.state.epoch + 1
-            self.trainer.run()
-            done = phase is None or phase.done()
-            if between is not None and not done:
-                between()
-        self.phase = None
+        try:
+            while not done:
+                self.trainer.state.max_epochs = self.trainer.state.epoch + 1
+                self.trainer.run()
+                done = phase is None or phase.done()
+                if between is not None and not done:
+                    between()
+        finally:
+            self.phase = None
+            self.trainer._internal_run_generator = None  # Ignite would end the next run where this one broke off
 
     def draw_from(self, number: int) -> None:
         """Draw the training cases from the first ``number`` cases of the data set from now on."""
         loader = cast(DataLoader, self.trainer.data_loader)
         cast(RandomSampler, loader.sampler).data_source = range(number)
 
-    def start_anew(self, weights: dict[str, torch.Tensor], optimizer: dict[str, Any], *, seed: int) -> None:
-        """Begin a training: with the weights of a derived network, an optimiser's state, and a seed of the crops."""
+    def start_anew(self, weights: dict[str, torch.Tensor], *, seed: int) -> None:
+        """Begin a training: no steps, no moments, and the learning rates that the optimiser was made with.
+
+        Args:
+            weights: those of a derived network.
+            seed: of the crops.
+        """
         self.network.take(weights)
-        self.trainer.optimizer.load_state_dict(copy.deepcopy(optimizer))
+        self.trainer.optimizer.load_state_dict(copy.deepcopy(self._new_optimizer))
         self.trainer.state.iteration = 0
-        self.trainer.state.skipped_in_a_row = 0
+        self.trainer.state.skipped_in_a_row = self.trainer.state.restored = 0
         generator = getattr(self.trainer.prepare_batch, "generator", None)
         if generator is not None:
             generator.manual_seed(seed)
@@ -116,6 +126,7 @@ class SliceTrainer:
             "optimizer": self.trainer.optimizer.state_dict(),
             "iteration": self.trainer.state.iteration,
             "epoch": self.trainer.state.epoch,
+            "restored": getattr(self.trainer.state, "restored", 0),
             "generator": getattr(self.trainer.prepare_batch, "generator", torch.Generator()).get_state(),
         }
 
@@ -125,6 +136,7 @@ class SliceTrainer:
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]
+        self.trainer.state.restored = state["restored"]
         self.trainer.state.skipped_in_a_row = 0  # those were steps of other weights
         batches = self.trainer.prepare_batch
         if isinstance(batches, PatchBatch) and state["memory_gb"] is not None:

@@ -22,13 +22,13 @@ from monai_ronas.utils import SearchResult, TimeBudget, write_atomically
 
 logger = logging.getLogger(__name__)
 _FINISHED, _FINAL = "finished.json", "final.pt"
-_PLACE = re.compile(r"episode_(\d+)(?:_step_(\d+))?\.pt")
+_PLACE = re.compile(r"episode_(\d+)(?:_part_(\d+))?\.pt")
 
 
 class SearchCheckpoint:
     """Write the state of a search after each episode, keep the two newest, and continue from the newest that is whole.
 
-    Warm-up and final training, the two long stretches without episodes, have themselves saved from time to time with
+    Warm-up, race and final training, the long stretches without episodes, have themselves saved from time to time with
     :meth:`save_within`, and find in :attr:`interrupted` where they were.
 
     Args:
@@ -89,8 +89,8 @@ class SearchCheckpoint:
             state: what it needs to go on beside weights, optimiser and random states, as plain types.
         """
         if time.monotonic() - self._saved >= self.every_seconds:
-            name = f"episode_{engine.state.epoch:05d}_step_{self.slices.steps:08d}.pt"
-            self._write(name, engine, {stretch: state})
+            number = max((_place(file)[1] for file in self.files()), default=0) + 1  # steps start anew in a race
+            self._write(f"episode_{engine.state.epoch:05d}_part_{number:08d}.pt", engine, {stretch: state})
 
     def _write(self, name: str, engine: Engine, interrupted: dict[str, Any]) -> None:
         state = {
@@ -224,7 +224,7 @@ class SearchCheckpoint:
 
 
 def _place(path: Path) -> tuple[int, int]:
-    """Episode and step of a checkpoint; the step is -1 for that of an episode."""
+    """Episode and number of a checkpoint within a stretch; the number is -1 for that of an episode."""
     match = _PLACE.fullmatch(path.name)
     assert match is not None
     return int(match[1]), int(match[2] or -1)

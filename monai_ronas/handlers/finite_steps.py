@@ -22,7 +22,8 @@ class FiniteSteps:
     Without a gradient an optimiser moves nothing, so that such a step changes neither weights nor moments. After
     ``patience`` of them in a row, the weights come back that the trainer had when it was last started in order, the
     optimiser starts anew, and its learning rates are halved. ``engine.state.skipped_steps`` counts the steps left out,
-    ``engine.state.skipped_in_a_row`` those since the last finite one. The trainer's optimiser must have been
+    ``engine.state.skipped_in_a_row`` those since the last finite one, ``engine.state.restored`` how often the weights
+    came back. The trainer's optimiser must have been
     told to set gradients to ``None`` (``optim_set_to_none``).
 
     Args:
@@ -36,13 +37,13 @@ class FiniteSteps:
     def __init__(self, *, patience: int = 10, restores: int = 3) -> None:
         self.patience = patience
         self.restores = restores
-        self._restored = 0
         self._copy: dict[str, torch.Tensor] = {}
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Watch the steps of ``engine``, a stock trainer."""
         engine.state.skipped_steps = 0
         engine.state.skipped_in_a_row = 0
+        engine.state.restored = 0
         engine.add_event_handler(Events.STARTED, self._keep)
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
@@ -65,12 +66,12 @@ class FiniteSteps:
             self._go_back(engine)
 
     def _go_back(self, engine: SupervisedTrainer) -> None:
-        if self._restored >= self.restores:
+        if engine.state.restored >= self.restores:
             raise TrainingError(
                 f"the loss has not been finite for {self.patience} steps in a row, {self.restores + 1} times: give a "
                 "smaller learning_rate or amp=false, and look at the intensities in dataset_report.json."
             )
-        self._restored += 1
+        engine.state.restored += 1
         engine.state.skipped_in_a_row = 0
         engine.network.load_state_dict(self._copy)
         engine.optimizer.state.clear()

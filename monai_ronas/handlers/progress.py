@@ -69,7 +69,7 @@ class SearchProgress:
 
 
 class TrainingProgress:
-    """A bar, with the loss, over each phase of training of the shared weights; for the handlers of their trainer.
+    """A bar, with the loss, over each phase of training; for the handlers of the trainer.
 
     Args:
         slices: runs the trainer.

@@ -30,7 +30,7 @@ class SearchBudget:
         least_episodes: as many are made or none. The default is from a simulation (``tests/benchmarks/policy.py``). A
             search that is to have fewer episodes in all needs time for those only.
         seconds_per_step: of the base network, as planned; None where nothing was measured.
-        checkpoint: tells where an interrupted search was. Default: it was not in its final training.
+        checkpoint: tells where an interrupted search was. Default: it was in its episodes, if anywhere.
     """
 
     def __init__(

@@ -247,8 +247,8 @@ class RonasSpace(SearchSpace):
     def neighbours(self, architecture: Architecture) -> dict[Architecture, str]:
         """One step up and down in resolution, width and patch, with what each is; those that are feasible.
 
-        With another resolution, the patch is the largest feasible one that is not larger. A step of the patch is the
-        one that is nearest to half or twice the voxels.
+        With another resolution or width, the patch is the largest feasible one that is not larger. A step of the patch
+        is the one that is nearest to half or twice the voxels.
 
         Example:
             >>> space = RonasSpace((128, 128, 64), searched_strides=(1,), widths=(1, 0.5), patch_ratio=0.5**0.5)

@@ -36,7 +36,8 @@ FACTS = {"one_shot_voxels": 10**6, "crops": lambda a: 3, "amp": False}
 
 
 def result_of(architecture):
-    row = {"architecture": architecture.to_dict(), "id": architecture.id, "reward": 0.5, "trial_reward": None}
+    row = {"architecture": architecture.to_dict(), "id": architecture.id, "reward": 0.5, "trained": 12.0}
+    row["forecast"] = 0.625
     score = ChildScore(reward=0.5, per_case=(0.4, 0.6), seconds=1.0, peak_memory_mb=1.0)
     return SearchResult(architecture, score, candidates=[{"origin": "random", **row}], case_names=("a", "b"))
 
@@ -87,20 +88,25 @@ def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(stud
 
 
 @pytest.mark.parametrize(
-    ("origin", "trials", "told"),
+    ("origin", "other", "told"),
     [
-        ("base network", [None, None], "origin: base network, kept: no other had a trial beside it\n"),
-        ("base network", [0.4, 0.6], "origin: base network, kept: no other was shown to be better\n"),
-        ("random", [0.4, 0.6], "origin: random\n"),
+        ("base network", None, "origin: base network, kept: no other was worth the time of a turn beside it\n"),
+        ("base network", 0.6, "origin: base network, kept: no other promised more\n"),
+        ("random", 0.6, "origin: random\n"),
     ],
 )
-def test_the_readme_says_whether_the_base_network_was_kept(study, tmp_path, origin, trials, told):
+def test_the_readme_says_whether_the_base_network_was_kept(study, tmp_path, origin, other, told):
     supernet = supernet_of(study)
     found = result_of(supernet.space.base)
-    own = {**found.candidates[0], "origin": origin, "trial_reward": trials[0]}
-    found = replace(found, candidates=[own, {**own, "id": "other", "origin": "best child", "trial_reward": trials[1]}])
+    own = {**found.candidates[0], "origin": origin}
+    raced = {"id": "other", "origin": "best child", "reward": other, "trained": other and 6.0, "forecast": None}
+    found = replace(found, candidates=[own, {**own, **raced}])
     bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)
-    assert told in (bundle / "docs" / "README.md").read_text()
+    text = (bundle / "docs" / "README.md").read_text()
+    assert told in text
+    assert f"| {origin} | {own['id']} | 12 | 0.5000 | 0.6250 |\n" in text
+    assert ("| best child | other | - | - | - |\n" in text) == (other is None)
+    assert ("| best child | other | 6 | 0.6000 | - |\n" in text) == (other is not None)
 
 
 def test_the_table_says_where_the_trained_network_was_not_measured(study):

@@ -4,18 +4,22 @@
 from contextlib import nullcontext
 
 from monai_ronas.controllers import LSTMController
-from monai_ronas.engines import ControllerTrainer, EpisodeSampler, Exploitation
+from monai_ronas.engines import ControllerTrainer, EpisodeSampler, Exploitation, Race
+from monai_ronas.engines.forecast import Prior
 from monai_ronas.utils import ChildScore, TimeBudget
 from tests.toys import toy_slices, toy_space
 
+PRIOR = Prior(slope=0.4, slope_sd=0.1, own_sd=0.05, noise=0.02, lead=0.0, lead_sd=0.3)
+
 
 class Scorer:
-    """Rewards by what an architecture has, the same shape for every case; counts the calls."""
+    """Dice by what an architecture has, soft Dice that rises with the steps as well; counts the calls."""
 
-    def __init__(self, gain=0.0, spread=0.0, favourite=None):
+    def __init__(self, gain=0.0, favourite=None, seconds=0.0):
         self.sampler = EpisodeSampler(4, per_episode=2)
         self.case_names = ("a", "b", "c", "d")
-        self.gain, self.spread, self.favourite = gain, spread, favourite
+        self.gain, self.favourite, self.seconds = gain, favourite, seconds
+        self.slices = None
         self.calls = []
 
     def in_windows(self, overlap):
@@ -23,10 +27,11 @@ class Scorer:
 
     def score(self, architecture):
         self.calls.append((architecture, list(self.sampler)))
-        shift = self.gain if self.favourite is not None and architecture == self.favourite else 0.0
-        noise = [self.spread * s for s in (1, -1, 1, -1)] if shift else [0.0] * 4
-        per_case = tuple(0.5 + shift + noise[i] for i in self.sampler)
-        return ChildScore(sum(per_case) / len(per_case), per_case, seconds=0.0, peak_memory_mb=1.0)
+        dice = 0.5 + (self.gain if architecture == self.favourite else 0.0)
+        per_case = tuple(dice + (-0.01, 0.0, 0.0, 0.01)[i] for i in self.sampler)
+        steps = 1 if self.slices is None else max(self.slices.steps, 1)
+        soft = tuple(1 - (1 - d) * steps**-0.4 for d in per_case)
+        return ChildScore(sum(per_case) / len(per_case), per_case, self.seconds, peak_memory_mb=1.0, soft=soft)
 
 
 def other_than_base(space):
@@ -35,21 +40,14 @@ def other_than_base(space):
     return type(space.base)({**values, "activation": "ELU"})
 
 
-def make_end(scorer, *, trial_steps=4, final_steps=6, least_trial_steps=0, slices=None, space=None, **more):
-    """An :class:`Exploitation` on toy cases."""
+def make_end(scorer, *, final_steps=40, slices=None, space=None, budget=None, objective=None, best_child=True, **more):
+    """An :class:`Exploitation` on toy cases, whose race has turns of 4, 8 and more steps."""
     slices = slices or toy_slices(toy_space())
     space = space or slices.network.space
-    policy = LSTMController(space)
-    engine = ControllerTrainer("cpu", 1, 2, policy, scorer)
-    engine.state.best_child = other_than_base(space)
-    return Exploitation(
-        engine,
-        slices,
-        space,
-        TimeBudget(None),
-        trial_steps=trial_steps,
-        final_steps=final_steps,
-        least_trial_steps=least_trial_steps,
-        random_candidates=1,
-        **more,
-    )
+    budget = budget or TimeBudget(None)
+    scorer.slices = slices
+    engine = ControllerTrainer("cpu", 1, 2, LSTMController(space), scorer, objective=objective)
+    engine.state.best_child = other_than_base(space) if best_child else None
+    race = Race(slices, scorer, space, budget, steps=final_steps, prior=PRIOR, first_turn=0.1, least_steps=1)
+    more = {"random_candidates": 1, **more}
+    return Exploitation(engine, race, slices, space, budget, final_steps=final_steps, **more)

@@ -18,13 +18,15 @@ def test_the_final_training_has_the_reward_cases_once_they_have_decided():
     sampler.data_source = range(1)
     drawn = []
     slices.trainer.add_event_handler(Events.ITERATION_STARTED, lambda e: drawn.append(len(e.state.batch)))
-    scorer = Scorer(gain=0.1, spread=0.01, favourite=other_than_base(slices.network.space))
+    scorer = Scorer(gain=0.2, favourite=other_than_base(slices.network.space))
     end = make_end(scorer, slices=slices, final_cases=3)
     result = end.run()
-    assert drawn[:8] == [1] * 8
-    assert 2 in drawn[8:]
-    assert len(scorer.calls) == len(end.candidates()) + 2  # none behind the final training, which has seen the cases
-    assert result.score.reward == pytest.approx(0.6)
+    spent = end.race.spent_steps
+    assert drawn[:spent] == [1] * spent
+    assert 2 in drawn[spent:]
+    turns = sum(len(c.scores) for c in end.race.contenders)
+    assert len(scorer.calls) == turns  # none behind the final training, which has seen the cases
+    assert result.score.reward == pytest.approx(0.7)
     assert "before the final training" in result.remark
 
 
@@ -35,7 +37,7 @@ def test_the_trained_network_is_scored_on_the_test_cases_at_the_very_end():
     tester.estimated_seconds = lambda seconds_per_run: 0.0
     tester.score = lambda a, score=tester.score: steps.append(slices.steps) or score(a)
     result = make_end(Scorer(), slices=slices, tester=tester).run()
-    assert steps == [10]
+    assert steps == [result.steps]
     assert result.test.reward == pytest.approx(0.8)
     assert result.remark == ""
 
@@ -51,15 +53,16 @@ def test_the_last_scores_have_their_time(final_cases, test_cases, seconds):
     reserves = []
     end.slices.trainer.add_event_handler(Events.ITERATION_STARTED, lambda: reserves.append(end.budget.reserve))
     end.run()
-    assert set(reserves) == {8.0 + seconds}  # from the first trial on
+    spent = end.race.spent_steps
+    assert set(reserves[:spent]) == {8.0}
+    assert set(reserves[spent:]) == {8.0 + seconds}
 
 
 @pytest.mark.parametrize(("seconds", "tested"), [(179.0, True), (181.0, False)])
 def test_test_cases_that_would_take_more_than_a_twentieth_of_the_time_are_left_out(seconds, tested, caplog):
     tester = Scorer()
     tester.estimated_seconds = lambda seconds_per_run: seconds
-    end = make_end(Scorer(), tester=tester)
-    end.budget = TimeBudget(60)
+    end = make_end(Scorer(), tester=tester, budget=TimeBudget(60))
 
     def spend(engine):
         end.budget.spent_before += 3600.0  # every stretch of training is over at once

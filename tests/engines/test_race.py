@@ -12,10 +12,8 @@ from ignite.engine import Events
 from monai_ronas.engines.forecast import Prior
 from monai_ronas.engines.race import Race
 from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
-from tests.engines.scripted import other_than_base
+from tests.engines.scripted import PRIOR, other_than_base
 from tests.toys import toy_slices
-
-PRIOR = Prior(slope=0.4, slope_sd=0.1, own_sd=0.05, noise=0.02, lead=0.0, lead_sd=0.3)
 
 
 class CurveScorer:
@@ -218,3 +216,122 @@ def test_the_objective_decides_between_equal_errors():
     favourite = other_than_base(space)
     race = make_race(slices, factor=lambda a, score: 1.2 if a == favourite else 1.0)
     assert race.decide(listed(space)).architecture == favourite
+
+
+def test_a_leader_that_fails_behind_its_first_turn_is_left_for_the_next_best():
+    slices = toy_slices()
+    space = slices.network.space
+    favourite, third = other_than_base(space), space.base.replace(activation="RELU")
+    race = make_race(slices, {favourite: 0.47, third: 0.48}, steps=300)
+    score = race.scorer.score
+
+    def forgetful(architecture):
+        number = sum(a == architecture for a, _ in race.scorer.calls)
+        if architecture == favourite and number:
+            return ChildScore(math.nan, (math.nan,) * 4, seconds=0.0, peak_memory_mb=1.0, status="oom")
+        return score(architecture)
+
+    race.scorer.score = forgetful
+    leaders = []
+    found = race.decide({**listed(space), third: "random"}, between=lambda: leaders.append(race.leader.architecture))
+    assert favourite in leaders
+    assert race.contenders[1].failed
+    assert race.expected(race.contenders[1]) is None
+    assert found.architecture == third
+    assert slices.steps == found.trained
+
+
+def test_one_whose_training_breaks_off_does_not_take_steps_from_the_others():
+    slices = toy_slices(slice_steps=3)
+    space = slices.network.space
+
+    def fail(engine):
+        if slices.network.architecture == space.base and engine.state.iteration == 2:
+            raise TrainingError("no more")
+
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, fail)
+    race = make_race(slices, steps=150)
+    found = race.decide(listed(space))
+    assert race.contenders[0].failed
+    assert race.contenders[0].state is None
+    assert found.architecture == other_than_base(space)
+    assert slices.steps == found.trained > 0
+    assert slices.steps % 3 == 0
+    assert race.spent_steps == found.trained + 2
+
+
+@pytest.mark.parametrize("bad", [2, 4])
+def test_probabilities_that_are_no_numbers_count_as_wrong(bad):
+    slices = toy_slices()
+    space = slices.network.space
+    race = make_race(slices, steps=150)
+    score = race.scorer.score
+
+    def broken(architecture):
+        found = score(architecture)
+        if architecture == space.base:
+            return found
+        soft = tuple(math.nan if n < bad else s for n, s in enumerate(found.soft))
+        return ChildScore(found.reward, found.per_case, seconds=0.0, peak_memory_mb=1.0, soft=soft)
+
+    race.scorer.score = broken
+    assert race.decide(listed(space)).architecture == space.base
+    other = race.contenders[1]
+    assert not other.failed
+    assert other.curve.errors[0][:bad] == (1.0,) * bad
+    assert len(other.scores) == 1
+
+
+def test_least_steps_do_not_outlast_the_time_of_a_turn():
+    slices = toy_slices()
+    space = slices.network.space
+    budget = TimeBudget(60, reserve=0.0)
+    race = Race(slices, CurveScorer(slices, {}), space, budget, steps=1, prior=PRIOR, least_steps=40)
+
+    def spend(engine):
+        budget.spent_before += 300.0
+
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, spend)
+    race.decide(listed(space))
+    assert [(a, steps) for a, steps in race.scorer.calls] == [(space.base, 6)]  # half an hour of the hour
+
+
+def test_a_race_that_goes_on_has_its_own_contenders_and_what_it_was_about_to_do():
+    space = toy_slices().network.space
+    first = make_race(steps=150)
+    saved = []
+    first.decide(listed(space), between=lambda: saved.append(copy.deepcopy(first.state_dict())))
+    second = make_race(steps=150)
+    second.load_state_dict(saved[0])
+    assert second.next is second.contenders[saved[0]["next"]]
+    second.decide({space.largest: "another"})
+    assert [c.architecture for c in second.contenders] == list(listed(space))
+    again = make_race(steps=150)
+    again.load_state_dict(saved[-1])
+    again.decide({})
+    assert again.scorer.calls == []  # it was over
+
+
+def test_behind_the_race_nothing_is_averaged_and_no_weights_but_the_leaders_are_kept():
+    race = make_race(steps=150)
+    race.decide(listed(race.space))
+    assert race.average.state_dict() == {}
+    assert [c.state for c in race.contenders] == [None, None]
+
+
+def test_states_of_those_who_wait_are_on_the_cpu_and_are_copies():
+    slices = toy_slices()
+    race = make_race(slices, steps=150)
+    kept = []
+
+    def note():
+        for contender in race.contenders:
+            if contender.state is not None:
+                weights = contender.state["training"]["network"]
+                kept.append(all(w.device.type == "cpu" for w in weights.values()))
+                shared = slices.network.state_dict()
+                kept.append(all(weights[k].data_ptr() != shared[k].data_ptr() for k in weights))
+
+    race.decide(listed(race.space), between=note)
+    assert kept
+    assert all(kept)

@@ -6,10 +6,11 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanDice, from_engine
-from monai.transforms import AsDiscreted
+from monai.transforms import AsDiscreted, Compose
 from torch.utils.data import DataLoader
 
 from monai_ronas.engines import ChildScorer, EpisodeSampler
+from monai_ronas.metrics import SoftDiced
 from tests.toys import toy_cases, toy_slices
 
 
@@ -22,7 +23,7 @@ def scorer():
         device="cpu",
         val_data_loader=DataLoader(cases, sampler=sampler),
         network=slices.network,
-        postprocessing=AsDiscreted(keys=["pred", "label"], argmax=[True, False], to_onehot=2),
+        postprocessing=Compose([SoftDiced(), AsDiscreted(keys=["pred", "label"], argmax=[True, False], to_onehot=2)]),
         key_val_metric={
             "val_mean_dice": MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
         },
@@ -118,3 +119,21 @@ def test_want_of_memory_is_recorded_and_no_reward(scorer):
     assert len(passes) == 2
     assert after.status == "ok"
     assert after.per_case != before.per_case
+
+
+def test_soft_dice_is_told_of_each_case(scorer):
+    base = scorer.network.space.base
+    scorer.evaluator.data_loader.dataset[1]["label"].zero_()
+    scorer.sampler.choose_all()
+    for _ in range(2):  # and no case twice
+        score = scorer.score(base)
+        assert len(score.soft) == 5
+    scorer.network.eval()
+    for index in (0, 4):
+        case = scorer.evaluator.data_loader.dataset[index]
+        with torch.no_grad():
+            p = scorer.network(case["image"][None])[0].softmax(dim=0)[1]
+        y = case["label"][0]
+        assert score.soft[index] == pytest.approx(float(2 * (p * y).sum() / (p.sum() + y.sum())), abs=1e-5)
+    assert math.isnan(score.soft[1])
+    assert math.isnan(score.per_case[1])

@@ -51,13 +51,6 @@ def test_groups_keep_the_learning_rates_of_their_optimizer():
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02, 0.003, 0.005])
 
 
-@pytest.mark.parametrize("factor", [0, -1.0, None, "some"])
-def test_a_factor_that_is_not_positive_is_refused(factor):
-    slices = toy_slices()
-    with pytest.raises(ValueError, match="shared_lr_factor must be a positive number, got"):
-        SliceTrainer(slices.trainer, slices.network, shared_lr_factor=factor)
-
-
 def test_training_lowers_the_loss():
     slices = toy_slices(slice_steps=10)
     base = slices.network.space.base
@@ -71,6 +64,7 @@ def test_state_brings_the_training_back():
     slices = toy_slices()
     base = slices.network.space.base
     slices.run(lambda: base)
+    slices.trainer.state.restored = 2
     state = copy.deepcopy(slices.state_dict())
     torch.manual_seed(1)
     slices.run(lambda: base, phase=steps_phase(slices, 4))
@@ -79,31 +73,54 @@ def test_state_brings_the_training_back():
     other.load_state_dict(state)
     torch.manual_seed(1)
     other.run(lambda: base, phase=steps_phase(other, 4))
-    assert other.steps == slices.steps
+    assert (other.steps, other.trainer.state.restored) == (slices.steps, 2)
     for name, value in other.network.state_dict().items():
         assert torch.equal(value, expected[name]), name
 
 
-def test_the_base_networks_own_weights_outlive_other_architectures_and_a_checkpoint():
-    slices = toy_slices()
-    slices.run(lambda: slices.network.space.base)
-    assert not slices.take_base_start()
-    assert slices.steps == 2
-    slices.keep_base_start()
-    kept = slices.network.derive(slices.network.space.base).state_dict()
+def test_to_start_anew_is_to_have_neither_steps_nor_moments_and_the_given_weights_and_crops():
+    slices = toy_slices(learning_rate=0.02)
+    base = slices.network.space.base
+    shared = copy.deepcopy(slices.network.state_dict())
     slices.run(lambda: slices.network.space.largest)
-    other = toy_slices(seed=5)
-    other.load_state_dict(copy.deepcopy(slices.state_dict()))
-    assert other.steps == 4
-    shared = copy.deepcopy(other.network.state_dict())
-    other.trainer.state.skipped_in_a_row = 3
-    assert other.take_base_start()
-    assert (other.steps, other.trainer.state.skipped_in_a_row) == (2, 0)
-    assert not torch.equal(shared["encoder.0.conv1.conv.weight"], kept["encoder.0.conv1.conv.weight"])
-    assert 0 < len(kept) < len(shared)
-    for name, value in other.network.state_dict().items():
-        assert torch.equal(value, kept.get(name, shared[name])), name
-    assert other.base_start is None
+    for group in slices.trainer.optimizer.param_groups:
+        group["initial_lr"] *= 0.5  # as where the loss was not finite
+    slices.trainer.state.skipped_in_a_row, slices.trainer.state.restored = 4, 2
+    slices.trainer.prepare_batch.generator.manual_seed(9)
+    now = copy.deepcopy(slices.network.state_dict())
+    given = {k: torch.full_like(v, 0.5) for k, v in slices.network.derive(base).state_dict().items()}
+    slices.start_anew(given, seed=3)
+    assert slices.steps == 0
+    assert (slices.trainer.state.skipped_in_a_row, slices.trainer.state.restored) == (0, 0)
+    assert not slices.trainer.optimizer.state
+    assert [g["initial_lr"] for g in slices.trainer.optimizer.param_groups] == pytest.approx([0.02, 0.003])
+    generator = slices.trainer.prepare_batch.generator
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(3).get_state())
+    assert 0 < len(given) < len(shared)
+    for name, value in slices.network.state_dict().items():
+        assert torch.equal(value, given.get(name, now[name])), name
+    slices.run(lambda: base)
+    assert slices.steps == 2
+    slices.start_anew(given, seed=3)
+    assert not slices.trainer.optimizer.state  # what it starts with has not been trained
+
+
+def test_a_run_that_breaks_off_does_not_end_the_next_one():
+    slices = toy_slices(slice_steps=3)
+    base = slices.network.space.base
+
+    def fail(engine):
+        if engine.state.iteration == 2:
+            raise ValueError("no more")
+
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, fail)
+    with pytest.raises(ValueError, match="no more"):
+        slices.run(lambda: base, phase=steps_phase(slices, 6))
+    assert slices.phase is None
+    slices.start_anew(slices.network.derive(base).state_dict(), seed=0)
+    slices.trainer.remove_event_handler(fail, Events.ITERATION_COMPLETED)
+    slices.run(lambda: base)
+    assert slices.steps == 3
 
 
 def test_phase_counts_steps_without_a_budget():

@@ -6,9 +6,11 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from monai_ronas.engines import Exploitation
+from monai_ronas.engines import Exploitation, Race
+from monai_ronas.engines.forecast import Prior
 from monai_ronas.handlers import ChildTraining, SearchCheckpoint, WarmUp
 from monai_ronas.utils import ChildScore, SearchResult, TimeBudget
+from tests.engines.scripted import Scorer
 from tests.toys import toy_slices
 
 IDENTITY = {"seed": 0, "space": "toy"}
@@ -131,85 +133,111 @@ def test_a_finished_search_is_not_run_again_unless_it_may_go_on(make_engine, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=None, episodes=1):
-    """Warm-up, an episode and the end of a search, each of several slices; interrupted before a step."""
+RACE = {"first_turn": 0.1, "least_steps": 1, "prior": Prior(lead=0.0, lead_sd=0.3, noise=0.02, own_sd=0.05)}
+
+
+def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=None, episodes=1, gain=0.0):
+    """Warm-up, an episode and the end of a search, each of several slices; interrupted before a step of all made."""
     slices = toy_slices(seed=seed)
     slices.draw_from(2)  # the third case joins the final training
     space, budget = slices.network.space, TimeBudget(None)
     checkpoint = SearchCheckpoint(directory, slices, budget, identity=IDENTITY, every_seconds=every_seconds)
     warm_up = WarmUp(slices, space, budget, steps=10, seed=seed, checkpoint=checkpoint)
     engine = make_engine(slices, [warm_up, ChildTraining(slices), checkpoint], episodes, seed=seed)
-    end = Exploitation(
-        *(engine, slices, space, budget),
-        trial_steps=2,
-        least_trial_steps=1,
-        final_steps=10,
-        random_candidates=0,
-        final_cases=3,
-        checkpoint=checkpoint,
-    )
+    scorer = Scorer(gain=gain, favourite=next(iter(space.neighbours(space.base))))
+    scorer.slices = slices
+    made = []
 
     def interrupt(trainer):
-        if trainer.state.iteration == stop_at:
+        if len(made) + 1 == stop_at:
             raise KeyboardInterrupt
+        made.append((space.patch(slices.network.architecture), trainer.state.iteration))
 
     slices.trainer.add_event_handler(Events.ITERATION_STARTED, interrupt)
 
     def run():
         found = checkpoint.load(engine)
         engine.run()
+        engine.scorer = scorer
+        engine.state.best_child = None  # the base network and one with a smaller patch
+        race = Race(slices, scorer, space, budget, steps=30, **RACE)  # as the command makes it: behind the episodes
+        end = Exploitation(*(engine, race, slices, space, budget), final_steps=30, final_cases=3, checkpoint=checkpoint)
         return found, end.run()
 
-    return run, slices, checkpoint
+    return run, slices, checkpoint, made
 
 
-@pytest.mark.parametrize("stop_at", [7, 24])  # of 10 steps of warm-up, 4 of children, 2 of each trial, 10 of the end
-def test_warm_up_and_final_training_go_on_where_they_were(make_engine, tmp_path, stop_at):
-    whole, slices, _ = long_search(make_engine, tmp_path / "whole")
-    _, expected = whole()
-    weights = slices.network.state_dict()
-    assert slices.steps == 26
-    interrupted, _, checkpoint = long_search(make_engine, tmp_path / "cut", stop_at=stop_at)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert checkpoint.files()[0].name == f"episode_0000{int(stop_at > 10)}_step_{(stop_at - 1) // 2 * 2:08d}.pt"
-    torch.rand(5)
-    made = []
-    again, slices, _ = long_search(make_engine, tmp_path / "cut", seed=3)
-    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda trainer: made.append(trainer.state.iteration))
-    found, result = again()
-    assert found
-    trials = [15, 16, 15, 16] if stop_at < 15 else []
-    assert made == [*range((stop_at - 1) // 2 * 2 + 1, 15), *trials, *range(max(17, stop_at // 2 * 2 - 1), 27)]
+BEFORE = 14  # 10 steps of warm-up, 4 of children
+
+
+def same_end(slices, result, weights, expected):
     assert (result.architecture, result.candidates) == (expected.architecture, expected.candidates)
-    assert result.score.per_case == expected.score.per_case
-    for name, value in slices.network.state_dict().items():
-        assert torch.equal(weights[name], value), name
+    assert (result.score.per_case, result.steps) == (expected.score.per_case, expected.steps)
+    for name, value in slices.network.derive(result.architecture).state_dict().items():
+        assert torch.equal(weights[name][tuple(slice(n) for n in value.shape)], value), name
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.3])
+def test_warm_up_race_and_final_training_go_on_where_they_were(make_engine, tmp_path, gain):
+    """Interrupted in each of them, the race with its contenders' states on their way through a file."""
+    whole, slices, _, made = long_search(make_engine, tmp_path / "whole", gain=gain)
+    _, expected = whole()
+    weights = {name: value.clone() for name, value in slices.network.state_dict().items()}
+    starts = [n for n, (_, iteration) in enumerate(made) if iteration == 1]
+    assert len(starts) == 3  # the shared weights, and two contenders
+    stops = {"warm-up": 7, "second contender": starts[2] + 2, "race": starts[2] + 6, "final training": len(made) - 3}
+    for name, stop_at in stops.items():
+        directory = tmp_path / f"{name} {gain}"
+        interrupted, _, checkpoint, first = long_search(make_engine, directory, stop_at=stop_at, gain=gain)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        files = checkpoint.files()
+        state = torch.load(files[0], weights_only=True)
+        assert list(state["interrupted"]) == [name if name in ("warm-up", "final training") else "race"]
+        assert files[0].stat().st_mtime_ns == max(f.stat().st_mtime_ns for f in files)
+        torch.rand(5)
+        again, slices, _, second = long_search(make_engine, directory, seed=3, gain=gain)
+        found, result = again()
+        assert found
+        assert made[-len(second) :] == second  # nothing before the checkpoint is made again
+        assert len(first) + len(second) < len(made) + 20
+        same_end(slices, result, weights, expected)
 
 
 def test_within_a_stretch_it_saves_from_time_to_time_only(make_engine, tmp_path):
-    run, _, checkpoint = long_search(make_engine, tmp_path, every_seconds=3600)
+    run, _, checkpoint, _ = long_search(make_engine, tmp_path, every_seconds=3600)
     run()
     assert [path.name for path in checkpoint.files()] == ["episode_00001.pt"]
 
 
-def test_more_episodes_go_on_behind_the_last_one_and_not_in_the_final_training(make_engine, tmp_path):
-    run, _, checkpoint = long_search(make_engine, tmp_path, stop_at=26)
+@pytest.mark.parametrize("stretch", ["race", "final training"])
+def test_more_episodes_go_on_behind_the_last_one_and_not_behind_it(make_engine, tmp_path, stretch):
+    stop_at = {"race": BEFORE + 8, "final training": BEFORE + 29}[stretch]
+    run, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=stop_at)
     with pytest.raises(KeyboardInterrupt):
         run()
-    assert {path.name for path in checkpoint.files()} == {
-        "episode_00001.pt",
-        "episode_00001_step_00000022.pt",
-        "episode_00001_step_00000024.pt",
-    }
-    again, slices, checkpoint = long_search(make_engine, tmp_path, episodes=2, every_seconds=3600)
+    newest, *others = checkpoint.files()
+    assert stretch in torch.load(newest, weights_only=True)["interrupted"]
+    assert "episode_00001.pt" in {path.name for path in others}
+    again, _, checkpoint, made = long_search(make_engine, tmp_path, episodes=2, every_seconds=3600)
     assert again()[0]
-    assert slices.steps == 26 + 4
+    assert len(made) == 4 + 30
     assert checkpoint.files()[0].name == "episode_00002.pt"
 
 
+def test_what_was_saved_last_is_the_newest_though_steps_start_anew(make_engine, tmp_path):
+    slices = toy_slices()
+    checkpoint = SearchCheckpoint(tmp_path, slices, TimeBudget(None), identity=IDENTITY, every_seconds=0.0)
+    engine = make_engine(slices, [], 1)
+    for steps in (500, 4, 2):
+        slices.trainer.state.iteration = steps
+        checkpoint.save_within(engine, "race", {"steps": steps})
+    found = [torch.load(path, weights_only=True)["interrupted"]["race"]["steps"] for path in checkpoint.files()]
+    assert found == [2, 4]
+
+
 def test_the_end_leaves_checkpoints_of_episodes_only(make_engine, tmp_path):
-    run, slices, checkpoint = long_search(make_engine, tmp_path)
+    run, slices, checkpoint, _ = long_search(make_engine, tmp_path)
     run()
     assert len(checkpoint.files()) == 3
     engine, _, _ = search(make_engine, tmp_path / "other", 1)
@@ -218,23 +246,24 @@ def test_the_end_leaves_checkpoints_of_episodes_only(make_engine, tmp_path):
 
 
 def test_a_search_without_episodes_that_saw_the_reward_cases_is_not_gone_on_with(make_engine, tmp_path):
-    run, _, _ = long_search(make_engine, tmp_path, episodes=0, stop_at=10)
+    run, _, _, _ = long_search(make_engine, tmp_path, episodes=0, stop_at=25)
     with pytest.raises(KeyboardInterrupt):
         run()
-    again, slices, _ = long_search(make_engine, tmp_path)
+    again, _, _, made = long_search(make_engine, tmp_path)
     assert not again()[0]
-    assert slices.steps == 26
+    assert len(made) == BEFORE + 30
 
 
 def test_checkpoints_of_other_limits_do_not_outlive_what_comes_after(make_engine, tmp_path):
-    run, _, _ = long_search(make_engine, tmp_path, stop_at=26, episodes=2)
+    run, _, before, _ = long_search(make_engine, tmp_path, stop_at=BEFORE + 4 + 26, episodes=2)
     with pytest.raises(KeyboardInterrupt):
         run()
-    fewer, _, checkpoint = long_search(make_engine, tmp_path, stop_at=24)
+    old = before.files()[0].read_bytes()
+    fewer, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=26)
     with pytest.raises(KeyboardInterrupt):
         fewer()
-    assert [path.name for path in checkpoint.files()] == [
-        "episode_00002_step_00000022.pt",
-        "episode_00002.pt",
-        "episode_00001.pt",
-    ]
+    newest, *others = checkpoint.files()
+    assert newest.read_bytes() != old
+    assert {"episode_00002.pt", "episode_00001.pt"} <= {path.name for path in others}
+    state = torch.load(newest, weights_only=True)
+    assert (state["engine"]["epoch"], state["limits"]["episodes"]) == (2, 1)

@@ -56,8 +56,30 @@ def test_no_episode_where_too_few_would_fit(make_engine, caplog, seconds, least,
         engine.run()
     assert engine.state.epoch == made
     number = min(least, maximum)
-    told = f"no episodes: {number} would take {2 * seconds * number:.0f} s, and there are 360 s"
+    told = f"no episodes: {number} would take {2 * seconds * number:.0f} s or more, and there are 360 s; the race"
     assert (told in caplog.text) == (made == 0)
+
+
+@pytest.mark.parametrize(
+    ("pace", "maximum", "spent", "fits"),
+    [
+        (5.0, 9, 0.0, True),  # eight episodes of two children of two steps each: 160 s, and there are 180 s
+        (5.0, 9, 30.0, False),
+        (6.0, 9, 0.0, False),
+        (6.0, 7, 0.0, True),  # no more than seven are asked for
+        (None, 9, 1000.0, True),
+    ],
+)
+def test_the_planned_pace_tells_whether_there_is_time_before_anything_is_trained(
+    make_engine, pace, maximum, spent, fits
+):
+    budget = TimeBudget(30, reserve=0.0)
+    slices = toy_slices()
+    handler = SearchBudget(budget, slices, until=0.1, seconds_per_step=pace)
+    engine = make_engine(slices, [], episodes=maximum)
+    budget.spent_before = spent
+    assert handler.have_time(engine) == fits
+    assert SearchBudget(TimeBudget(None), slices, seconds_per_step=1e9).have_time(engine)
 
 
 def test_the_time_of_an_episode_is_that_of_its_slices_and_scores(make_engine):

@@ -2,48 +2,38 @@
 from itertools import islice
 
 import pytest
-import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
-from monai_ronas.handlers import WarmUp
+from monai_ronas.handlers import SearchBudget, SearchCheckpoint, WarmUp
 from monai_ronas.utils import TimeBudget
 from tests.toys import toy_slices
 
 
-def test_the_largest_comes_first_then_the_base_has_its_share():
+def test_the_largest_comes_first_then_the_base_network_then_random_ones():
     slices = toy_slices()
     space = slices.network.space
-    warm_up = WarmUp(slices, space, TimeBudget(None), steps=4, base_share=0.5)
-    order = list(islice(warm_up.order(), 401))
+    order = list(islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 401))
     assert order[:2] == [space.largest, space.base]
-    assert next(warm_up.order(done=1)) == space.base
-    assert 150 < order.count(space.base) < 260
-    assert len(set(order)) > 20
-    assert list(islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 50)) == list(
-        islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 50)
+    assert next(WarmUp(slices, space, TimeBudget(None), steps=4).order(done=1)) == space.base
+    assert len(set(order)) > 200
+    assert order == list(islice(WarmUp(slices, space, TimeBudget(None), steps=4).order(), 401))
+    assert order[2:] != list(islice(WarmUp(slices, space, TimeBudget(None), steps=4, seed=1).order(done=2), 399))
+
+
+def test_each_step_trains_its_architecture_at_the_full_rate():
+    slices = toy_slices(learning_rate=0.02)
+    slices.ramp_steps = 0
+    warm_up = WarmUp(slices, slices.network.space, TimeBudget(None), steps=6)
+    expected = list(islice(WarmUp(slices, slices.network.space, TimeBudget(None), steps=6).order(), 6))
+    seen = []
+    slices.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED,
+        lambda e: seen.append((slices.network.architecture, e.optimizer.param_groups[0]["lr"])),
     )
-
-
-@pytest.mark.parametrize(("share", "rate"), [(1, 0.01), (0.5, 0.0025)])
-def test_a_warm_up_of_the_base_network_alone_keeps_its_weights(share, rate):
-    slices = toy_slices(learning_rate=0.01)
-    slices.shared_lr_factor, slices.ramp_steps = 0.25, 0
     engine = Engine(lambda e, b: None)
-    WarmUp(slices, slices.network.space, TimeBudget(None), steps=6, base_share=share).attach(engine)
+    warm_up.attach(engine)
     engine.run(range(1), max_epochs=1, epoch_length=1)
-    assert slices.trainer.optimizer.param_groups[0]["lr"] == rate
-    assert (slices.base_start is not None) == (share == 1)
-    if slices.base_start is not None:
-        assert slices.base_start["steps"] == 6
-        for name, value in slices.network.derive(slices.network.space.base).state_dict().items():
-            assert torch.equal(slices.base_start["weights"][name], value)
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.5, None, "half"])
-def test_what_is_no_share_is_refused(share):
-    slices = toy_slices()
-    with pytest.raises(ValueError, match="base_share must be a number from 0 to 1, got"):
-        WarmUp(slices, slices.network.space, TimeBudget(None), steps=6, base_share=share)
+    assert seen == [(architecture, 0.02) for architecture in expected]
 
 
 @pytest.mark.parametrize(("epoch", "steps"), [(0, 6), (3, 0)])
@@ -56,3 +46,40 @@ def test_runs_once_and_not_on_resuming(epoch, steps):
         engine.load_state_dict({"epoch": epoch, "epoch_length": 1, "max_epochs": epoch + 1})
     engine.run(range(1), max_epochs=epoch + 1, epoch_length=1)
     assert slices.steps == steps
+
+
+@pytest.mark.parametrize("stretch", ["race", "final training"])
+def test_there_is_none_behind_the_episodes(make_engine, tmp_path, stretch):
+    slices, budget = toy_slices(), TimeBudget(60)
+    checkpoint = SearchCheckpoint(tmp_path, slices, budget, identity={})
+    checkpoint.interrupted = {stretch: {}}
+    episodes = SearchBudget(budget, slices, checkpoint=checkpoint)
+    warm_up = WarmUp(slices, slices.network.space, budget, steps=6, episodes=episodes, checkpoint=checkpoint)
+    engine = make_engine(slices, [warm_up, episodes], episodes=3)
+    engine.run()
+    assert (slices.steps, engine.state.epoch) == (0, 0)
+    assert checkpoint.interrupted == {stretch: {}}  # for whom it may concern
+
+
+@pytest.mark.parametrize(
+    ("pace", "fits"),
+    [
+        (9.0, True),  # ten episodes of two children of two steps each: 360 s, and there are 360 s and more
+        (9.5, False),
+        (None, True),
+    ],
+)
+def test_neither_warm_up_nor_episode_where_the_planned_pace_leaves_no_time(make_engine, caplog, pace, fits):
+    budget = TimeBudget(60.5, reserve=0.0)
+    slices = toy_slices()
+    episodes = SearchBudget(budget, slices, until=0.1, least_episodes=10, seconds_per_step=pace)
+    warm_up = WarmUp(slices, slices.network.space, budget, steps=6, until=0.0, episodes=episodes)
+    engine = make_engine(slices, [warm_up, episodes], episodes=20)
+    engine.scorer.seconds_of_a_case = lambda: 0.0
+    slices.trainer.state.times["EPOCH_COMPLETED"] = 0.0
+    with caplog.at_level("INFO"):
+        engine.run()
+    assert (slices.steps > 0) == fits
+    assert (engine.state.epoch > 0) == fits
+    assert caplog.text.count("no episodes: 10 would take 380 s or more") == (not fits)
+    assert caplog.text.count("no episodes") == (not fits)

@@ -22,7 +22,6 @@ SMALL = {
     "children_per_episode": 3,
     "child_epochs": 1,
     "warmup_epochs": 1,
-    "trial_epochs": 1,
     "final_epochs": 2,
     "iterations_per_epoch": 4,
     "reward_cases_per_episode": 2,

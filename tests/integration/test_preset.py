@@ -22,8 +22,7 @@ def test_the_papers_setting_takes_the_place_of_ours(small_phantom, tmp_path):
     assert type(content("loss").loss) is DiceLoss
     assert content("network").kwargs["drop_path"] == 0.1
     assert content("train#prepare_batch").flip_axes == (0,)
-    assert (content("learning_rate"), content("controller#slices").shared_lr_factor) == (0.001, 1.0)
-    assert content("base_share") == 0.5
+    assert content("learning_rate") == 0.001
     assert content("controller#trainer").loss_function.entropy_weight == 1e-4
     assert len(content("train#dataset")) == len(content("study").split.train)
     assert content("reward_cases_per_episode") == len(content("study").split.reward)

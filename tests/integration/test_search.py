@@ -92,8 +92,6 @@ def test_killed_behind_an_episode_the_search_goes_on_to_the_same_end(finished, s
         ({"space#dilations": "[1,2]"}, "space"),
         ({"learning_rate": 0.01}, "learning_rate"),
         ({"optimizer#_target_": "torch.optim.AdamW"}, "optimizer"),
-        ({"shared_lr_factor": 0.5}, "shared_lr_factor"),
-        ({"base_share": 0.5}, "base_share"),
     ],
 )
 def test_another_search_in_the_same_folder_is_refused(finished, small_phantom, change, difference):
@@ -117,7 +115,7 @@ def test_random_strategy_without_a_test_fold(small_phantom, tmp_path):
 
 def test_time_budget_ends_the_episodes(small_phantom, tmp_path):
     """How the budget is shared is tested room by room with a clock of the test's own."""
-    shares = {"search_until": 0.6, "trial_until": 0.7, "controller#handlers#7#least_episodes": 1}
+    shares = {"search_until": 0.6, "controller#episodes#least_episodes": 1}
     done = run_search(small_phantom, tmp_path, time_budget_minutes=0.7, episodes=1000, **shares)
     assert done.returncode == 0, done.stderr
     assert 1 <= max(line["episode"] for line in read_history(tmp_path / "history.jsonl")) < 1000

@@ -37,11 +37,12 @@ TRACE = [
 
 def result():
     base = SPACE.base
-    row = {"architecture": base.to_dict(), "id": base.id, "reward": 0.81234, "trial_reward": None}
+    row = {"architecture": base.to_dict(), "id": base.id, "reward": 0.81234, "trained": 1234.5, "forecast": 0.95678}
+    other = {**row, "id": "other", "reward": None, "trained": None, "forecast": None}
     return SearchResult(
         architecture=base,
         score=ChildScore(reward=0.8, per_case=(0.7, 0.9), seconds=1.0, peak_memory_mb=1.0),
-        candidates=[{"origin": "base network", **row}],
+        candidates=[{"origin": "base network", **row}, {"origin": "<b>random</b>", **other}],
         case_names=("a", "b"),
     )
 
@@ -93,7 +94,8 @@ def test_the_report_needs_no_other_file_and_interprets_no_text(tmp_path):
     assert path.name == "search_report.html"
     assert hostile not in page
     assert "&lt;script&gt;" in page
-    assert "0.8123" in page
+    assert f"<td>base network</td><td>{SPACE.base.id}</td><td>1234</td><td>0.8123</td><td>0.9568</td>" in page
+    assert "<td>&lt;b&gt;random&lt;/b&gt;</td><td>other</td><td></td><td></td><td></td>" in page
     assert SPACE.base.id in page
     assert "http" not in page
     embedded = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
