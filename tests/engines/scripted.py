@@ -22,8 +22,18 @@ class Scorer:
         self.slices = None
         self.calls = []
 
+    @property
+    def cases(self):
+        return [self.case_names[i] for i in self.sampler]
+
     def in_windows(self, overlap):
         return nullcontext()
+
+    def choose_some(self, number):
+        self.sampler.indices = self.sampler.indices[:number]
+
+    def seconds_of_a_case(self):
+        return self.seconds / len(self.sampler)
 
     def score(self, architecture):
         self.calls.append((architecture, list(self.sampler)))

@@ -114,7 +114,7 @@ def test_volumes_that_the_patch_holds_are_not_measured():
     assert scorer.network.sizes == []
     assert not choice.windows
     assert "no reward case that has a score exceeds the training patch" in choice.reason
-    assert mode.estimated_seconds(base, ChildScore(0.5, (0.5, 0.5), seconds=2.0, peak_memory_mb=1.0)) == 0.0
+    assert mode.estimated_seconds(base, 1.0) == 0.0
 
 
 def test_cases_are_spread_and_those_that_do_not_tell_are_replaced():
@@ -181,14 +181,14 @@ def test_as_many_cases_as_the_time_allows_and_two_at_least(monkeypatch, seconds,
 def test_the_time_is_estimated_by_that_of_a_score(seconds, kept):
     scorer = make_scorer()  # 20 planes in two windows of 16: 1.6 times the voxels
     base = scorer.network.space.base
-    score = ChildScore(0.5, (0.5,) * 4, seconds=4.0, peak_memory_mb=1.0)
     mode = InferenceMode(scorer, seconds=seconds)
-    assert mode.estimated_seconds(base, score) == pytest.approx(kept)
+    assert mode.estimated_seconds(base, 1.0) == pytest.approx(kept)
     more = min(0.6 * 5.0, mode.seconds / 2) if kept else 0.0
-    assert mode.estimated_seconds(base, score, testing=5.0) == pytest.approx(kept + more)
-    assert mode.estimated_seconds(base, score, testing=500.0) == pytest.approx(
+    assert mode.estimated_seconds(base, 1.0, testing=5.0) == pytest.approx(kept + more)
+    assert mode.estimated_seconds(base, 1.0, testing=500.0) == pytest.approx(
         kept + (0.0 if not kept else min(300.0, mode.seconds / 2))
     )
+    assert mode.estimated_seconds(base, 1.0, testing=5.0, most_testing=7.9) == pytest.approx(kept)  # 8 s in windows
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 8), (20, 16, 8), (37, 51, 9)])
@@ -211,7 +211,7 @@ class Given:
     def __init__(self, choice):
         self.choice, self.asked = choice, []
 
-    def estimated_seconds(self, architecture, score, *, testing):
+    def estimated_seconds(self, architecture, seconds, *, testing, most_testing):
         assert testing == 0.0
         return 7.0
 
