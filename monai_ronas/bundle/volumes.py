@@ -34,7 +34,7 @@ def list_volumes(folder: str | os.PathLike[str], output_dir: str | os.PathLike[s
     """
     root = Path(folder)
     if not root.is_dir():
-        raise DatasetError(f"dataset_dir '{root}' is no folder: give the folder that holds the volumes.")
+        raise DatasetError(f"dataset_dir '{root}' is not a folder: give the folder that holds the volumes.")
     own = None if output_dir is None else Path(output_dir).resolve()
     listed = sorted(p for p in root.iterdir() if not p.name.startswith("."))
     written = {root / prediction_name(p) for p in listed} if root.resolve() == own else set()

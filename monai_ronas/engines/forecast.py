@@ -45,7 +45,7 @@ class Curve:
     """Errors of a contender on the same cases at several times of its training.
 
     Args:
-        times: of training behind each measurement, in seconds or steps.
+        times: of training at each measurement, in seconds or steps.
         errors: ``(measurements, cases)``, such as 1 - soft Dice; NaN for a case that has none.
     """
 

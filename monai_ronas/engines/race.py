@@ -44,7 +44,7 @@ class Contender:
         architecture: the network.
         origin: where it comes from, for people.
         curve: its errors, 1 - soft Dice of each case.
-        scores: the score behind each measurement of the curve.
+        scores: the score of each measurement of the curve.
         spent: seconds or steps that its turns took, scores included.
         state: of its training; None before its first turn.
         failed: it cannot be trained or scored.
@@ -111,9 +111,9 @@ class Race(Engine):
         prior: what is expected of learning curves.
         factor: what the objective makes of a contender's score, as a factor of its Dice. Default: 1.
         first_turn: part of the time for the first turn of each contender.
-        growth: a contender's training behind a turn by that behind its turn before.
+        growth: a contender's training after a turn, relative to that after its turn before.
         least_steps: fewest steps of the first turn, unless they would take all the time that a turn may.
-        most: part of the time behind which nobody has a further turn.
+        most: part of the time after which nobody has a further turn.
         score_share: under a time budget, contenders are scored on as many reward cases as take this part of the first
             turn, but at least four.
         seed: seed of weights, crops and order of cases.
@@ -176,7 +176,7 @@ class Race(Engine):
 
         Args:
             listed: the contenders with their origins; the first is the base network. A race that goes on has its own.
-            between: called behind every turn, such as for a checkpoint.
+            between: called after every turn, such as for a checkpoint.
 
         Raises:
             TrainingError: when no contender can be trained and scored.
