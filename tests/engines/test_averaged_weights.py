@@ -18,7 +18,7 @@ def walk(average, network, values):
 
 def averaged(average, network):
     with average.used():
-        return float(network.weight[0, 0])
+        return network.weight[0, 0].item()
 
 
 def test_late_steps_count_most():
@@ -31,7 +31,7 @@ def test_late_steps_count_most():
         walk(average, network, [value])
         expected += (value - expected) * 9 / (number + 8)  # the first weights as they are
         assert averaged(average, network) == pytest.approx(expected, rel=1e-5)
-    assert float(network.weight[0, 0]) == 8.0
+    assert network.weight[0, 0].item() == 8.0
 
 
 def test_long_ago_is_forgotten():

@@ -63,10 +63,10 @@ def test_no_episode_where_too_few_would_fit(make_engine, caplog, seconds, least,
 @pytest.mark.parametrize(
     ("pace", "maximum", "spent", "fits"),
     [
-        (5.0, 9, 0.0, True),  # eight episodes of two children of two steps each: 160 s, and there are 180 s
-        (5.0, 9, 30.0, False),
+        (3.0, 9, 0.0, True),  # eight episodes of two children of two steps each: 96 s, and there are 180 s
+        (3.0, 9, 90.0, False),
         (6.0, 9, 0.0, False),
-        (6.0, 7, 0.0, True),  # no more than seven are asked for
+        (6.0, 4, 0.0, True),  # no more than four are asked for
         (None, 9, 1000.0, True),
     ],
 )

@@ -64,13 +64,13 @@ def test_there_is_none_behind_the_episodes(make_engine, tmp_path, stretch):
 @pytest.mark.parametrize(
     ("pace", "fits"),
     [
-        (9.0, True),  # ten episodes of two children of two steps each: 360 s, and there are 360 s and more
+        (5.0, True),  # ten episodes of two children of two steps each: 200 s, and there are 360 s
         (9.5, False),
         (None, True),
     ],
 )
 def test_neither_warm_up_nor_episode_where_the_planned_pace_leaves_no_time(make_engine, caplog, pace, fits):
-    budget = TimeBudget(60.5, reserve=0.0)
+    budget = TimeBudget(60, reserve=0.0)
     slices = toy_slices()
     episodes = SearchBudget(budget, slices, until=0.1, least_episodes=10, seconds_per_step=pace)
     warm_up = WarmUp(slices, slices.network.space, budget, steps=6, until=0.0, episodes=episodes)
