@@ -144,6 +144,8 @@ class BundleExporter:
         if result.test is not None:
             found = sum(math.isfinite(value) for value in result.test.per_case)
             measured, reference = result.test, f"{found} test cases"
+        elif result.score is None:
+            reference = "no cases yet: configs/evaluate.json measures it"
         elif result.remark:
             reference += f", {result.remark}"
         configs = {
@@ -156,7 +158,7 @@ class BundleExporter:
                 patch,
                 derived.divisor,
                 name=self.export_dir.name,
-                dice=measured.reward,
+                dice=None if measured is None else measured.reward,
                 reference=reference,
             ),
         }

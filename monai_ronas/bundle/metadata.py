@@ -12,7 +12,13 @@ from monai_ronas.data import Fingerprint
 
 
 def metadata(
-    fingerprint: Fingerprint, patch: Sequence[int], divisor: Sequence[int], *, name: str, dice: float, reference: str
+    fingerprint: Fingerprint,
+    patch: Sequence[int],
+    divisor: Sequence[int],
+    *,
+    name: str,
+    dice: float | None,
+    reference: str,
 ) -> dict[str, Any]:
     """``metadata.json`` of the MONAI bundle specification.
 
@@ -22,7 +28,7 @@ def metadata(
             ``divisor`` will do.
         divisor: multiple that the network needs, for each axis.
         name: name of the bundle.
-        dice: mean foreground Dice.
+        dice: mean foreground Dice; None where it was not measured.
         reference: where ``dice`` was measured, in words.
     """
     labels = {str(value): plain(text) for value, text in sorted(fingerprint.labels.items())}
@@ -51,7 +57,7 @@ def metadata(
         "image_classes": f"{modality}, resampled to {list(fingerprint.target_spacing)} mm",
         "label_classes": f"single channel: {foreground}",
         "pred_classes": f"{fingerprint.out_channels} channels, background first",
-        "eval_metrics": {"mean_dice": round(dice, 4), "measured_on": reference},
+        "eval_metrics": {"mean_dice": None if dice is None else round(dice, 4), "measured_on": reference},
         "references": [
             "Bae et al., Resource Optimized Neural Architecture Search for 3D Medical Image Segmentation, MICCAI 2019"
         ],

@@ -58,7 +58,7 @@ def _origin(result: SearchResult) -> str:
 def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
     scores = [("test Dice", result.test, ""), ("reward Dice", result.score, result.remark)]
     missing = ("test Dice", "not measured: no test cases, or no time for them (then evaluate.json measures it)")
-    rows = [missing] if result.test is None and result.remark else []
+    rows = [missing] if result.test is None and (result.remark or result.score is None) else []
     return rows + [
         (
             name,
@@ -152,7 +152,9 @@ preprocessed and padded as said above, every axis a multiple of {_times(divisor)
 def _figures(result: SearchResult, split: Split) -> str:
     chosen, test = result.score, result.test
     lines = [
-        f"Mean foreground Dice on the {len(result.case_names)} reward cases, on which the contenders were scored"
+        "Dice on the reward cases was not measured: there was no race."
+        if chosen is None
+        else f"Mean foreground Dice on {len(result.case_names)} reward cases"
         + (f",\n{result.remark}" if result.remark else "")
         + f": {chosen.reward:.4f}, standard error {chosen.standard_error:.4f}.",
         "`configs/evaluate.json` measures it on the test cases, which neither training nor reward saw, into `eval/`."

@@ -86,6 +86,14 @@ class InferenceMode:
         more = (factor - 1) * testing if factor * testing <= most_testing else 0.0
         return min(len(first) * pair, self.seconds) + min(more, self.seconds / 2)
 
+    def is_open(self, architecture: Architecture) -> bool:
+        """Whether there are cases that tell: larger than the patch, and not larger than one shot allows."""
+        self.scorer.select(architecture)
+        limit = _inferer(self.scorer).max_voxels
+        indices = [i for i in self._order() if self._factor(architecture, i) > 1]
+        sizes = [math.prod(map(max, *self._sizes(architecture, i))) for i in indices]
+        return sum(limit is None or size <= limit for size in sizes) >= _LEAST
+
     def __call__(self, architecture: Architecture) -> InferenceChoice:
         """Compare with the network's present weights, and leave the inferers in the chosen mode."""
         sampler = self.scorer.sampler

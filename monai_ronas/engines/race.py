@@ -99,8 +99,8 @@ class Race(Engine):
     bring (:func:`~monai_ronas.engines.forecast.value_of_turn`) is held against what the leader loses by the time
     (:func:`~monai_ronas.engines.forecast.cost_of_turn`), both as logarithms of the error at the end of the budget. The
     turn with the highest surplus is next. Where none has any, the race is over: with little time, or where all are
-    alike, at once. The leader is the contender that is best by forecast, at first the base network. At the end
-    its weights and optimiser are those of ``slices``.
+    alike, before its first turn. The leader is the contender that is best by forecast, at first the base network. At
+    the end its weights and optimiser are those of ``slices``.
 
     Args:
         slices: trains the weights.
@@ -183,12 +183,15 @@ class Race(Engine):
         """
         if not self.contenders:
             self.contenders = [Contender(a, origin) for a, origin in listed.items()]
-            self._leader = self.next = self.contenders[0]
+            self._leader = self.contenders[0]
+            self.next = self.leader if self._is_worth(self.first_turn * self.left) else None
         if self.next is not None:
             handler = None if between is None else self.add_event_handler(Events.ITERATION_COMPLETED, lambda: between())
             self.run(range(_MOST_TURNS), max_epochs=1)
             if handler is not None:
                 handler.remove()
+        elif not any(c.scores for c in self.contenders):
+            logger.info("no race: no turn is worth its time")
         if self.leader.failed:
             raise TrainingError("no contender can be scored: look at the warnings above.")
         self._enter(self.leader)
@@ -224,6 +227,8 @@ class Race(Engine):
         self._enter(contender)
         try:
             self._train(contender)
+            if not self._is_worth(self.times[0]):
+                return contender
             with self.average.used():
                 score = self._score(contender)
         except TrainingError as error:
@@ -333,11 +338,15 @@ class Race(Engine):
         if ahead is not leader and self.lead(ahead, slope).mean > 0:
             leader = self._leader = ahead
         self._tell(slope)
+        if not leader.curve.times:
+            if not self.times or self._is_worth(self.times[0]):
+                self.next = leader
+            else:
+                self._end()
+            return
         turns = [(self._surplus(c, slope), c) for c in self.contenders if c is not leader and not c.failed]
         surplus, challenger = max(turns, key=lambda turn: turn[0], default=(0.0, leader))
-        if not leader.curve.times:
-            self.next = leader
-        elif surplus <= 0:
+        if surplus <= 0:
             self._end()
         else:
             lags = len(leader.curve.times) <= len(challenger.curve.times)
@@ -364,11 +373,20 @@ class Race(Engine):
         weighted = max(1 - (1 - error) * ratio, 1e-6)
         return Lead(found.mean + math.log(error / weighted), found.sd)
 
+    def _is_worth(self, first: float) -> bool:
+        """Whether a first turn of so much time may be worth it before anything is measured; scores are not counted."""
+        if any(c.scores for c in self.contenders):
+            return True
+        slope, ends = self.slope, (self.left, self.left)
+        after = sd_after(Curve(), Curve(), [first], ends, slope, self.prior)
+        value = value_of_turn(Lead(self.prior.lead, self.prior.lead_sd), after)
+        return len(self.contenders) > 1 and value > cost_of_turn(slope, first, self.left)
+
     def _surplus(self, challenger: Contender, slope: float) -> float:
         """What a challenger's next turn may be expected to bring, less what it costs the leader."""
         leader = self.leader
         number = len(challenger.curve.times) + 1
-        if not leader.curve.times or self.times[number - 1] > self.most * self.left:
+        if self.times[number - 1] > self.most * self.left:
             return -math.inf
         scoring = leader.scores[-1].seconds if self.budget.seconds is not None else 0.0
         scores = 1 + (len(leader.curve.times) < number)
@@ -379,7 +397,7 @@ class Race(Engine):
 
     def _tell(self, slope: float) -> None:
         turned: Any = self.state.output
-        if turned is None or turned.failed:
+        if turned is None or turned.failed or not turned.scores:
             return
         score = turned.scores[-1]
         words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"

@@ -66,7 +66,7 @@ class SearchResult:
 
     Args:
         architecture: the chosen architecture; the supernet holds its trained weights and has it selected.
-        score: its score on all reward cases.
+        score: its score on reward cases; None where it was not measured.
         candidates: one dictionary for each contender: ``origin``, ``architecture``, ``id``, ``trained`` (seconds, or
             steps without a limit of time, in the race), ``reward`` (its Dice on the reward cases after that) and
             ``forecast`` (soft Dice expected with all the time that was left); None where it had no turn.
@@ -78,7 +78,7 @@ class SearchResult:
     """
 
     architecture: Architecture
-    score: ChildScore
+    score: ChildScore | None
     candidates: list[dict[str, Any]] = field(default_factory=list)
     steps: int = 0
     case_names: tuple[str, ...] = ()
