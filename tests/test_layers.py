@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "monai_ronas"
 LAYER = {
     **dict.fromkeys(("space", "utils"), 0),
-    **dict.fromkeys(("networks", "controllers", "losses", "optimizers", "resources", "data"), 1),
+    **dict.fromkeys(("networks", "controllers", "losses", "metrics", "optimizers", "resources", "data"), 1),
     **dict.fromkeys(("engines", "bundle", "visualize"), 2),
     "handlers": 3,
 }

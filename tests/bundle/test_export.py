@@ -78,13 +78,15 @@ def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(stud
         ({"remark": "before it"}, 0.5, "2 reward cases, before it"),
         ({"remark": "before it", "test": test}, 0.75, "3 test cases"),
         ({}, 0.5, "2 reward cases"),
+        ({"score": None, "case_names": ()}, None, "no cases yet: configs/evaluate.json measures it"),
     ):
         bundle = exporter.run(replace(result_of(supernet.space.base), **changed), seconds=1.0)
         told = json.loads((bundle / "configs" / "metadata.json").read_text())["eval_metrics"]
         assert told == {"mean_dice": dice, "measured_on": reference}
         readme = (bundle / "docs" / "README.md").read_text()
         assert ("3 test cases, which neither training nor reward saw: 0.7500" in readme) == ("test" in changed)
-        assert ("scored,\nbefore it: 0.5000" in readme) == ("remark" in changed)
+        assert ("reward cases,\nbefore it: 0.5000" in readme) == ("remark" in changed)
+        assert ("reward cases was not measured: there was no race" in readme) == ("score" in changed)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,10 @@ def test_the_table_says_where_the_trained_network_was_not_measured(study):
     supernet = supernet_of(study)
     found = result_of(supernet.space.base)
     assert "test Dice" not in summary_table(supernet, found, seconds=1.0, where={})
-    table = summary_table(supernet, replace(found, remark="before it"), seconds=1.0, where={})
-    assert "test Dice  not measured: no test cases, or no time" in table
+    for changed in ({"remark": "before it"}, {"score": None}):
+        table = summary_table(supernet, replace(found, **changed), seconds=1.0, where={})
+        assert "test Dice  not measured: no test cases, or no time" in table
+        assert ("reward Dice" in table) == ("score" not in changed)
     test = ChildScore(reward=0.75, per_case=(0.7, 0.8), seconds=1.0, peak_memory_mb=1.0)
     table = summary_table(supernet, replace(found, remark="before it", test=test), seconds=1.0, where={})
     assert "test Dice  0.7500" in table
