@@ -47,7 +47,7 @@ def test_output_dir_holds_what_is_promised(finished):
         assert front
     table = (finished / "stdout.txt").read_text()
     for part in (
-        *("architecture", "test Dice", "reward Dice", "before the final training", "standard error"),
+        *("architecture", "test Dice", "reward Dice", "which the final training has seen", "standard error"),
         *("parameters", "time", "ronas_segmentation"),
     ):
         assert part in table
