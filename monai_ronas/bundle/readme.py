@@ -227,7 +227,7 @@ def _measured(result: SearchResult) -> list[str]:
             f"| {plain(name)} | {whole:.4f} | {windows:.4f} |"
             for name, whole, windows in zip(choice.cases, choice.one_shot, choice.in_windows, strict=True)
         ]
-        if result.remark.startswith("before the final training"):
+        if "the final training" in result.remark:
             lines += ["", "The final training has seen these cases: the difference counts, not the figures themselves."]
     return [*lines, ""]
 
