@@ -51,8 +51,9 @@ def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: floa
 
 def _origin(result: SearchResult) -> str:
     """Which of the candidates a result is."""
-    origins = {c["id"]: c["origin"] for c in result.candidates}
-    return origins.get(result.architecture.id, "the chosen one with a smaller patch")
+    same = [c for c in result.candidates if c["id"] == result.architecture.id]
+    same.sort(key=lambda c: c["reward"] is None)  # one that was scored, where others have become the same
+    return same[0]["origin"] if same else "the chosen one with a smaller patch"
 
 
 def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
@@ -152,7 +153,7 @@ preprocessed and padded as said above, every axis a multiple of {_times(divisor)
 def _figures(result: SearchResult, split: Split) -> str:
     chosen, test = result.score, result.test
     lines = [
-        "Dice on the reward cases was not measured: there was no race."
+        "Dice on the reward cases was not measured."
         if chosen is None
         else f"Mean foreground Dice on {len(result.case_names)} reward cases"
         + (f",\n{result.remark}" if result.remark else "")

@@ -249,12 +249,17 @@ class Race(Engine):
     def _score(self, contender: Contender) -> ChildScore:
         """A score in windows of the contender's patch, as one shot favours large patches; on a part of the cases."""
         architecture = self._trainable(contender)
-        with self.scorer.in_windows(_OVERLAP):
-            if not any(c.scores for c in self.contenders) and self.budget.seconds is not None:
+        first = not any(c.scores for c in self.contenders)
+        with self.scorer.in_windows(_OVERLAP), torch.random.fork_rng(devices=[]):  # training goes on as without a score
+            if first and self.budget.seconds is not None:
                 self.slices.network.select(architecture)
                 number = self.score_share * self.times[0] / max(self.scorer.seconds_of_a_case(), 1e-9)
                 self.scorer.choose_some(max(int(number), _LEAST_CASES))
-            return self.scorer.score(architecture)
+            score = self.scorer.score(architecture)
+            if first and score.status == "failed":  # none of the chosen cases has foreground
+                self.scorer.sampler.choose_all()
+                score = self.scorer.score(architecture)
+            return score
 
     def _train(self, contender: Contender) -> None:
         self._refuse_twin(contender)
@@ -295,6 +300,7 @@ class Race(Engine):
             torch.manual_seed(self.seed)
             new = RonasUNet(**self.slices.network.network_kwargs(contender.architecture))
             self.slices.start_anew(new.state_dict(), seed=self.seed)
+            torch.manual_seed(self.seed)  # for the order of the cases: a larger network has drawn more
             self.average.start()
         else:
             self.slices.load_state_dict(state["training"])
@@ -419,6 +425,7 @@ class Race(Engine):
             "average": on_cpu(self.average.state_dict()),
             "leader": self.contenders.index(self.leader),
             "contenders": [c.to_dict() for c in self.contenders],
+            "cases": list(self.scorer.sampler.indices),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # type: ignore[override]
@@ -427,6 +434,7 @@ class Race(Engine):
         self._spent = state["spent"]
         self.contenders = [Contender.from_dict(c) for c in state["contenders"]]
         self._leader = self.contenders[state["leader"]]
+        self.scorer.sampler.indices = list(state["cases"])
         self.next = None if state["next"] is None else self.contenders[state["next"]]
         if state["present"] is not None:
             self._present = self.contenders[state["present"]]

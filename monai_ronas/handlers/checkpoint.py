@@ -21,6 +21,7 @@ from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult, TimeBudget, write_atomically
 
 logger = logging.getLogger(__name__)
+_FORMAT = 2  # of what is saved; to be raised where an older file could not be read
 _FINISHED, _FINAL = "finished.json", "final.pt"
 _PLACE = re.compile(r"episode_(\d+)(?:_part_(\d+))?\.pt")
 
@@ -56,7 +57,7 @@ class SearchCheckpoint:
         self.directory = Path(directory)
         self.slices = slices
         self.budget = budget
-        self.identity = identity
+        self.identity = {"format of checkpoints": _FORMAT, **identity}
         self.resume = resume
         self.every_seconds = every_seconds
         self.interrupted: dict[str, Any] = {}

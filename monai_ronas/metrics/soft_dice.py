@@ -10,11 +10,13 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_tensor
 
+_SLAB = 16  # planes
+
 
 def soft_dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Soft Dice of each foreground class of a volume: ``2 sum(p y) / (sum(p) + sum(y))``.
 
-    The classes are taken one after the other, so that no more than two volumes are in memory beside the logits.
+    The volume is taken in slabs of a few planes, so that little memory is needed beside the logits.
 
     Args:
         logits: ``(C, H, W[, D])``.
@@ -28,14 +30,17 @@ def soft_dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         >>> soft_dice(torch.zeros(2, 1, 3), label)
         tensor([0.5714])
     """
-    total = torch.logsumexp(logits.float(), dim=0)
-    values = []
-    for k in range(1, len(logits)):
-        probability, truth = (logits[k].float() - total).exp(), label[0] == k
-        size = truth.sum()
-        dice = 2 * (probability * truth).sum() / (probability.sum() + size)
-        values.append(torch.where(size > 0, dice, torch.nan))
-    return torch.stack(values)
+    classes = range(1, len(logits))
+    common, predicted, true = torch.zeros(3, len(classes), dtype=torch.float64, device=logits.device)
+    for part, truth in zip(logits.split(_SLAB, dim=1), label.split(_SLAB, dim=1), strict=True):
+        probabilities = part.float().softmax(dim=0)
+        for n, k in enumerate(classes):
+            is_class = truth[0] == k
+            common[n] += (probabilities[k] * is_class).sum()
+            predicted[n] += probabilities[k].sum()
+            true[n] += is_class.sum()
+    dice = 2 * common / (predicted + true)
+    return torch.where(true > 0, dice, torch.nan).float()
 
 
 class SoftDiced(MapTransform):

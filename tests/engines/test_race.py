@@ -9,11 +9,12 @@ import pytest
 import torch
 from ignite.engine import Events
 
+from monai_ronas.engines import EpisodeSampler
 from monai_ronas.engines.forecast import Prior
 from monai_ronas.engines.race import Race
 from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
 from tests.engines.scripted import PRIOR, other_than_base
-from tests.toys import toy_slices
+from tests.toys import toy_slices, toy_space
 
 
 class CurveScorer:
@@ -22,6 +23,7 @@ class CurveScorer:
     def __init__(self, slices, levels, otherwise=0.5, slope=0.4):
         self.slices, self.levels, self.otherwise, self.slope = slices, levels, otherwise, slope
         self.calls = []
+        self.sampler = EpisodeSampler(4, per_episode=4)
 
     def in_windows(self, overlap):
         return nullcontext()
@@ -354,3 +356,26 @@ def test_states_of_those_who_wait_are_on_the_cpu_and_are_copies():
     race.decide(listed(race.space), between=note)
     assert kept
     assert all(kept)
+
+
+def test_a_race_that_goes_on_scores_the_cases_that_it_had_chosen():
+    race = make_race()
+    race.scorer.sampler.indices = [0, 2]
+    space = race.slices.network.space
+    race.decide(listed(space))
+    other = make_race()
+    other.load_state_dict(race.state_dict())
+    assert other.scorer.sampler.indices == [0, 2]
+
+
+def test_networks_of_other_widths_have_the_same_order_of_cases():
+    slices = toy_slices(toy_space(widths=(1.0, 0.5)))
+    base = slices.network.space.base
+    race = make_race(slices, seed=3)
+    states = {}
+    slices.trainer.add_event_handler(
+        Events.ITERATION_STARTED, lambda: states.setdefault(slices.network.architecture, torch.get_rng_state())
+    )
+    race.decide({base: "base network", base.replace(width=0.5): "narrower"})
+    first, second = states.values()
+    assert torch.equal(first, second)
