@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.engines.contender import Contender
 from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents
 from monai_ronas.engines.exploitation import Exploitation
 from monai_ronas.engines.guarded_step import GuardedStep
 from monai_ronas.engines.inference_mode import InferenceMode
 from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
-from monai_ronas.engines.race import Contender, Race
+from monai_ronas.engines.race import Race
 from monai_ronas.engines.reselection import Reselection
 from monai_ronas.engines.scorer import ChildScorer, EpisodeSampler
 from monai_ronas.engines.slice_trainer import SliceTrainer

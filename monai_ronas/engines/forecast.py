@@ -119,7 +119,7 @@ def forecast(curve: Curve, end: float, slope: float, prior: Prior) -> tuple[floa
         slope: of the data, see :func:`common_slope`.
         prior: noise and spread.
     """
-    end = max(end, curve.times[-1])  # where the time is up
+    end = max(end, curve.times[-1])  # no earlier than what was measured
     x = np.log(np.array(curve.times) / end)  # 0 at the end, so that the offset of the line is the forecast
     y = curve.logarithms
     precision = np.array([[len(x), -x.sum()], [-x.sum(), (x**2).sum()]]) / prior.noise**2

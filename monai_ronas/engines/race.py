@@ -6,13 +6,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines.averaged_weights import AveragedWeights, on_cpu
+from monai_ronas.engines.contender import Contender, errors_of, trainable
 from monai_ronas.engines.forecast import (
     Curve,
     Lead,
@@ -34,58 +34,6 @@ from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
 logger = logging.getLogger(__name__)
 _MOST_TURNS = 100
 _LEAST_CASES, _OVERLAP = 4, 0.25
-
-
-@dataclass(eq=False)
-class Contender:
-    """A network with weights and an optimiser of its own.
-
-    Args:
-        architecture: the network.
-        origin: where it comes from, for people.
-        curve: its errors, 1 - soft Dice of each case.
-        scores: the score of each measurement of the curve.
-        spent: seconds or steps that its turns took, scores included.
-        state: of its training; None before its first turn.
-        failed: it cannot be trained or scored.
-    """
-
-    architecture: Architecture
-    origin: str
-    curve: Curve = field(default_factory=Curve)
-    scores: list[ChildScore] = field(default_factory=list)
-    spent: float = 0.0
-    state: dict[str, Any] | None = None
-    failed: bool = False
-
-    @property
-    def trained(self) -> float:
-        """Seconds or steps of its training so far."""
-        return self.curve.times[-1] if self.curve.times else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Tensors and plain types."""
-        own = {"architecture": self.architecture.to_json(), "curve": asdict(self.curve), "state": self.state}
-        return {
-            **own,
-            "origin": self.origin,
-            "scores": [asdict(s) for s in self.scores],
-            "spent": self.spent,
-            "failed": self.failed,
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Contender:
-        """Inverse of :meth:`to_dict`."""
-        return cls(
-            Architecture.from_json(content["architecture"]),
-            content["origin"],
-            Curve(**content["curve"]),
-            [ChildScore(**score) for score in content["scores"]],
-            content["spent"],
-            content["state"],
-            content["failed"],
-        )
 
 
 class Race(Engine):
@@ -223,7 +171,6 @@ class Race(Engine):
     def _turn(self) -> Contender:
         assert self.next is not None
         contender = self.next
-        begin = self._now()
         self._enter(contender)
         try:
             self._train(contender)
@@ -243,7 +190,6 @@ class Race(Engine):
                     "race: %s %s has no score: %s", contender.origin, contender.architecture.id, score.status
                 )
                 contender.failed = True
-        contender.spent += self._now() - begin
         return contender
 
     def _score(self, contender: Contender) -> ChildScore:
@@ -383,10 +329,12 @@ class Race(Engine):
         """Whether a first turn of so much time may be worth it before anything is measured; scores are not counted."""
         if any(c.scores for c in self.contenders):
             return True
+        if first <= 0 or len(self.contenders) < 2:
+            return False
         slope, ends = self.slope, (self.left, self.left)
         after = sd_after(Curve(), Curve(), [first], ends, slope, self.prior)
         value = value_of_turn(Lead(self.prior.lead, self.prior.lead_sd), after)
-        return len(self.contenders) > 1 and value > cost_of_turn(slope, first, self.left)
+        return value > cost_of_turn(slope, first, self.left)
 
     def _surplus(self, challenger: Contender, slope: float) -> float:
         """What a challenger's next turn may be expected to bring, less what it costs the leader."""
@@ -439,31 +387,3 @@ class Race(Engine):
         if state["present"] is not None:
             self._present = self.contenders[state["present"]]
             self.average.load_state_dict(state["average"])
-
-
-def errors_of(score: ChildScore) -> list[float]:
-    """1 - soft Dice of each case, or 1 - Dice without any; NaN for a case without foreground.
-
-    A case that has a Dice but no soft Dice has logits that are no numbers: its error is 1.
-
-    Example:
-        >>> nan = float("nan")
-        >>> errors_of(ChildScore(0.4, (0.3, 0.5, nan), 1.0, 1.0, soft=(0.25, nan, nan)))
-        [0.75, 1.0, nan]
-    """
-    pairs = zip(score.soft or score.per_case, score.per_case, strict=True)
-    return [1.0 if math.isnan(soft) and math.isfinite(dice) else 1 - soft for soft, dice in pairs]
-
-
-def trainable(space: RonasSpace, architecture: Architecture) -> Architecture:
-    """The same network, with the largest patch that a limit of memory allows which was learnt meanwhile.
-
-    Raises:
-        TrainingError: when there is none.
-    """
-    if space.is_feasible(architecture):
-        return architecture
-    for smaller in space.with_every_patch(architecture):
-        if space.is_feasible(smaller):
-            return smaller
-    raise TrainingError(f"the network {architecture.id} does not fit into the memory with any patch.")

@@ -9,6 +9,7 @@ from monai_ronas.space.geometry import (
     scaled_channels,
     total_stride,
 )
+from monai_ronas.space.neighbours import neighbours
 from monai_ronas.space.plan import WIDTHS, Draft, NothingFitsError, Plan, make_plan
 from monai_ronas.space.ronas_space import PATCH_RATIO, RonasSpace, skip_points
 from monai_ronas.space.search_space import SearchSpace
@@ -31,4 +32,5 @@ __all__ = [
     "scaled_channels",
     "skip_points",
     "total_stride",
+    "neighbours",
 ]

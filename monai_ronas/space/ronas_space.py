@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -208,7 +208,7 @@ class RonasSpace(SearchSpace):
             )
         self._base = feasible[0]
         self._largest = self._first(
-            lambda d: sorted(d.options, key=lambda o: (-_demand(d.name, o), o != self._base[d.name]))
+            lambda d: sorted(d.options, key=lambda o: (-demand(d.name, o), o != self._base[d.name]))
         )
 
     def _renew(self) -> None:
@@ -244,40 +244,6 @@ class RonasSpace(SearchSpace):
         ]
         return sorted(variants, key=lambda a: -math.prod(self.patch(a)))
 
-    def neighbours(self, architecture: Architecture) -> dict[Architecture, str]:
-        """One step up and down in resolution, width and patch, with what each is; those that are feasible.
-
-        With another resolution or width, the patch is the largest feasible one that is not larger. A step of the patch
-        is the one that is nearest to half or twice the voxels.
-
-        Example:
-            >>> space = RonasSpace((128, 128, 64), searched_strides=(1,), widths=(1, 0.5), patch_ratio=0.5**0.5)
-            >>> list(space.neighbours(space.base).values())
-            ['coarser', 'narrower', 'smaller patch']
-        """
-        found: dict[Architecture, str] = {}
-        size = math.prod(self.patch(architecture))
-
-        def add(origin: str, variants: Iterable[Architecture]) -> None:
-            feasible = next((a for a in variants if self.is_feasible(a)), None)
-            if feasible is not None and feasible != architecture:
-                found.setdefault(feasible, origin)
-
-        for name, up, down in (("stride_1", "finer", "coarser"), ("width", "wider", "narrower")):
-            if name not in architecture:
-                continue
-            options = sorted(self[name].options, key=partial(_demand, name), reverse=True)
-            place = options.index(architecture[name])
-            for origin, step in ((up, place - 1), (down, place + 1)):
-                if 0 <= step < len(options):
-                    changed = self.with_every_patch(architecture.replace(**{name: options[step]}))
-                    add(origin, (a for a in changed if math.prod(self.patch(a)) <= size))
-        patches = [(a, math.prod(self.patch(a)) / size) for a in self.with_every_patch(architecture)]
-        for origin, wanted, low, high in (("larger patch", 2.0, 1.0, 3.0), ("smaller patch", 0.5, 1 / 3, 1.0)):
-            steps = [(abs(math.log(ratio / wanted)), a) for a, ratio in patches if low < ratio < high]
-            add(origin, (a for _, a in sorted(steps, key=lambda step: step[0])))
-        return found
-
     def restrict(self, fits: Callable[[Architecture], bool]) -> RonasSpace:
         """The same space without the architectures that do not fit.
 
@@ -305,7 +271,7 @@ class RonasSpace(SearchSpace):
         values = dict(decided)
         for decision in self.decisions:
             if decision.name not in values:
-                ordered = sorted(decision.options, key=partial(_demand, decision.name))
+                ordered = sorted(decision.options, key=partial(demand, decision.name))
                 values[decision.name] = next(
                     (o for o in ordered if self._has_room({**values, decision.name: o})), ordered[-1]
                 )
@@ -390,7 +356,7 @@ def _axes(option: Any) -> tuple[int, ...]:
     return option if isinstance(option, tuple) else (option,)
 
 
-def _demand(name: str, option: Any) -> float:
+def demand(name: str, option: Any) -> float:
     """How much memory an option asks for, to compare options of one decision."""
     if name.startswith("patch_"):
         return math.prod(_axes(option))

@@ -14,10 +14,9 @@ chosen on one half of the test cases and compared on the other, both ways, and t
 group are in the same half.
 
 Writes ``regret.json`` and ``regret.md``: the regret, mean Dice with its standard error over the cases, what the search
-is ahead of each other contender, paired by case, of ``reinforce`` ahead of ``random``, and, where a search keeps the
-forecasts of its race, Kendall's tau between these and what came of them. A search's Dice of a case is the mean over the
-seeds. Each run has a folder and a ``result.json``: the same command runs what is missing. ``--together N`` runs so many
-at a time, with one thread each; otherwise one after the other has all threads.
+is ahead of each other contender, paired by case, and ``reinforce`` of ``random``. A search's Dice of a case is the mean
+over the seeds. Each run has a folder and a ``result.json``: the same command runs what is missing. ``--together N``
+runs so many at a time, with one thread each; otherwise one after the other has all threads.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from typing import Any
 
 import numpy as np
 from monai.bundle import ConfigWorkflow
-from scipy.stats import kendalltau
 
 from monai_ronas.data import Study
 from monai_ronas.data.groups import group_cases
@@ -102,17 +100,6 @@ def mean_of_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {case: float(np.mean([row["per_case"][case] for row in rows])) for case in rows[0]["per_case"]}
 
 
-def forecast_tau(race: Sequence[Mapping[str, Any]]) -> float | None:
-    """Kendall's tau between the ``forecast`` and the ``dice`` of the records that have both; None for fewer than two.
-
-    Example:
-        >>> forecast_tau([{"forecast": 0.8, "dice": 0.7}, {"forecast": 0.9, "dice": 0.75}, {"forecast": 0.5}])
-        1.0
-    """
-    pairs = [(line["forecast"], line["dice"]) for line in race if {"forecast", "dice"} <= set(line)]
-    return float(kendalltau(*zip(*pairs, strict=True)).statistic) if len(pairs) > 1 else None
-
-
 def summarize(
     found: Mapping[str, Sequence[dict[str, Any]]], grid: Collection[str], groups: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -148,9 +135,6 @@ def summarize(
         mean, error = mean_and_error(differences(dice["search"], dice["random"]))
         of_seeds = [mean_and_error(differences(a["per_case"], b["per_case"]))[0] for a, b in pairs]
         report["reinforce_minus_random"] = {"mean": mean, "standard_error": error, "of_seeds": of_seeds}
-    taus = [forecast_tau(row["race"]) for row in found["search"] if "race" in row]
-    if taus:
-        report["tau_of_forecasts"] = taus
     return report
 
 
@@ -167,9 +151,6 @@ def table(report: Mapping[str, Any], found: Mapping[str, Sequence[dict[str, Any]
         ahead = report["reinforce_minus_random"]
         seeds = ", ".join(f"{value:+.4f}" for value in ahead["of_seeds"])
         lines += ["", f"`reinforce` minus `random`: {_signed(ahead)} (by seed {seeds})."]
-    if "tau_of_forecasts" in report:
-        taus = ", ".join("-" if tau is None else f"{tau:.2f}" for tau in report["tau_of_forecasts"])
-        lines += ["", f"Kendall's tau of the forecasts of the race, by seed: {taus}."]
     minutes = {name: float(np.mean([row["cpu_minutes"] for row in rows])) for name, rows in found.items()}
     ends = [f"{minutes[name]:.1f} ({_title(name)})" for name in sorted(minutes, key=lambda name: minutes[name])]
     lines += [

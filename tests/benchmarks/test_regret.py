@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks.regret import forecast_tau, halves, make_commands, regret, summarize, table
+from tests.benchmarks.regret import halves, make_commands, regret, summarize, table
 
 CASES = ("p1_a", "p1_b", "p2_a", "p2_b", "p3_a", "p4_a")
 GROUPS = {case: case[:2] for case in CASES}
@@ -68,9 +68,8 @@ def result(dice, **more):
 
 @pytest.fixture
 def found():
-    race = [{"forecast": 0.8, "dice": 0.8}, {"forecast": 0.7, "dice": 0.9}, {"forecast": 0.6}]
     return {
-        "search": [result([0.8] * 6, race=race), result([0.6] * 6, windows=True)],
+        "search": [result([0.8] * 6), result([0.6] * 6, windows=True)],
         "random": [result([0.7] * 6), result([0.5] * 6)],
         "dynunet_sgd": [result([0.5, 0.7] * 3, cpu_minutes=3.0)],
         "grid_a": [result([0.9] * 6)],
@@ -78,7 +77,7 @@ def found():
     }
 
 
-def test_the_report_has_regret_paired_differences_and_forecasts(found):
+def test_the_report_has_regret_and_paired_differences(found):
     report = summarize(found, ["grid_a", "grid_b"], GROUPS)
     assert report["cases"] == 6
     assert set(report["regret"]) == {"search", "random", "dynunet_sgd"}
@@ -90,7 +89,6 @@ def test_the_report_has_regret_paired_differences_and_forecasts(found):
     assert peer["standard_error"] == peer["standard_error_of_that"] == pytest.approx(0.1 * (6 / 5 / 6) ** 0.5)
     assert report["reinforce_minus_random"]["mean"] == pytest.approx(0.1)
     assert report["reinforce_minus_random"]["of_seeds"] == pytest.approx([0.1, 0.1])
-    assert report["tau_of_forecasts"] == [-1.0]
 
 
 def test_the_table_is_ordered_by_dice(found):
@@ -107,10 +105,6 @@ def test_the_table_is_ordered_by_dice(found):
         "| grid b",
     ]
     assert "| 2x2x1, 32x32x8, 12-24 | 0.50 M | 100 | 1.0 | 2.0 | windows in 1 of 2 | 0.7000 +- 0.0000 |" in rows[1]
-
-
-def test_forecasts_need_two_records_with_an_outcome():
-    assert forecast_tau([{"forecast": 0.5, "dice": 0.5}, {"forecast": 0.7}]) is None
 
 
 def test_only_searches_run_for_every_seed_and_all_on_the_first_seeds_split():

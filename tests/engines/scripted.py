@@ -59,5 +59,4 @@ def make_end(scorer, *, final_steps=40, slices=None, space=None, budget=None, ob
     engine = ControllerTrainer("cpu", 1, 2, LSTMController(space), scorer, objective=objective)
     engine.state.best_child = other_than_base(space) if best_child else None
     race = Race(slices, scorer, space, budget, steps=final_steps, prior=PRIOR, first_turn=0.1, least_steps=1)
-    more = {"random_candidates": 1, **more}
     return Exploitation(engine, race, slices, space, budget, final_steps=final_steps, **more)

@@ -9,6 +9,7 @@ from ignite.engine import Events
 from monai_ronas.engines import Exploitation, Race
 from monai_ronas.engines.forecast import Prior
 from monai_ronas.handlers import ChildTraining, SearchCheckpoint, WarmUp
+from monai_ronas.space import neighbours
 from monai_ronas.utils import ChildScore, SearchResult, TimeBudget
 from tests.engines.scripted import Scorer
 from tests.toys import toy_slices
@@ -144,7 +145,7 @@ def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=No
     checkpoint = SearchCheckpoint(directory, slices, budget, identity=IDENTITY, every_seconds=every_seconds)
     warm_up = WarmUp(slices, space, budget, steps=10, seed=seed, checkpoint=checkpoint)
     engine = make_engine(slices, [warm_up, ChildTraining(slices), checkpoint], episodes, seed=seed)
-    scorer = Scorer(gain=gain, favourite=next(iter(space.neighbours(space.base))))
+    scorer = Scorer(gain=gain, favourite=next(iter(neighbours(space, space.base))))
     scorer.slices = slices
     made = []
 
