@@ -45,6 +45,7 @@ def metadata(
             "monai-ronas": _version("monai-ronas"),
             "nibabel": _version("nibabel"),
             "pytorch-ignite": _version("pytorch-ignite"),
+            "SimpleITK": _version("SimpleITK"),
         },
         "supported_apps": {},
         "name": name,

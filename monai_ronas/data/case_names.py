@@ -7,12 +7,14 @@ import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from monai_ronas.data.formats import stem
+
 
 def case_names(images: Sequence[str]) -> list[str]:
     """Name each case by what tells it from the others.
 
-    That is the name of the image's file without ``.nii`` or ``.nii.gz``. Where different files share a name, it is the
-    part of the path in which they differ, joined by underscores.
+    That is the name of the image's file without its ending, such as ``.nii.gz``. Where different files share a name,
+    it is the part of the path in which they differ, joined by underscores.
 
     Args:
         images: paths as they are listed.
@@ -43,11 +45,6 @@ def case_names(images: Sequence[str]) -> list[str]:
 def _shared(paths: Iterable[tuple[str, ...]]) -> int:
     """How many parts paths have in common at their beginning."""
     return sum(1 for _ in itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False)))
-
-
-def stem(path: str | Path) -> str:
-    """Name of a NIfTI file without its suffix."""
-    return Path(path).name.removesuffix(".gz").removesuffix(".nii")
 
 
 def _parts(image: str) -> tuple[str, ...]:

@@ -17,12 +17,15 @@ from monai.transforms import LoadImaged, MapTransform
 from monai_ronas.data.errors import Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, spacing_faults, value_faults
 from monai_ronas.data.label_faults import on_image_grid, undeclared_faults, whole_numbers
+from monai_ronas.data.simpleitk_reader import SimpleITKReader
 
 _COMPLEX = {32, 1792, 2048}  # datatypes of NIfTI
 
 
 class LoadVolumed(LoadImaged):
     """MONAI's ``LoadImaged``, channel first, which names the file that cannot be read in one sentence.
+
+    NIfTI is read through nibabel, NRRD, MetaImage and folders of one DICOM series through :class:`SimpleITKReader`.
 
     Args:
         keys: keys of paths.
@@ -33,6 +36,7 @@ class LoadVolumed(LoadImaged):
 
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys, image_only=True, ensure_channel_first=True)
+        self._loader.register(SimpleITKReader())
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Load the volumes of an item, in float32."""
@@ -41,6 +45,8 @@ class LoadVolumed(LoadImaged):
             given = item[key]
             try:
                 item.update(self._loaded(key, given, reader))
+            except VolumeError:
+                raise
             except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
                 name = Path(given).name if isinstance(given, (str, Path)) else str(given)
                 words = "it is a folder" if name and Path(str(given)).is_dir() else _first_words(error)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The formats of volumes, told by the names of their files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+NIFTI = (".nii.gz", ".nii")
+"""Endings of the files that nibabel reads."""
+
+SIMPLEITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+"""Endings of the files that SimpleITK reads."""
+
+ENDINGS = (*NIFTI, *SIMPLEITK)
+"""Endings of all files of volumes; images may be folders of DICOM files as well."""
+
+DICOM = "DICOM"
+_FORMATS = {
+    ".nii.gz": "NIfTI",
+    ".nii": "NIfTI",
+    ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".mha": "MetaImage",
+    ".mhd": "MetaImage",
+}
+_MAGIC = b"DICM"
+_PREAMBLE = 128  # bytes in front of it
+_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
+_LONGEST_HEADER = 2**16
+
+
+def ending(path: str | os.PathLike[str]) -> str:
+    """The ending of a volume's file, one of :data:`ENDINGS`; empty for other files.
+
+    Example:
+        >>> ending("a.v1.nii.gz"), ending("a.gz")
+        ('.nii.gz', '')
+    """
+    name = Path(path).name
+    return next((end for end in ENDINGS if name.endswith(end) and name != end), "")
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """Name of a volume's file without its ending.
+
+    Example:
+        >>> stem("imagesTr/a.v1.nii.gz"), stem("series")
+        ('a.v1', 'series')
+    """
+    return Path(path).name.removesuffix(ending(path))
+
+
+def format_of(path: str | os.PathLike[str]) -> str | None:
+    """``"NIfTI"``, ``"NRRD"``, ``"MetaImage"`` or, for a folder of DICOM files, ``"DICOM"``; or None."""
+    found = _FORMATS.get(ending(path))
+    if found is None or Path(path).is_dir():
+        return DICOM if dicom_files(path) else None
+    return found
+
+
+def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The DICOM files of a folder, sorted by name, told by their first bytes or by ``.dcm``.
+
+    Folders below it are not looked into; hidden files and ``DICOMDIR`` are left out.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if is_dicom(path))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file looks like a DICOM file."""
+    if path.name.startswith(".") or path.name == "DICOMDIR" or ending(path) or not path.is_file():
+        return False
+    if path.suffix.lower() == ".dcm":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
+    except OSError:
+        return False
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """All files in which a volume is stored: of a DICOM series, or of a header with its data in another file."""
+    volume = Path(path)
+    if volume.is_dir():
+        return dicom_files(volume)
+    if ending(volume) not in (".mhd", ".nhdr"):
+        return [volume]
+    with volume.open("rb") as file:
+        named = _DATA_FILE.search(file.read(_LONGEST_HEADER))
+    if named is None:
+        return [volume]
+    data = volume.parent / os.fsdecode(named[1])
+    if data.is_file():
+        return [volume, data]
+    return [volume, *sorted(item for item in volume.parent.iterdir() if item.is_file() and item != volume)]  # a list
+
+
+def names_of(formats: Iterable[str | None]) -> list[str]:
+    """The formats that occur, each once, sorted."""
+    return sorted({name for name in formats if name})
