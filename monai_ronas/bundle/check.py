@@ -18,6 +18,9 @@ from monai.bundle import ConfigWorkflow, verify_net_in_out
 from monai.networks import eval_mode
 
 from monai_ronas.data import Study, build_preprocessing
+from monai_ronas.data.formats import NIFTI, ending
+from monai_ronas.data.reading import read_volume
+from monai_ronas.data.sizes import case_values
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
@@ -47,11 +50,11 @@ def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture,
         RuntimeError: when one of this does not hold.
     """
     device = next(network.parameters()).device
-    case = min(study.cases("reward"), key=lambda c: math.prod(_load(c.image).shape[:3]))
+    case = min(study.cases("reward"), key=lambda c: case_values(c).label)
     network.select(architecture)
     roi_size = _bounded(network.patch, network.divisor)
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        image = _part(case.image, Path(folder), study.fingerprint.target_spacing, roi_size)
+        image = _part(case.images, Path(folder), study.fingerprint.target_spacing, roi_size)
         (Path(folder) / "out").mkdir()
         logits, inferer = _segment(root, image, Path(folder) / "out", study, device, roi_size)
         inputs = build_preprocessing(study.fingerprint, keys=("image",))({"image": str(image)})["image"][None]
@@ -79,24 +82,28 @@ def _bounded(patch: Sequence[int], divisor: Sequence[int]) -> tuple[int, ...]:
     return tuple(size)
 
 
-def _part(path: Path, folder: Path, spacing: Sequence[float], size: Sequence[int]) -> Path:
+def _part(paths: Sequence[Path], folder: Path, spacing: Sequence[float], size: Sequence[int]) -> Path:
     """An image, or a file of its part that has at most ``size`` voxels an axis on its own grid and when resampled.
 
     The part is where the image is brightest, so that it is not cropped to nothing as background; where it would have
     one value throughout, where values differ most along its longest axis.
 
     Args:
-        path: the image.
+        paths: the image, or its channels.
         folder: where the file of a part is written.
         spacing: to which the bundle resamples (mm), axes in RAS order.
         size: likewise.
     """
-    image = _load(path)
+    nifti = len(paths) == 1 and ending(paths[0]) in NIFTI
+    image = _load(paths[0]) if nifti else nib.Nifti1Image(*read_volume(paths, real=True))
     shape, zooms = image.shape[:3], image.header.get_zooms()[:3]
     axes = nib.io_orientation(image.affine)[:, 0].astype(int)
     fits = [max(1, int(size[k] * min(1.0, spacing[k] / zoom))) for k, zoom in zip(axes, zooms, strict=True)]
     if all(n <= most for n, most in zip(shape, fits, strict=True)):
-        return path
+        if nifti:
+            return paths[0]
+        nib.save(image, folder / "part.nii")
+        return folder / "part.nii"
     data = np.asanyarray(image.dataobj)
     part = _around(np.unravel_index(int(np.argmax(data)), data.shape), shape, fits)
     if data[part].min() == data[part].max():

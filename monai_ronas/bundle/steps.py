@@ -80,14 +80,14 @@ def new_folder(path: str | os.PathLike[str]) -> None:
 
 def evaluation_cases(
     dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str], use: str = "unseen"
-) -> list[dict[str, str]]:
+) -> list[dict[str, str | list[str]]]:
     """Labelled cases of a data set that a bundle may be judged on.
 
     Cases go by their names: one of another data set that bears the name of a case of training or reward is left out as
     well. How many are left out is logged.
 
     Args:
-        dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
+        dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.
         split_file: the bundle's ``data_split.json``, with the names of the cases by use.
         use: ``"unseen"`` for all cases that neither training nor reward saw (the search's test fold, or any case of
             another data set), ``"all"``, or a use of the split file.
@@ -114,19 +114,19 @@ def evaluation_cases(
             f"'{dataset_dir}' holds no case for evaluation_use={use}: training or reward saw all of them, "
             "so search with a fold, or give other data."
         )
-    return [{"image": str(c.image), "label": str(c.label)} for c in cases]
+    return [c.item() for c in cases]
 
 
 def training_cases(
     dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str]
-) -> dict[str, list[dict[str, str]]]:
+) -> dict[str, list[dict[str, str | list[str]]]]:
     """Labelled cases to train a bundle on and to validate it with.
 
     On the search's own data set these are the search's training and reward cases; the test cases stay unseen. Another
     data set is split, every fifth case for validation.
 
     Args:
-        dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
+        dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.
         split_file: the bundle's ``data_split.json``.
 
     Returns:
@@ -142,10 +142,7 @@ def training_cases(
     if not own:
         names = sorted(c.name for c in cases)
         uses = {"validate": set(names[::5]), "train": set(names) - set(names[::5])}
-    chosen = {
-        use: [{"image": str(c.image), "label": str(c.label)} for c in cases if c.name in names]
-        for use, names in uses.items()
-    }
+    chosen = {use: [c.item() for c in cases if c.name in names] for use, names in uses.items()}
     if not all(chosen.values()):
         raise DatasetError(
             f"'{dataset_dir}' has {len(chosen['train'])} case(s) for training and {len(chosen['validate'])} for "

@@ -63,7 +63,7 @@ def build_dataset(
     """
     if memory_gb is not None and memory_gb < 0:
         raise ValueError(f"memory_gb must be None or at least 0, received {memory_gb}.")
-    data = [{"image": str(case.image), "label": str(case.label)} for case in cases]
+    data = [case.item() for case in cases]
     steps = Compose([*([transform] if callable(transform) else transform), CompactCase()]).flatten()
     for step in steps.transforms:
         if isinstance(step, RandomizableTrait):

@@ -17,6 +17,7 @@ from monai.transforms import LoadImaged, MapTransform
 from monai_ronas.data.errors import Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, spacing_faults, value_faults
 from monai_ronas.data.label_faults import on_image_grid, undeclared_faults, whole_numbers
+from monai_ronas.data.reading import ChannelFilesReader
 from monai_ronas.data.simpleitk_reader import SimpleITKReader
 
 _COMPLEX = {32, 1792, 2048}  # datatypes of NIfTI
@@ -26,6 +27,7 @@ class LoadVolumed(LoadImaged):
     """MONAI's ``LoadImaged``, channel first, which names the file that cannot be read in one sentence.
 
     NIfTI is read through nibabel, NRRD, MetaImage and folders of one DICOM series through :class:`SimpleITKReader`.
+    Several paths are the channels of one image.
 
     Args:
         keys: keys of paths.
@@ -36,7 +38,8 @@ class LoadVolumed(LoadImaged):
 
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys, image_only=True, ensure_channel_first=True)
-        self._loader.register(SimpleITKReader())
+        for reader in (SimpleITKReader(), ChannelFilesReader()):
+            self._loader.register(reader)
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Load the volumes of an item, in float32."""
@@ -48,8 +51,9 @@ class LoadVolumed(LoadImaged):
             except VolumeError:
                 raise
             except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
-                name = Path(given).name if isinstance(given, (str, Path)) else str(given)
-                words = "it is a folder" if name and Path(str(given)).is_dir() else _first_words(error)
+                path = Path(str(given[0] if isinstance(given, (list, tuple)) and given else given))
+                name = path.name or str(given)
+                words = "it is a folder" if path.name and path.is_dir() else _first_words(error)
                 raise VolumeError(f"'{name}': the {key} file cannot be read ({words})") from error
         return item
 

@@ -160,6 +160,7 @@ def _even_step(slices: Sequence[_Slice], root: Path) -> np.ndarray:
     if farthest > GAP_TOLERANCE * usual:
         raise VolumeError(
             f"'{root.name}': the slices of the DICOM series are unevenly spaced, {gaps.min():.4g} to"
-            f" {gaps.max():.4g} mm, one {farthest:.4g} mm from where it should be (accepted: {GAP_TOLERANCE * usual:.4g} mm)"
+            f" {gaps.max():.4g} mm, one {farthest:.4g} mm from where it should be"
+            f" (accepted: {GAP_TOLERANCE * usual:.4g} mm)"
         )
     return step

@@ -38,7 +38,11 @@ class DiskCache(Dataset):
     """
 
     def __init__(
-        self, data: Sequence[Mapping[str, str]], transform: Callable | Sequence[Callable], *, cache_dir: Path
+        self,
+        data: Sequence[Mapping[str, str | Sequence[str]]],
+        transform: Callable | Sequence[Callable],
+        *,
+        cache_dir: Path,
     ) -> None:
         super().__init__(data=data, transform=transform)
         settings = [_VERSION, transform_hash(self.transform.flatten().transforms)]

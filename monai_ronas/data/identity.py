@@ -16,13 +16,16 @@ from typing import Any
 import monai
 import numpy as np
 import torch
+from monai.utils import ensure_tuple
+
+from monai_ronas.data.formats import files_of
 
 
-def files_hash(files: Mapping[str, str], settings: Any = None) -> str:
+def files_hash(files: Mapping[str, str | Sequence[str]], settings: Any = None) -> str:
     """Hash of where files lie, of their sizes and times of modification, and of settings.
 
     Args:
-        files: what each file is, and its path.
+        files: what each volume is, and its path or the paths of its channels.
         settings: what else the hash depends on, JSON-able.
 
     Returns:
@@ -32,10 +35,10 @@ def files_hash(files: Mapping[str, str], settings: Any = None) -> str:
         OSError: when a file is missing.
     """
     facts: list[Any] = [settings]
-    for what, name in sorted(files.items()):
-        path = Path(name).resolve()
-        state = path.stat()
-        facts.append([what, str(path), state.st_size, state.st_mtime_ns])
+    for what, names in sorted(files.items()):
+        for path in (file.resolve() for name in ensure_tuple(names) for file in files_of(name)):
+            state = path.stat()
+            facts.append([what, str(path), state.st_size, state.st_mtime_ns])
     return _digest(facts)
 
 

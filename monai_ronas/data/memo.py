@@ -82,7 +82,7 @@ def case_key(case: Case, settings: Sequence[Any]) -> str | None:
         The key; None where the files cannot be looked up.
     """
     try:
-        return files_hash({"image": str(case.image), "label": str(case.label)}, [case.name, *settings])
+        return files_hash(case.item(), [case.name, *settings])
     except OSError:
         return None
 

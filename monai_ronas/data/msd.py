@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reader of data sets laid out like those of the Medical Segmentation Decathlon (MSD)."""
+"""Data sets with a ``dataset.json``, in any of the layouts of :mod:`monai_ronas.data.layouts`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_ronas.data.case_names import case_names, stem
+from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.formats import format_of
+from monai_ronas.data.layouts import find_cases, find_images
 
-_SUFFIXES = (".nii.gz", ".nii")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One labelled volume.
-
-    Attributes:
-        name: what tells it from the others: see :func:`~monai_ronas.data.case_names.case_names`.
-        image: path of the image file.
-        label: path of the label file.
-    """
-
-    name: str
-    image: Path
-    label: Path
+__all__ = ["Case", "MSDDataset", "listed_images", "read_msd"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +31,7 @@ class MSDDataset:
         labels: label value to name, values 0..n, background (0) included.
         cases: the training cases whose files are there, sorted by name.
         faults: what is wrong with the other entries of the training list, as pairs (case or entry, problem).
+        layout: ``"MSD"``, ``"nnU-Net"`` or ``"folder per case"``.
     """
 
     root: Path
@@ -54,6 +42,15 @@ class MSDDataset:
     labels: dict[int, str]
     cases: tuple[Case, ...]
     faults: tuple[tuple[str, str], ...] = ()
+    layout: str = "MSD"
+
+    @property
+    def formats(self) -> dict[str, list[str]]:
+        """Formats of the files: ``{"image": [...], "label": [...]}``."""
+        return {
+            "image": sorted({str(format_of(path)) for case in self.cases for path in case.images}),
+            "label": sorted({str(format_of(case.label)) for case in self.cases}),
+        }
 
     @property
     def in_channels(self) -> int:
@@ -72,13 +69,14 @@ class MSDDataset:
 
 
 def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSDDataset:
-    """Read the ``dataset.json`` of an MSD-style folder and check that the listed files are there.
+    """Read the ``dataset.json`` of a folder and check that the files of the cases are there.
 
     No volume is opened: see :func:`monai_ronas.data.verify_dataset` for that. ``modality`` may also be called
     ``channel_names``, and ``labels`` may be ``{"0": "background"}`` (MSD) or ``{"background": 0}`` (nnU-Net).
 
     Args:
-        dataset_dir: folder with ``dataset.json`` and the files it lists, ``.nii`` or ``.nii.gz``.
+        dataset_dir: folder with ``dataset.json`` and the files, in one of the layouts of
+            :mod:`monai_ronas.data.layouts` and the formats of :mod:`monai_ronas.data.formats`.
         strict: refuse a data set with a wrong entry in its training list, instead of telling so in ``faults``.
 
     Returns:
@@ -91,12 +89,11 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
     content = _read_json(root)
     modality = _modality(content, root)
     labels = _labels(content, root)
-    cases, faults = _cases(content, root)
+    found = find_cases(content, root)
+    faults = found.faults
     if strict and faults:
         more = f" (and {len(faults) - 1} more such entries)" if len(faults) > 1 else ""
-        raise DatasetError(
-            f"training in dataset.json of '{root}' has a fault in '{faults[0][0]}'{more}: {faults[0][1]}."
-        )
+        raise DatasetError(f"training in '{root}' has a fault in '{faults[0][0]}'{more}: {faults[0][1]}.")
     return MSDDataset(
         root=root,
         name=str(content.get("name") or root.resolve().name),
@@ -104,9 +101,26 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
         licence=str(content.get("licence", content.get("license", ""))),
         modality=modality,
         labels=labels,
-        cases=cases,
+        cases=found.cases,
         faults=faults,
+        layout=found.layout,
     )
+
+
+def listed_images(dataset_dir: str | os.PathLike[str]) -> list[tuple[Path, ...]]:
+    """Find all images of a data set, those without a label included.
+
+    Args:
+        dataset_dir: as for :func:`read_msd`.
+
+    Returns:
+        the paths of each image, several where its channels have a file each.
+
+    Raises:
+        DatasetError: when ``dataset.json`` is wrong.
+    """
+    root = Path(dataset_dir)
+    return find_images(_read_json(root), root)
 
 
 def _read_json(root: Path) -> dict[str, Any]:
@@ -116,7 +130,7 @@ def _read_json(root: Path) -> dict[str, Any]:
         raise DatasetError(f"dataset_dir '{root}' is empty: give the folder that holds dataset.json and its volumes.")
     file = root / "dataset.json"
     if not file.is_file():
-        raise DatasetError(f"dataset_dir '{root}' has no dataset.json: give the folder of an MSD-style data set.")
+        raise DatasetError(f"dataset_dir '{root}' has no dataset.json: give the folder of a data set that has one.")
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError; endless nesting
@@ -169,53 +183,3 @@ def _modality(content: Mapping[str, Any], root: Path) -> dict[int, str]:
             f"modality in dataset.json of '{root}' must number its channels 0..n, received {list(given)}."
         )
     return {int(key): str(name) for key, name in sorted(given.items(), key=lambda item: int(item[0]))}
-
-
-def _cases(content: Mapping[str, Any], root: Path) -> tuple[tuple[Case, ...], tuple[tuple[str, str], ...]]:
-    """The sound entries of the training list, sorted, and the faults of the others."""
-    training = content.get("training")
-    if not isinstance(training, list):
-        raise DatasetError(
-            f"dataset.json in '{root}' has no training list: add one" + ' of {"image": ..., "label": ...} entries.'
-        )
-    cases: dict[str, Case] = {}
-    faults: list[tuple[str, str]] = []
-    entries: list[dict[str, str]] = []
-    for number, entry in enumerate(training):
-        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
-            faults.append((f"training[{number}]", f"the entry needs image and label paths, received {entry!r:.80}"))
-        elif not stem(entry["image"]).startswith("._"):  # resource forks of macOS archives, not volumes
-            entries.append(entry)
-    for name, entry in zip(case_names([entry["image"] for entry in entries]), entries, strict=True):
-        try:
-            case = Case(name=name, **{key: _listed(entry[key], key, root) for key in ("image", "label")})
-        except DatasetError as error:
-            faults.append((name, str(error)))
-            continue
-        except OSError as error:  # such as a name longer than the file system has them
-            faults.append((name, f"the files cannot be looked up ({error.strerror})"))
-            continue
-        if name in cases:
-            faults.append((name, "the case is listed more than once"))
-        cases.setdefault(name, case)
-    if not cases and not faults:
-        raise DatasetError(f"the training list in dataset.json of '{root}' is empty: list at least one labelled case.")
-    return tuple(sorted(cases.values(), key=lambda case: case.name)), tuple(sorted(faults))
-
-
-def _listed(listed: str, what: str, root: Path) -> Path:
-    """Path of a listed file below ``root``; links are not followed, so linked volumes are fine."""
-    if "\0" in listed:
-        raise DatasetError(f"the {what} path has a null character")
-    base = Path(os.path.abspath(root))
-    path = Path(os.path.abspath(base / listed))
-    if base not in path.parents:
-        raise DatasetError(f"the {what} '{listed}' lies outside of the data set's folder")
-    if not path.name.endswith(_SUFFIXES):
-        raise DatasetError(f"the {what} '{listed}' is neither .nii nor .nii.gz")
-    other = path.with_name(stem(path) + (".nii" if path.name.endswith(".gz") else ".nii.gz"))
-    if not path.is_file() and other.is_file():  # listed compressed and unpacked on disk, or the reverse
-        return other
-    if not path.is_file():
-        raise DatasetError(f"the {what} file '{listed}' is missing")
-    return path

@@ -24,7 +24,7 @@ class SimpleITKReader(ImageReader):
 
     Voxels come in the order ``(X, Y, Z)``, or ``(X, Y, Z, C)`` for files of four dimensions and for vectors, and the
     affine in RAS, as nibabel gives them of the same volume in NIfTI. Several files are the channels of one image. The
-    slices of a DICOM series are ordered by their positions; their values are rescaled by slope and intercept, in float32.
+    slices of a DICOM series are ordered by their positions; slope and intercept are applied, in float32.
 
     Example:
         .. code-block:: python
@@ -107,6 +107,20 @@ def stacked(volumes: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
         if difference > 1e-3:
             raise ValueError(f"the affines of the files of its channels differ by {difference:.4g}")
     return np.concatenate([voxels.reshape(*voxels.shape[:3], -1) for voxels, _ in volumes], axis=-1), affine
+
+
+def header_size(path: Path) -> tuple[int, ...]:
+    """Numbers of voxels per axis, and of channels, of a file by its header.
+
+    Raises:
+        RuntimeError: when the header cannot be read.
+    """
+    import SimpleITK as sitk  # here, as it takes a while
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return (*reader.GetSize(), reader.GetNumberOfComponents())
 
 
 def _file(path: Path) -> tuple[np.ndarray, np.ndarray]:

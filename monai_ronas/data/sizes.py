@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
-import nibabel as nib
-
-from monai_ronas.data.msd import Case
+from monai_ronas.data.case import Case
+from monai_ronas.data.reading import volume_values
 from monai_ronas.utils import available_memory_bytes
 
 
@@ -23,7 +22,7 @@ class CaseValues(NamedTuple):
 
 def case_values(case: Case) -> CaseValues:
     """Read the sizes of a case from its headers."""
-    return CaseValues(*(_values(path) for path in (case.image, case.label)))
+    return CaseValues(_values(case.images), _values([case.label]))
 
 
 def bounded_workers(cases: Sequence[CaseValues], *, bytes_per_value: int, most: int) -> int:
@@ -42,9 +41,8 @@ def bounded_workers(cases: Sequence[CaseValues], *, bytes_per_value: int, most: 
     return max(1, min(fitting, most, os.cpu_count() or 1, len(cases)))
 
 
-def _values(path: Any) -> int:
+def _values(paths: Sequence[Path]) -> int:
     try:
-        file: Any = nib.load(path)
-        return max(0, math.prod(int(size) for size in file.shape))
+        return max(0, volume_values(paths))
     except Exception:  # whatever a broken file makes the reader raise: the verification reports it
         return 0

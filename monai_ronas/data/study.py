@@ -107,7 +107,7 @@ def open_study(
     space, comes from the cases outside the test fold.
 
     Args:
-        dataset_dir: folder in the layout of the Medical Segmentation Decathlon.
+        dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.
         output_dir: where the report is written.
         fold: the test fold; None: no test cases.
         num_folds: number of folds.

@@ -16,11 +16,12 @@ import nibabel as nib
 import numpy as np
 
 from monai_ronas.data.checked import CheckedCase, check_duplicates, check_spacings
-from monai_ronas.data.errors import DatasetError, Fault
+from monai_ronas.data.errors import DatasetError, Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, value_faults
 from monai_ronas.data.label_faults import OTHER_GRID, on_image_grid, undeclared_faults, whole_numbers
 from monai_ronas.data.memo import VerificationMemo, case_key
 from monai_ronas.data.msd import Case, MSDDataset
+from monai_ronas.data.reading import read_volume
 from monai_ronas.data.sizes import bounded_workers, case_values
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.utils import write_atomically
@@ -56,9 +57,10 @@ def verify_dataset(
             and time of modification of its files stay.
 
     Returns:
-        The report, a JSON-able dict with the keys ``dataset`` (summary), ``cases`` (name, shape, spacing in mm,
-        orientation codes, label voxel counts; geometry in file order), ``faults`` and ``warnings`` (both lists of
-        ``{"case", "problem"}``), and the statistics of the cases without fault, sorted by name.
+        The report, a JSON-able dict with the keys ``dataset`` (summary, layout and formats included), ``cases`` (name,
+        shape, spacing in mm, orientation codes, label voxel counts; geometry in file order), ``faults`` and
+        ``warnings`` (both lists of ``{"case", "problem"}``), and the statistics of the cases without fault, sorted by
+        name.
     """
     known = VerificationMemo(memo)
     settings = [_VERSION, sorted(dataset.labels), dataset.in_channels, resample_label]
@@ -86,6 +88,8 @@ def verify_dataset(
             "modality": {str(key): name for key, name in dataset.modality.items()},
             "labels": {str(key): name for key, name in dataset.labels.items()},
             "num_cases": len(dataset.cases),
+            "layout": dataset.layout,
+            "formats": dataset.formats,
         },
         "cases": [found.entry for found in results],
         "faults": listed + [{"case": c.entry["name"], "problem": text} for c in results for text in c.problems],
@@ -140,9 +144,9 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
     """Everything that can be said of a case without the others."""
     checked = CheckedCase({"name": case.name})
     decoded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for what, path in (("image", case.image), ("label", case.label)):
+    for what, paths in (("image", case.images), ("label", (case.label,))):
         try:
-            decoded[what] = _decode(path, what)
+            decoded[what] = _decode(paths, what)
         except Fault as fault:
             checked.problems.append(str(fault))
     if "image" in decoded:
@@ -190,16 +194,15 @@ def _skew(affine: np.ndarray) -> float:
     return float(np.abs(axes.T @ axes - np.eye(3)).max())
 
 
-def _decode(path: Path, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _decode(paths: Sequence[Path], what: str) -> tuple[np.ndarray, np.ndarray]:
     """Voxels, ``(X, Y, Z, C)`` of an image or ``(X, Y, Z)`` of a label, and the affine in mm."""
     try:
-        file: Any = nib.load(path)
-        affine = np.asarray(file.affine, dtype=np.float64)
-        kind = file.get_data_dtype().kind
-        data = file.get_fdata(dtype=np.float32) if what == "image" and kind != "c" else np.asanyarray(file.dataobj)
+        data, affine = read_volume(paths, real=what == "image")
+    except VolumeError as error:
+        raise Fault(f"the {what} {error}") from error
     except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
         words = " ".join(str(error).split())
-        raise Fault(f"the {what} file '{path.name}' cannot be read ({type(error).__name__}: {words})") from error
+        raise Fault(f"the {what} file '{paths[0].name}' cannot be read ({type(error).__name__}: {words})") from error
     channels_last = data.ndim == 4 and (what == "image" or data.shape[3] == 1)
     if not (data.ndim == 3 or channels_last) or 0 in data.shape:
         expected = "(X, Y, Z) or (X, Y, Z, channels)" if what == "image" else "(X, Y, Z)"
@@ -207,7 +210,7 @@ def _decode(path: Path, what: str) -> tuple[np.ndarray, np.ndarray]:
     for fault in affine_faults(affine, what=what):
         raise Fault(fault)
     if what == "image":
-        if kind == "c":
+        if data.dtype.kind == "c":
             raise Fault("the image has complex values")
         if 1 in data.shape[:3]:
             raise Fault(f"the image has shape {tuple(data.shape)}, a single slice where a volume is expected")

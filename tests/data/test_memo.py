@@ -18,7 +18,7 @@ def decoded(monkeypatch):
     original = verify._decode
 
     def decode(path, what):
-        names.append(path.name)
+        names.append(path[0].name)
         return original(path, what)
 
     monkeypatch.setattr(verify, "_decode", decode)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the files of a data set's cases lie; a module for each layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.layouts import listing, nnunet
+from monai_ronas.data.layouts.found import Found
+
+__all__ = ["Found", "find_cases", "find_images"]
+
+
+def find_cases(content: Mapping[str, Any], root: Path) -> Found:
+    """Find the labelled cases of a data set.
+
+    Args:
+        content: what ``dataset.json`` says.
+        root: the folder that holds it.
+
+    Returns:
+        the cases, the faults of the others, and the layout: ``"MSD"`` and ``"folder per case"`` list their files in
+        ``dataset.json``, ``"nnU-Net"`` has them in ``imagesTr`` and ``labelsTr``.
+
+    Raises:
+        DatasetError: when the layout is unknown or has no case.
+    """
+    if isinstance(content.get("training"), list):
+        return listing.find_cases(content["training"], root)
+    if nnunet.is_layout(content, root):
+        return nnunet.find_cases(content, root)
+    raise DatasetError(
+        f"dataset.json in '{root}' has no training list: add one"
+        ' of {"image": ..., "label": ...} entries, or channel_names and file_ending as nnU-Net has them.'
+    )
+
+
+def find_images(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
+    """Find all images of a data set, those without a label included.
+
+    Args:
+        content: what ``dataset.json`` says.
+        root: the folder that holds it.
+
+    Returns:
+        the paths of each image, in the order of the cases, and after them those for the test.
+    """
+    listed = isinstance(content.get("training"), list)
+    test = listing.find_test(content, root) if listed else nnunet.find_images(root / nnunet.TEST, content)
+    return [*(case.images for case in find_cases(content, root).cases), *test]

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a layout finds, and the look for a file by the path that is listed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_ronas.data.case import Case
+from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.formats import ENDINGS, dicom_files, ending, stem
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The cases of a data set.
+
+    Attributes:
+        layout: its name.
+        cases: those whose files are there, sorted by name.
+        faults: what is wrong with the others, as pairs (case or entry, problem).
+    """
+
+    layout: str
+    cases: tuple[Case, ...]
+    faults: tuple[tuple[str, str], ...]
+
+
+def sorted_cases(cases: Iterable[Case]) -> tuple[Case, ...]:
+    """Cases by name."""
+    return tuple(sorted(cases, key=lambda case: case.name))
+
+
+def paths_of(entry: Any, key: str) -> list[str] | None:
+    """The path or paths under a key of an entry in ``dataset.json``; None where they are none."""
+    given = entry.get(key) if isinstance(entry, dict) else None
+    paths = given if isinstance(given, list) else [given]
+    return [str(path) for path in paths] if paths and all(isinstance(path, str) for path in paths) else None
+
+
+def listed_image(listed: Sequence[str], root: Path) -> Path | tuple[Path, ...]:
+    """Path, or paths of the channels, of an image.
+
+    Where ``a.nii.gz`` is listed and missing but ``a_0000.nii.gz`` is there, as in the first version of nnU-Net, that
+    and the channels after it are meant.
+
+    Args:
+        listed: paths of its channels, or the one path, below the folder.
+        root: the data set's folder.
+
+    Raises:
+        DatasetError: a part of a sentence, when a file is missing, outside or of an unknown format.
+    """
+    try:
+        paths = tuple(listed_path(item, "image", root) for item in listed)
+    except FileNotFoundError:
+        path = root / listed[0]
+        paths = numbered_channels(path.parent, stem(path), ending(path)) if len(listed) == 1 else ()
+        if not paths:
+            raise
+    return paths if len(paths) > 1 else paths[0]
+
+
+def listed_label(listed: str, root: Path) -> Path:
+    """Path of a label; otherwise as :func:`listed_image`."""
+    return listed_path(listed, "label", root)
+
+
+class _Missing(DatasetError, FileNotFoundError):
+    """A listed file that is missing."""
+
+
+def listed_path(listed: str, what: str, root: Path) -> Path:
+    """Path of a listed file, or folder with a DICOM series, below ``root``; links are not followed.
+
+    Raises:
+        DatasetError: a part of a sentence; a ``FileNotFoundError`` as well where the file is missing.
+    """
+    if "\0" in listed:
+        raise DatasetError(f"the {what} path has a null character")
+    base = Path(os.path.abspath(root))
+    path = Path(os.path.abspath(base / listed))
+    if base not in path.parents:
+        raise DatasetError(f"the {what} '{listed}' lies outside of the data set's folder")
+    if what == "image" and path.is_dir():
+        if not dicom_files(path):
+            raise DatasetError(f"the image '{listed}' is a folder without DICOM files")
+        return path
+    if not ending(path):
+        series = ", or a folder of one DICOM series" if what == "image" else ""
+        raise DatasetError(f"the {what} '{listed}' is neither {', '.join(ENDINGS[:-1])} nor {ENDINGS[-1]}{series}")
+    other = path.with_name(stem(path) + (".nii" if path.name.endswith(".gz") else ".nii.gz"))
+    if path.is_file():
+        return path
+    if ending(path) in (".nii", ".nii.gz") and other.is_file():  # listed compressed and unpacked, or the reverse
+        return other
+    raise _Missing(f"the {what} file '{listed}' is missing")
+
+
+def numbered_channels(folder: Path, name: str, end: str) -> tuple[Path, ...]:
+    """The files ``name_0000``, ``name_0001`` and so on of a folder, up to the first that is missing."""
+    channels: list[Path] = []
+    while (path := folder / f"{name}_{len(channels):04d}{end}").exists():
+        channels.append(path)
+    return tuple(channels)
+
+
+def channel_number(path: str | os.PathLike[str]) -> tuple[str, int] | None:
+    """Name of the case and number of the channel of a file as ``case_0000.nii.gz``; None where it has none.
+
+    Example:
+        >>> channel_number("imagesTr/a_1_0002.nrrd"), channel_number("a.nrrd")
+        (('a_1', 2), None)
+    """
+    match = _CHANNEL.fullmatch(stem(path))
+    return (match[1], int(match[2])) if match else None

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layouts whose ``dataset.json`` lists the files: that of the Medical Segmentation Decathlon, and a folder per case.
+
+In the Decathlon's, ``"training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}, ...]``. With a
+folder per case, as challenges hand data out, ``{"image": "case_0/imaging.nii.gz", "label":
+"case_0/segmentation.nii.gz"}``; ``image`` may be a list of files, which are the channels.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_ronas.data.case import Case
+from monai_ronas.data.case_names import case_names, joint_path
+from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.layouts.found import Found, listed_image, listed_label, paths_of, sorted_cases
+
+logger = logging.getLogger(__name__)
+
+
+def find_cases(training: Sequence[Any], root: Path) -> Found:
+    """Find the cases of a training list.
+
+    Args:
+        training: the list.
+        root: the data set's folder.
+
+    Raises:
+        DatasetError: when the list is empty.
+    """
+    cases: dict[str, Case] = {}
+    faults: list[tuple[str, str]] = []
+    entries: list[tuple[list[str], str]] = []
+    for number, entry in enumerate(training):
+        images = paths_of(entry, "image")
+        if images is None or not isinstance(entry.get("label"), str):
+            faults.append((f"training[{number}]", f"the entry needs image and label paths, received {entry!r:.80}"))
+        elif not Path(images[0]).name.startswith("._"):  # resource forks of macOS archives, not volumes
+            entries.append((images, entry["label"]))
+    names = case_names([joint_path(images) for images, _ in entries])
+    for name, (images, label) in zip(names, entries, strict=True):
+        try:
+            image = listed_image(images, root)
+            case = Case(name=name, image=image, label=listed_label(label, root))
+        except DatasetError as error:
+            faults.append((name, str(error)))
+            continue
+        except OSError as error:  # such as a name longer than the file system has them
+            faults.append((name, f"the files cannot be looked up ({error.strerror})"))
+            continue
+        if name in cases:
+            faults.append((name, "the case is listed more than once"))
+        cases.setdefault(name, case)
+    if not cases and not faults:
+        raise DatasetError(f"the training list in dataset.json of '{root}' is empty: list at least one labelled case.")
+    return Found(_layout(list(cases.values())), sorted_cases(cases.values()), tuple(sorted(faults)))
+
+
+def find_test(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
+    """Paths of the images of the ``test`` list; those that are missing are named in the log."""
+    listed = content.get("test")
+    found = []
+    for entry in listed if isinstance(listed, list) else []:
+        images = paths_of(entry if isinstance(entry, dict) else {"image": entry}, "image")
+        try:
+            if images is None:
+                raise DatasetError("the entry needs an image path")
+            image = listed_image(images, root)
+        except (DatasetError, OSError) as error:
+            logger.warning("test in dataset.json of '%s': %.80r: %s", root, entry, error)
+            continue
+        found.append(image if isinstance(image, tuple) else (image,))
+    return found
+
+
+def _layout(cases: Sequence[Case]) -> str:
+    """A folder per case where image and label lie together, and no two cases do."""
+    together = all(case.images[0].parent in case.label.parents for case in cases)
+    return "folder per case" if together and len({case.label.parent for case in cases}) == len(cases) else "MSD"

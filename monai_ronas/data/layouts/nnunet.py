@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The raw layout of nnU-Net, version 2: ``imagesTr/case_0000.nii.gz`` by channel, ``labelsTr/case.nii.gz``, no listing.
+
+Images may be folders as well, ``imagesTr/case_0000`` with the DICOM series of a channel. Where ``dataset.json`` has the
+key ``dataset``, it lists the files.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_ronas.data.case import Case
+from monai_ronas.data.errors import DatasetError
+from monai_ronas.data.formats import ENDINGS, dicom_files, ending, stem
+from monai_ronas.data.layouts.found import Found, channel_number, listed_image, listed_label, paths_of, sorted_cases
+
+logger = logging.getLogger(__name__)
+LAYOUT, TRAINING, LABELS, TEST = "nnU-Net", "imagesTr", "labelsTr", "imagesTs"
+_OWN_KEYS = ("channel_names", "file_ending", "numTraining", "dataset")
+
+
+def is_layout(content: Mapping[str, Any], root: Path) -> bool:
+    """Whether ``dataset.json``, which has no training list, is one of nnU-Net's."""
+    return _is_listed(content) or (any(key in content for key in _OWN_KEYS) and (root / TRAINING).is_dir())
+
+
+def find_cases(content: Mapping[str, Any], root: Path) -> Found:
+    """Find the cases in ``imagesTr`` and ``labelsTr``.
+
+    Args:
+        content: what ``dataset.json`` says.
+        root: the data set's folder.
+
+    Raises:
+        DatasetError: when there is none.
+    """
+    if _is_listed(content):
+        return _listed(content["dataset"], root)
+    images, faults = _channels(root / TRAINING, content)
+    labels, doubled = _labels(root / LABELS, content)
+    faults += doubled
+    named = {name for name, _ in faults}
+    cases = []
+    for name, paths in images.items():
+        if name in named:
+            continue
+        if name not in labels:
+            faults.append((name, f"the label file '{LABELS}/{name}{_ending(content) or '.*'}' is missing"))
+        else:
+            cases.append(Case(name, paths if len(paths) > 1 else paths[0], labels[name]))
+    faults += [(name, f"the label has no image in {TRAINING}") for name in labels if name not in {*images, *named}]
+    if not cases and not faults:
+        raise DatasetError(
+            f"'{root / TRAINING}' holds no case, such as 'case_0000{_ending(content) or ENDINGS[0]}':"
+            " give images, or correct file_ending in dataset.json."
+        )
+    told = content.get("numTraining")
+    if isinstance(told, int) and told != len(images):
+        logger.warning("dataset.json of '%s' says numTraining %d, %s holds %d cases", root, told, TRAINING, len(images))
+    return Found(LAYOUT, sorted_cases(cases), tuple(sorted(faults)))
+
+
+def find_images(folder: Path, content: Mapping[str, Any]) -> list[tuple[Path, ...]]:
+    """Paths of the channels of each image of a folder; those at fault are named in the log."""
+    if not folder.is_dir():
+        return []
+    images, faults = _channels(folder, content)
+    for name, problem in faults:
+        logger.warning("'%s' in '%s': %s", name, folder, problem)
+    named = {name for name, _ in faults}
+    return [paths for name, paths in sorted(images.items()) if name not in named]
+
+
+def _is_listed(content: Mapping[str, Any]) -> bool:
+    return isinstance(content.get("dataset"), dict)
+
+
+def _listed(entries: Mapping[str, Any], root: Path) -> Found:
+    cases: list[Case] = []
+    faults: list[tuple[str, str]] = []
+    for name, entry in entries.items():
+        images = paths_of(entry, "images")
+        if images is None or not isinstance(entry.get("label"), str):
+            faults.append((name, f"the entry needs images and label paths, received {entry!r:.80}"))
+            continue
+        try:
+            cases.append(Case(name, listed_image(images, root), listed_label(entry["label"], root)))
+        except DatasetError as error:
+            faults.append((name, str(error)))
+        except OSError as error:
+            faults.append((name, f"the files cannot be looked up ({error.strerror})"))
+    if not entries:
+        raise DatasetError(f"dataset in dataset.json of '{root}' is empty: list at least one labelled case.")
+    return Found(LAYOUT, sorted_cases(cases), tuple(sorted(faults)))
+
+
+def _ending(content: Mapping[str, Any]) -> str:
+    """The ending that ``dataset.json`` tells, empty where it tells none.
+
+    Raises:
+        DatasetError: when it is not one that can be read.
+    """
+    told = content.get("file_ending")
+    if told in (None, ""):
+        return ""
+    if told not in ENDINGS:
+        raise DatasetError(f"file_ending in dataset.json must be one of {', '.join(ENDINGS)}, received {told!r}.")
+    return str(told)
+
+
+def _volumes(folder: Path, content: Mapping[str, Any], *, series: bool) -> list[Path]:
+    """The files of a folder that have the ending, and the folders of DICOM files."""
+    endings = (_ending(content),) if _ending(content) else ENDINGS
+    listed = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return [
+        path for path in listed if (bool(series and dicom_files(path)) if path.is_dir() else ending(path) in endings)
+    ]
+
+
+def _channels(folder: Path, content: Mapping[str, Any]) -> tuple[dict[str, tuple[Path, ...]], list[tuple[str, str]]]:
+    """The paths of each case's channels, in their order, and the faults."""
+    found: dict[str, dict[int, Path]] = {}
+    faults: list[tuple[str, str]] = []
+    for path in _volumes(folder, content, series=True):
+        numbered = channel_number(path)
+        if numbered is None:
+            faults.append((stem(path), f"the image '{path.name}' has no number of its channel, such as _0000"))
+            continue
+        channels = found.setdefault(numbered[0], {})
+        other = channels.setdefault(numbered[1], path)
+        if other is not path:
+            faults.append((numbered[0], f"channel {numbered[1]} has two files, '{other.name}' and '{path.name}'"))
+    for name, channels in found.items():
+        missing = sorted(set(range(max(channels) + 1)) - set(channels))
+        if missing:
+            faults.append((name, f"the image of channel {missing[0]} ('{name}_{missing[0]:04d}') is missing"))
+    return {name: tuple(channels[number] for number in sorted(channels)) for name, channels in found.items()}, faults
+
+
+def _labels(folder: Path, content: Mapping[str, Any]) -> tuple[dict[str, Path], list[tuple[str, str]]]:
+    labels: dict[str, Path] = {}
+    faults: list[tuple[str, str]] = []
+    for path in _volumes(folder, content, series=False) if folder.is_dir() else []:
+        other = labels.setdefault(stem(path), path)
+        if other is not path:
+            faults.append((stem(path), f"the case has two label files, '{other.name}' and '{path.name}'"))
+    return labels, faults

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The voxels and the affine of a volume of any format, as they are stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from monai.data import ImageReader
+from monai.utils import ensure_tuple
+
+from monai_ronas.data.formats import NIFTI, dicom_files, ending
+from monai_ronas.data.simpleitk_reader import SimpleITKReader, data_and_meta, header_size, stacked
+
+
+def read_volume(paths: Sequence[Path], *, real: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Read a volume.
+
+    Args:
+        paths: its file or folder, or those of its channels.
+        real: give float32, but for complex values.
+
+    Returns:
+        Voxels ``(X, Y, Z)``, or ``(X, Y, Z, C)`` where there are channels, and the affine, voxel to world (mm, RAS),
+        ``(4, 4)``.
+
+    Raises:
+        Exception: whatever a broken file makes the reader or the decompressor raise; a ``VolumeError`` with a whole
+            sentence for folders that are not one DICOM series.
+    """
+    volumes = [_read(path, real) for path in paths]
+    return stacked(volumes) if len(volumes) > 1 else volumes[0]
+
+
+def volume_values(paths: Sequence[Path]) -> int:
+    """Number of values, voxels times channels, of a volume by its headers.
+
+    Raises:
+        Exception: whatever a broken file makes the reader raise.
+    """
+    return sum(math.prod(_size(path)) for path in paths)
+
+
+class ChannelFilesReader(ImageReader):
+    """Read the channels of an image from a file, or a folder with a DICOM series, each."""
+
+    def verify_suffix(self, filename: Any) -> bool:
+        """Whether there are several paths."""
+        return len(ensure_tuple(filename)) > 1
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        """Read files: voxels and affine as :func:`read_volume` gives them."""
+        return read_volume([Path(path) for path in ensure_tuple(data)])
+
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Voxels, with the channels last, and their meta data."""
+        return data_and_meta(*img)
+
+
+def _read(path: Path, real: bool) -> tuple[np.ndarray, np.ndarray]:
+    if ending(path) in NIFTI:
+        file: Any = nib.load(path)
+        affine = np.asarray(file.affine, dtype=np.float64)
+        if real and file.get_data_dtype().kind != "c":
+            return file.get_fdata(dtype=np.float32), affine
+        return np.asanyarray(file.dataobj), affine
+    voxels, affine = SimpleITKReader().read(path)
+    return (voxels.astype(np.float32, copy=False) if real and voxels.dtype.kind != "c" else voxels), affine
+
+
+def _size(path: Path) -> Sequence[int]:
+    if ending(path) in NIFTI:
+        file: Any = nib.load(path)
+        return [int(size) for size in file.shape]
+    files = dicom_files(path) if path.is_dir() else [path]
+    return [len(files), *header_size(files[0])]
