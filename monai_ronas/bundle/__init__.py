@@ -3,11 +3,10 @@ from monai_ronas.bundle.command_line import refuse_misread_words, refuse_unknown
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.labelled_dice import LabelledDice
 from monai_ronas.bundle.predictions import (
-    VolumeWriter,
+    PredictionFiles,
+    SavePredictiond,
     WarnOfEmptyd,
     label_dtype,
-    name_prediction,
-    prediction_name,
 )
 from monai_ronas.bundle.protection import claim_folder, protected
 from monai_ronas.bundle.readme import summary_table
@@ -25,9 +24,10 @@ from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
 __all__ = [
     "BundleExporter",
     "LabelledDice",
+    "PredictionFiles",
+    "SavePredictiond",
     "Settings",
     "SoundVolumes",
-    "VolumeWriter",
     "WarnOfEmptyd",
     "check_numbers",
     "claim_folder",
@@ -35,10 +35,8 @@ __all__ = [
     "label_dtype",
     "list_volumes",
     "make_objective",
-    "name_prediction",
     "new_folder",
     "one_sentence",
-    "prediction_name",
     "protected",
     "refuse_misread_words",
     "refuse_unknown_keys",

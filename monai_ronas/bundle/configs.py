@@ -150,7 +150,16 @@ def inference_config(derived: Derived) -> dict[str, Any]:
     return {
         **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
-        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.list_volumes, @dataset_dir, @output_dir)",
+        "output_ext": None,
+        "predictions": {
+            "_target_": "monai_ronas.bundle.one_sentence",
+            "function": "$monai_ronas.bundle.PredictionFiles",
+            "root": "@dataset_dir",
+            "output_dir": "@output_dir",
+            "output_ext": "@output_ext",
+        },
+        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.list_volumes, @dataset_dir, @predictions, "
+        "channels=@network_def#in_channels)",
         "preprocessing": {
             "_target_": "Compose",
             "transforms": preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True),
@@ -159,6 +168,7 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "_target_": "monai_ronas.bundle.SoundVolumes",
             "data": "$[{'image': i} for i in @datalist]",
             "transform": "@preprocessing",
+            "predictions": "@predictions",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
         "postprocessing": {
@@ -168,15 +178,10 @@ def inference_config(derived: Derived) -> dict[str, Any]:
                 {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
                 {"_target_": "monai_ronas.bundle.WarnOfEmptyd", "keys": "pred"},
                 {
-                    "_target_": "SaveImaged",
+                    "_target_": "monai_ronas.bundle.SavePredictiond",
                     "keys": "pred",
-                    "output_dir": "@output_dir",
-                    "output_postfix": "seg",
-                    "output_dtype": f"$torch.{label_dtype(derived.fingerprint.out_channels)}",
-                    "resample": False,
-                    "separate_folder": False,
-                    "output_name_formatter": "$monai_ronas.bundle.name_prediction",
-                    "writer": "monai_ronas.bundle.VolumeWriter",
+                    "files": "@predictions",
+                    "output_dtype": label_dtype(derived.fingerprint.out_channels),
                 },
             ],
         },

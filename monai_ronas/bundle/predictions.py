@@ -1,38 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of predictions: their names, type and shape."""
+"""The files of predictions: their names, format and type."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import NibabelWriter
-from monai.transforms import MapTransform
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, SaveImaged
+from monai.utils import ensure_tuple
+
+from monai_ronas.data.formats import ENDINGS, NIFTI, channel_number, ending, stem
+from monai_ronas.data.writing import write_volume
 
 logger = logging.getLogger(__name__)
 
 
-def prediction_name(path: str | os.PathLike[str]) -> str:
-    """Name of the file with the prediction for a volume: ``a_seg.nii.gz`` for ``a.nii.gz`` and ``a.nii``.
+@dataclass(frozen=True)
+class PredictionFiles:
+    """Where the prediction for a volume is written.
 
-    Where both are there, that for the second is ``a.nii_seg.nii.gz``.
+    Args:
+        root: the folder of the volumes; what is below it has the same place below ``output_dir``.
+        output_dir: the folder of the predictions.
+        output_ext: ending of their files; None for that of the volume, and ``.nii.gz`` for NIfTI and DICOM.
+
+    Raises:
+        ValueError: when the ending is unknown.
+
+    Example:
+        >>> files = PredictionFiles("in", "out")
+        >>> [files.path(name).name for name in ("in/a.nii", "in/b.v1.mha", "in/series")]
+        ['a_seg.nii.gz', 'b.v1_seg.mha', 'series_seg.nii.gz']
     """
-    return f"{_subject(Path(path))}_seg.nii.gz"
 
+    root: str | os.PathLike[str]
+    output_dir: str | os.PathLike[str]
+    output_ext: str | None = None
 
-def name_prediction(meta: Mapping[str, Any], saver: Any) -> dict[str, Any]:
-    """What ``SaveImage`` asks for names by (``output_name_formatter``), so that it gives :func:`prediction_name`."""
-    return {"subject": f"{_subject(Path(str(meta['filename_or_obj'])))}.nii.gz", "idx": None}
+    def __post_init__(self) -> None:
+        if self.output_ext is not None and self._ending(self.output_ext) not in ENDINGS:
+            raise ValueError(f"output_ext must be null or one of {', '.join(ENDINGS)}, received {self.output_ext!r}.")
+
+    def path(self, volume: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Path:
+        """The file of the prediction for a volume, which may have several paths, its channels.
+
+        It is ``a_seg.nii.gz`` for ``a.nii.gz``, ``a.nii`` and the channels ``a_0000.nii.gz`` and ``a_0001.nii.gz``.
+        Where ``a.nii`` and ``a.nii.gz`` are both there, that for ``a.nii`` is ``a.nii_seg.nii.gz``.
+        """
+        path = Path(os.path.abspath(ensure_tuple(volume)[0]))
+        root = Path(os.path.abspath(self.root))
+        below = path.parent.relative_to(root) if root in path.parents else Path()
+        own = ending(path) if ending(path) not in ("", *NIFTI) else ".nii.gz"
+        chosen = own if self.output_ext is None else self._ending(self.output_ext)
+        return Path(os.path.abspath(self.output_dir)) / below / f"{_subject(path)}_seg{chosen}"
+
+    @staticmethod
+    def _ending(given: str) -> str:
+        return f".{str(given).lstrip('.')}"
 
 
 def _subject(path: Path) -> str:
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    numbered = channel_number(path)
+    if numbered is not None and numbered[1] == 0 and path.with_name(f"{numbered[0]}_0001{ending(path)}").exists():
+        return numbered[0]
     twin = path.name.endswith(".nii") and path.with_name(f"{path.name}.gz").exists()
-    return path.name if twin else stem
+    return path.name if twin else stem(path)
+
+
+class SavePredictiond(SaveImaged):
+    """Write predictions in the geometry of their volumes.
+
+    Args:
+        keys: keys of discrete predictions ``(1, X, Y, Z)``.
+        files: where they are written.
+        output_dtype: their type, a whole number.
+    """
+
+    def __init__(self, keys: KeysCollection, *, files: PredictionFiles, output_dtype: str) -> None:
+        super().__init__(keys, output_dir=str(files.output_dir))  # one of MONAI's, so that MONAI Label leaves it out
+        self.files = files
+        self.output_dtype = output_dtype
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write the predictions of an item and return it as it is.
+
+        Raises:
+            OSError: when a file cannot be written.
+        """
+        item = dict(data)
+        for key in self.key_iterator(item):
+            volume = item[key]
+            path = self.files.path(str(volume.meta["filename_or_obj"]))
+            voxels = volume.detach().cpu().numpy()[0].astype(self.output_dtype)
+            write_volume(path, voxels, volume.affine.cpu().numpy().astype(np.float64))
+            logger.info("written: '%s'", path)
+        return item
 
 
 class WarnOfEmptyd(MapTransform):
@@ -52,20 +120,8 @@ class WarnOfEmptyd(MapTransform):
         return item
 
 
-class VolumeWriter(NibabelWriter):
-    """Write volumes ``(1, X, Y, Z)`` as files ``(X, Y, Z)``, those of a single slice too."""
-
-    def set_data_array(
-        self, data_array: Any, channel_dim: int | None = 0, squeeze_end_dims: bool = True, **kwargs: Any
-    ) -> None:
-        """Take the voxels; of the trailing axes of one only the channels' is left out."""
-        super().set_data_array(data_array, channel_dim=channel_dim, squeeze_end_dims=False, **kwargs)
-        if channel_dim is not None and self.data_obj.shape[-1] == 1:
-            self.data_obj = self.data_obj[..., 0]
-
-
 def label_dtype(classes: int) -> str:
-    """The smallest type of NIfTI files that holds labels of so many classes, as ``torch`` or ``numpy`` names it.
+    """The smallest type of NIfTI files that holds labels of so many classes, as ``numpy`` names it.
 
     Example:
         >>> label_dtype(256), label_dtype(257)

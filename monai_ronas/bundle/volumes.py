@@ -6,46 +6,101 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai.utils import ensure_tuple
 from torch.utils.data import IterableDataset, get_worker_info
 
 from monai_ronas.bundle.faults import data_fault
-from monai_ronas.bundle.predictions import prediction_name
+from monai_ronas.bundle.predictions import PredictionFiles
 from monai_ronas.data import DatasetError
+from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, files_of
+from monai_ronas.data.msd import listed_images
 from monai_ronas.utils import is_out_of_memory
 
 logger = logging.getLogger(__name__)
-_SUFFIXES = (".nii.gz", ".nii")
 _SHOWN = 10
+_READ = f"{', '.join(ENDINGS)} or folders of a DICOM series"
+Volume = str | list[str]
 
 
-def list_volumes(folder: str | os.PathLike[str], output_dir: str | os.PathLike[str] | None = None) -> list[str]:
-    """The NIfTI volumes of a folder, sorted. What else lies there is passed over and named in the log.
+def list_volumes(
+    folder: str | os.PathLike[str], predictions: PredictionFiles | None = None, *, channels: int = 1
+) -> list[Volume]:
+    """The volumes that are to be segmented, sorted. What else lies there is passed over and named in the log.
 
     Args:
-        folder: the folder; those below it are not looked into.
-        output_dir: where predictions are written: where it is the same folder, those of an earlier run are passed over.
+        folder: a folder, with all those below it; a file; or the folder of a data set with a ``dataset.json``, of which
+            the images are meant, those of the training and of the test.
+        predictions: where predictions are written; those of an earlier run are passed over.
+        channels: of the network: files ``a_0000.nii.gz``, ``a_0001.nii.gz`` and so on are one volume.
+
+    Returns:
+        paths of files or of folders with a DICOM series; a list of them for a volume whose channels have a file each.
 
     Raises:
         DatasetError: when the folder is missing or holds none.
     """
     root = Path(folder)
+    if root.is_file():
+        if not ending(root):
+            raise DatasetError(f"dataset_dir '{root}' is neither a folder nor a volume ({_READ}).")
+        return [str(root)]
     if not root.is_dir():
         raise DatasetError(f"dataset_dir '{root}' is not a folder: give the folder that holds the volumes.")
-    own = None if output_dir is None else Path(output_dir).resolve()
-    listed = sorted(p for p in root.iterdir() if not p.name.startswith("."))
-    written = {root / prediction_name(p) for p in listed} if root.resolve() == own else set()
-    found = [p for p in listed if p.name.endswith(_SUFFIXES) and p not in written]
-    others = [p for p in listed if p not in found and p.resolve() != own]
+    others: list[Path] = []
+    if (root / "dataset.json").is_file():
+        found = listed_images(root)
+    else:
+        own = None if predictions is None else Path(predictions.output_dir).resolve()
+        single, others = _walk(root, own)
+        written = set() if predictions is None else {predictions.path(path) for path in single}
+        earlier = [path for path in single if Path(os.path.abspath(path)) in written]
+        found = _joined([path for path in single if path not in earlier], channels)
+        others = sorted([*others, *earlier])
     if others:
-        shown = ", ".join(f"'{p.name}'" for p in others[:_SHOWN]) + (", ..." if len(others) > _SHOWN else "")
-        logger.warning("passed over in '%s', no volumes to segment (.nii, .nii.gz): %s", root, shown)
+        shown = ", ".join(f"'{p.relative_to(root)}'" for p in others[:_SHOWN])
+        more = ", ..." if len(others) > _SHOWN else ""
+        logger.warning("passed over in '%s', no volumes to segment (%s): %s%s", root, _READ, shown, more)
     if not found:
-        raise DatasetError(f"dataset_dir '{root}' holds no .nii or .nii.gz file: give the folder of the volumes.")
-    return [str(p) for p in found]
+        raise DatasetError(f"dataset_dir '{root}' holds no volume ({_READ}): give the folder of the volumes.")
+    return [str(paths[0]) if len(paths) == 1 else [str(path) for path in paths] for paths in found]
+
+
+def _walk(folder: Path, own: Path | None, *, top: bool = True) -> tuple[list[Path], list[Path]]:
+    """The volumes in a folder and below, and the files that are none."""
+    if not top and folder.resolve() == own:
+        return [], []
+    slices = dicom_files(folder)
+    volumes, others = [folder] if slices else [], []
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        if path.is_dir() and not ending(path):
+            below = _walk(path, own, top=False)
+            volumes += below[0]
+            others += below[1]
+        elif ending(path):
+            volumes.append(path)
+        elif path not in slices:
+            others.append(path)
+    parts = {part for volume in volumes if volume.is_file() for part in files_of(volume)}
+    return volumes, [path for path in others if path not in parts]
+
+
+def _joined(volumes: Sequence[Path], channels: int) -> list[tuple[Path, ...]]:
+    """Volumes with the files of their channels put together."""
+    groups: dict[tuple[Path, str, str], dict[int, Path]] = {}
+    for path in volumes:
+        numbered = channel_number(path) if channels > 1 else None
+        name, number = numbered or (path.name, 0)
+        groups.setdefault((path.parent, name, ending(path)), {})[number] = path
+    found: list[tuple[Path, ...]] = []
+    for group in groups.values():
+        whole = sorted(group) == list(range(channels))
+        found += [tuple(group[number] for number in sorted(group))] if whole else [(path,) for path in group.values()]
+    return found
 
 
 class SoundVolumes(IterableDataset):
@@ -54,6 +109,7 @@ class SoundVolumes(IterableDataset):
     Args:
         data: items of paths, the first of which names the item.
         transform: the preprocessing.
+        predictions: where predictions are written: of items that would have the same file the first is taken.
         what: what is done with them, in the words of the messages.
 
     Attributes:
@@ -61,14 +117,21 @@ class SoundVolumes(IterableDataset):
     """
 
     def __init__(
-        self, data: Sequence[Mapping[str, str]], transform: Callable[..., Any], *, what: str = "segmented"
+        self,
+        data: Sequence[Mapping[str, Volume]],
+        transform: Callable[..., Any],
+        *,
+        predictions: PredictionFiles | None = None,
+        what: str = "segmented",
     ) -> None:
         super().__init__()
         self.data = list(data)
         self.transform = transform
+        self.predictions = predictions
         self.what = what
         self.left_out: list[str] = []
         self._begun: Iterator[Any] | None = None
+        self._name, self._seconds = "", 0.0  # of the item that was preprocessed last
 
     def begin(self) -> None:
         """Preprocess items up to the first sound one, with which the next iteration begins.
@@ -95,23 +158,43 @@ class SoundVolumes(IterableDataset):
         if get_worker_info() is not None:
             raise ValueError("dataloader#num_workers must be 0: what is left out is told by the process that loads it.")
         items, self._begun = self._begun or self._sound(), None
-        return items
+        return self._timed(items)
+
+    def _timed(self, items: Iterator[Any]) -> Iterator[Any]:
+        """The items, with a line in the log after each that is done."""
+        for sound in items:
+            handed = time.perf_counter()
+            yield sound
+            seconds = self._seconds + time.perf_counter() - handed
+            logger.info("%s: '%s' in %.1f s", self.what, self._name, seconds)
 
     def _sound(self) -> Iterator[Any]:
         self.left_out = []
-        names: dict[str, str] = {}
+        written: dict[Path, str] = {}
         for item in self.data:
-            path = next(iter(item.values()))
-            other = names.setdefault(prediction_name(path), str(path))
+            path = str(ensure_tuple(next(iter(item.values())))[0])
+            begin = time.perf_counter()
             try:
-                if other != str(path):
-                    raise DatasetError(f"'{path}': its prediction would have the name of that for '{other}'")
+                if self.predictions is not None:
+                    other = written.setdefault(self.predictions.path(path), path)
+                    if other != path:
+                        raise DatasetError(f"'{path}': its prediction would have the name of that for '{other}'")
                 sound = self.transform(dict(item))
             except (RuntimeError, ValueError, MemoryError) as error:
-                self.left_out.append(_fault(error, path))
+                self.left_out.append(_fault(error, path).replace(f"'{Path(path).name}'", f"'{self._shown(path)}'", 1))
                 logger.error("not %s: %s", self.what, self.left_out[-1])
                 continue
+            self._name, self._seconds = self._shown(path), time.perf_counter() - begin
             yield sound
+
+    def _shown(self, path: str) -> str:
+        """The file's name, with the folders in front that tell it from the others."""
+        others = [Path(ensure_tuple(next(iter(item.values())))[0]).parts for item in self.data]
+        parts = Path(path).parts
+        for length in range(1, len(parts)):
+            if sum(other[-length:] == parts[-length:] for other in others) <= 1:
+                return str(Path(*parts[-length:]))
+        return path
 
     def _summary(self) -> str:
         count = f"{len(self.left_out)} of {len(self.data)} volume(s) could not be {self.what}"

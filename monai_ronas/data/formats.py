@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 NIFTI = (".nii.gz", ".nii")
@@ -30,6 +29,7 @@ _MAGIC = b"DICM"
 _PREAMBLE = 128  # bytes in front of it
 _DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
 _LONGEST_HEADER = 2**16
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 def ending(path: str | os.PathLike[str]) -> str:
@@ -51,6 +51,17 @@ def stem(path: str | os.PathLike[str]) -> str:
         ('a.v1', 'series')
     """
     return Path(path).name.removesuffix(ending(path))
+
+
+def channel_number(path: str | os.PathLike[str]) -> tuple[str, int] | None:
+    """Name of the case and number of the channel of a file as ``case_0000.nii.gz``; None where it has none.
+
+    Example:
+        >>> channel_number("imagesTr/a_1_0002.nrrd"), channel_number("a.nrrd")
+        (('a_1', 2), None)
+    """
+    match = _CHANNEL.fullmatch(stem(path))
+    return (match[1], int(match[2])) if match else None
 
 
 def format_of(path: str | os.PathLike[str]) -> str | None:
@@ -100,8 +111,3 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     if data.is_file():
         return [volume, data]
     return [volume, *sorted(item for item in volume.parent.iterdir() if item.is_file() and item != volume)]  # a list
-
-
-def names_of(formats: Iterable[str | None]) -> list[str]:
-    """The formats that occur, each once, sorted."""
-    return sorted({name for name in formats if name})

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -12,9 +14,12 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from monai_ronas.bundle import SoundVolumes, list_volumes, prediction_name
+from monai_ronas.bundle import PredictionFiles, SoundVolumes, list_volumes
 from monai_ronas.bundle.configs import Derived, inference_config
 from monai_ronas.data import DatasetError, Fingerprint, VolumeError
+from monai_ronas.data.formats import ending
+from monai_ronas.data.reading import read_volume
+from tests.volume_files import orthogonal, write
 
 SHAPE = (12, 10, 8)
 FINGERPRINT = Fingerprint(
@@ -42,11 +47,11 @@ def save(path: Path, data: np.ndarray | None = None, affine: np.ndarray | None =
     return path
 
 
-def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool = True) -> str | None:
+def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool = True, channels: int = 1, **changes):
     """Run ``inference.json`` with a network of arbitrary weights; returns the sentence at the end, if there is one."""
     network = {
         "spatial_dims": 3,
-        "in_channels": 1,
+        "in_channels": channels,
         "out_channels": classes,
         "channels": (2, 2),
         "strides": ((1, 1, 1), (1, 1, 1)),
@@ -59,14 +64,20 @@ def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool = Tru
         (1, 1, 1),
         (4, 4, 4),
         10**6,
-        Fingerprint(**{**vars(FINGERPRINT), "labels": labels}),
+        Fingerprint(**{**vars(FINGERPRINT), "labels": labels, "modality": ("MRI",) * channels}),
         batch_size=1,
         amp=False,
         flip_axes=(),
         test_time_flips=False,
     )
     torch.manual_seed(0)
-    config = {**inference_config(derived), "dataset_dir": str(folder), "output_dir": str(out), "handlers": []}
+    config = {
+        **inference_config(derived),
+        "dataset_dir": str(folder),
+        "output_dir": str(out),
+        "handlers": [],
+        **changes,
+    }
     parser = ConfigParser({**config, "device": "cpu"})
     head = parser.get_parsed_content("network_def").heads[0]
     with torch.no_grad():
@@ -173,7 +184,8 @@ def test_two_volumes_of_one_stem_have_a_prediction_each(tmp_path):
 
 def test_volumes_of_one_name_from_two_folders_are_not_written_over(tmp_path):
     paths = [str(save(tmp_path / folder / "a.nii.gz")) for folder in ("x", "y")]
-    volumes = SoundVolumes([{"image": path} for path in paths], lambda item: item["image"])
+    predictions = PredictionFiles(tmp_path / "elsewhere", tmp_path / "out")
+    volumes = SoundVolumes([{"image": path} for path in paths], lambda item: item["image"], predictions=predictions)
     assert list(volumes) == paths[:1]
     with pytest.raises(DatasetError, match=r"1 of 2 .*y/a.nii.gz': its prediction would have the name of that for"):
         volumes.end()
@@ -193,16 +205,91 @@ def test_a_second_run_segments_the_same_volumes(tmp_path, caplog, out):
 
 
 def test_what_is_passed_over_is_named(tmp_path, caplog):
-    for name in ("a.nii", "notes.txt", "scan.mha", ".hidden", "case_0/imaging.nii.gz"):
+    for name in ("a.nii", "notes.txt", "scan.mha", ".hidden", "case_0/imaging.nii.gz", "case_0/report.pdf"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
     with caplog.at_level(logging.WARNING):
-        assert list_volumes(tmp_path) == [str(tmp_path / "a.nii")]
-    assert "(.nii, .nii.gz): 'case_0', 'notes.txt', 'scan.mha'" in caplog.text
+        assert list_volumes(tmp_path) == [str(tmp_path / p) for p in ("a.nii", "case_0/imaging.nii.gz", "scan.mha")]
+    assert "folders of a DICOM series): 'case_0/report.pdf', 'notes.txt'" in caplog.text
     (tmp_path / "none").mkdir()
-    with pytest.raises(DatasetError, match=r"holds no \.nii"):
+    with pytest.raises(DatasetError, match=r"holds no volume \(\.nii"):
         list_volumes(tmp_path / "none")
+    with pytest.raises(DatasetError, match=r"notes\.txt' is neither a folder nor a volume"):
+        list_volumes(tmp_path / "notes.txt")
+
+
+def test_a_mixed_heap_is_segmented_in_the_format_and_place_of_each(tmp_path, caplog):
+    voxels = np.rint(100 * volume()).astype(np.int16)
+    names = ("a.nii", "p1/b.nrrd", "p1/t1/b.mha", "p2/b.mhd", "p2/b.nhdr", "p2/series one", "p2/series/two", "series")
+    for name in names:
+        write(tmp_path / "in" / name, voxels, orthogonal())
+    (tmp_path / "in/p2/notes.txt").touch()
+    with caplog.at_level(logging.INFO):
+        assert segment(tmp_path / "in", tmp_path / "out") is None
+    out = tmp_path / "out"
+    found = {str(path.relative_to(out)): path for path in out.rglob("*") if ending(path)}
+    assert set(found) == {
+        *("a_seg.nii.gz", "p1/b_seg.nrrd", "p1/t1/b_seg.mha", "p2/b_seg.mhd", "p2/b_seg.nhdr"),
+        *("p2/series one_seg.nii.gz", "p2/series/two_seg.nii.gz", "series_seg.nii.gz"),
+    }
+    for path in found.values():
+        prediction, affine = read_volume([path])
+        assert prediction.dtype == np.uint8
+        assert prediction.shape == SHAPE
+        assert prediction.all()
+        np.testing.assert_allclose(affine, orthogonal(), atol=1e-5)
+    lines = [line for line in caplog.messages if line.startswith("segmented: ")]
+    assert len(lines) == len(names)
+    assert all(re.fullmatch(r"segmented: '.*' in \d+\.\d s", line) for line in lines)
+    assert "'p2/notes.txt'" in caplog.text
+    assert ".raw" not in caplog.text.split("passed over")[1]
+
+
+@pytest.mark.parametrize("name", ["a.mha", "series"])
+def test_a_single_volume_may_be_given(tmp_path, name):
+    path = write(tmp_path / "in" / name, np.rint(100 * volume()).astype(np.int16), orthogonal())
+    write(tmp_path / "in/other.nii", volume(1), np.eye(4))
+    assert segment(path, tmp_path / "out", output_ext="nrrd") is None
+    (found,) = (tmp_path / "out").iterdir()
+    assert found.name == f"{path.stem}_seg.nrrd"
+    np.testing.assert_allclose(read_volume([found])[1], orthogonal(), atol=1e-5)
+
+
+def test_an_unknown_ending_is_refused(tmp_path):
+    save(tmp_path / "in/a.nii")
+    sentence = segment(tmp_path / "in", tmp_path / "out", output_ext=".png")
+    assert sentence.startswith("monai_ronas: output_ext must be null or one of .nii.gz, .nii, .nrrd")
+
+
+def test_a_bad_series_among_others_is_named(tmp_path):
+    voxels = np.rint(100 * volume()).astype(np.int16)
+    for name in ("p1/ct", "p2/ct", "p3/ct"):
+        write(tmp_path / "in" / name, voxels, np.eye(4))
+    sorted((tmp_path / "in/p2/ct").iterdir())[3].unlink()
+    sentence = segment(tmp_path / "in", tmp_path / "out")
+    assert sentence.startswith("monai_ronas: 1 of 3 volume(s) could not be segmented: 'p2/ct': 1 slice(s) of the DICOM")
+    assert sorted(p.parent.name for p in (tmp_path / "out").rglob("*.gz")) == ["p1", "p3"]
+
+
+def test_channels_of_a_file_each_are_one_volume(tmp_path):
+    for name in ("a", "b/c"):
+        for channel in (0, 1):
+            save(tmp_path / f"in/{name}_{channel:04d}.nii.gz", volume(channel))
+    save(tmp_path / "in/d.nii.gz", np.stack([volume(), volume(1)], -1))
+    save(tmp_path / "in/e_0000.nii.gz", volume())
+    sentence = segment(tmp_path / "in", tmp_path / "out", channels=2)
+    assert "1 of 4 volume(s) could not be segmented: 'e_0000.nii.gz': the image has 1 channel(s)" in sentence
+    found = [str(p.relative_to(tmp_path / "out")) for p in sorted((tmp_path / "out").rglob("*.gz"))]
+    assert found == ["a_seg.nii.gz", "b/c_seg.nii.gz", "d_seg.nii.gz"]
+
+
+def test_the_images_of_a_data_set_are_meant_and_not_its_labels(tmp_path):
+    for name in ("imagesTr/a.nii", "labelsTr/a.nii", "imagesTs/b.nii"):
+        save(tmp_path / name)
+    content = {"training": [{"image": "imagesTr/a.nii", "label": "labelsTr/a.nii"}], "test": ["imagesTs/b.nii"]}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    assert list_volumes(tmp_path) == [str(tmp_path / name) for name in ("imagesTr/a.nii", "imagesTs/b.nii")]
 
 
 def test_another_error_is_no_fault_of_a_volume(caplog):
@@ -243,8 +330,11 @@ def test_an_iteration_without_a_beginning_has_all_items():
 
 
 def test_names_of_predictions(tmp_path):
-    assert [prediction_name(tmp_path / name) for name in ("a.nii", "b.nii.gz", "c.v1.nii.gz")] == [
+    files = PredictionFiles(tmp_path, tmp_path / "out")
+    names = ("a.nii", "b.nii.gz", "x/c.v1.nii.gz", "d_0000.nii")
+    assert [str(files.path(tmp_path / name).relative_to(tmp_path / "out")) for name in names] == [
         "a_seg.nii.gz",
         "b_seg.nii.gz",
-        "c.v1_seg.nii.gz",
+        "x/c.v1_seg.nii.gz",
+        "d_0000_seg.nii.gz",
     ]

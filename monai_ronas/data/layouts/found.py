@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.formats import ENDINGS, dicom_files, ending, stem
-
-_CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 @dataclass(frozen=True)
@@ -109,14 +106,3 @@ def numbered_channels(folder: Path, name: str, end: str) -> tuple[Path, ...]:
     while (path := folder / f"{name}_{len(channels):04d}{end}").exists():
         channels.append(path)
     return tuple(channels)
-
-
-def channel_number(path: str | os.PathLike[str]) -> tuple[str, int] | None:
-    """Name of the case and number of the channel of a file as ``case_0000.nii.gz``; None where it has none.
-
-    Example:
-        >>> channel_number("imagesTr/a_1_0002.nrrd"), channel_number("a.nrrd")
-        (('a_1', 2), None)
-    """
-    match = _CHANNEL.fullmatch(stem(path))
-    return (match[1], int(match[2])) if match else None

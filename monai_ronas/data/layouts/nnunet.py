@@ -14,8 +14,8 @@ from typing import Any
 
 from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
-from monai_ronas.data.formats import ENDINGS, dicom_files, ending, stem
-from monai_ronas.data.layouts.found import Found, channel_number, listed_image, listed_label, paths_of, sorted_cases
+from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, stem
+from monai_ronas.data.layouts.found import Found, listed_image, listed_label, paths_of, sorted_cases
 
 logger = logging.getLogger(__name__)
 LAYOUT, TRAINING, LABELS, TEST = "nnU-Net", "imagesTr", "labelsTr", "imagesTs"
