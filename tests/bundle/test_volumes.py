@@ -47,7 +47,7 @@ def save(path: Path, data: np.ndarray | None = None, affine: np.ndarray | None =
     return path
 
 
-def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool = True, channels: int = 1, **changes):
+def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool | None = True, channels: int = 1, **changes):
     """Run ``inference.json`` with a network of arbitrary weights; returns the sentence at the end, if there is one."""
     network = {
         "spatial_dims": 3,
@@ -81,7 +81,8 @@ def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool = Tru
     parser = ConfigParser({**config, "device": "cpu"})
     head = parser.get_parsed_content("network_def").heads[0]
     with torch.no_grad():
-        head.bias[-1] = 100.0 if foreground else -100.0
+        if foreground is not None:
+            head.bias[-1] = 100.0 if foreground else -100.0
     try:
         for number in range(3):
             parser.get_parsed_content(f"run#{number}")
