@@ -16,6 +16,7 @@ from monai_ronas.data import make_phantom_dataset, open_study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import ChildScore, InferenceChoice, SearchResult
+from tests.volume_files import write
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_a_part_for_the_check_is_not_of_one_value(tmp_path):
     data = np.zeros((40, 12, 12), np.float32)
     data[:25], data[5:20] = 3, 9
     nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "a.nii")
-    part = check._part(tmp_path / "a.nii", tmp_path, (1, 1, 1), (8, 8, 8))
+    part = check._part([tmp_path / "a.nii"], tmp_path, (1, 1, 1), (8, 8, 8))
     assert part.name == "part.nii"
     found = np.asarray(nib.load(part).dataobj)
     assert found.shape == (8, 8, 8)
@@ -352,11 +353,25 @@ def test_a_part_has_the_geometry_of_its_image_and_is_where_it_is_brightest(tmp_p
     data = np.zeros((30, 40, 20, *channels), dtype=np.int16)
     data[29, 3, 10] = 5
     nib.save(nib.Nifti1Image(data, affine), tmp_path / "image.nii.gz")
-    part = nib.load(check._part(tmp_path / "image.nii.gz", tmp_path, spacing, (8, 16, 16)))
+    part = nib.load(check._part([tmp_path / "image.nii.gz"], tmp_path, spacing, (8, 16, 16)))
     assert part.shape == (*shape, *channels)
     values = np.asanyarray(part.dataobj)
     where = np.argwhere(values)[0][:3]
     assert np.allclose(part.affine @ [*where, 1], affine @ [29, 3, 10, 1])
     assert nib.aff2axcodes(part.affine) == nib.aff2axcodes(affine)
-    whole = check._part(tmp_path / "image.nii.gz", tmp_path, (0.5, 3.0, 2.0), (20, 30, 40))
+    whole = check._part([tmp_path / "image.nii.gz"], tmp_path, (0.5, 3.0, 2.0), (20, 30, 40))
     assert whole == tmp_path / "image.nii.gz"
+
+
+@pytest.mark.parametrize("size", [(20, 30, 40), (8, 16, 16)])
+@pytest.mark.parametrize("names", [("a.nrrd",), ("a.nii", "b.mha"), ("series", "b.nii.gz")])
+def test_a_part_of_another_format_is_a_nifti_file(tmp_path, names, size):
+    affine = np.array([[0, 0, -0.5, 7], [-3.0, 0, 0, 8], [0, 2.0, 0, 9], [0, 0, 0, 1]])  # file axes are P, S, L
+    data = np.zeros((30, 40, 20), dtype=np.int16)
+    data[29, 3, 10] = 5
+    paths = [write(tmp_path / name, data, affine) for name in names]
+    part = nib.load(check._part(paths, tmp_path, (0.5, 3.0, 2.0), size))
+    assert part.shape[3:] == ((2,) if len(names) == 2 else ())
+    assert part.shape[:3] == ((30, 40, 20) if size[0] == 20 else (16, 16, 8))
+    where = np.argwhere(np.asanyarray(part.dataobj))[0][:3]
+    assert np.allclose(part.affine @ [*where, 1], affine @ [29, 3, 10, 1], atol=1e-5)
