@@ -84,6 +84,8 @@ def test_variants_of_nnunet(tmp_path, content, files, image):
     declare(touch(tmp_path, *files), {key: value for key, value in {**NNUNET, **content}.items() if value is not None})
     (case,) = read_msd(tmp_path).cases
     assert (case.name, case.images[0].name) == ("a", image)
+    case.label.unlink()
+    assert listed_images(tmp_path) == [case.images]
 
 
 def test_the_channels_of_nnunet_may_be_dicom_series(tmp_path):
@@ -136,14 +138,17 @@ def test_other_numbers_and_endings_are_told(tmp_path, caplog):
 MSD = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "organ"}}
 
 
-def test_a_folder_per_case(tmp_path):
+def test_a_folder_per_case(tmp_path, caplog):
     names = ["case_00000", "case_00001"]
     touch(tmp_path, *(f"data/{name}/{what}.nii.gz" for name in names for what in ("imaging", "segmentation")))
     entries = [{"image": f"data/{name}/imaging.nii.gz", "label": f"data/{name}/segmentation.nii.gz"} for name in names]
     dataset = read_msd(declare(tmp_path, {**MSD, "training": entries, "test": [entries[0]["image"], "gone.nii"]}))
     assert [case.name for case in dataset.cases] == names
     assert dataset.layout == "folder per case"
+    (tmp_path / entries[0]["label"]).unlink()
     assert len(listed_images(tmp_path)) == 3
+    assert "left out" in caplog.text
+    assert "the image file 'gone.nii' is missing" in caplog.text
 
 
 @pytest.mark.parametrize("stems", [["t1", "t1ce", "flair"], ["BraTS_{}_t1", "BraTS_{}_t1ce", "BraTS_{}_flair"]])

@@ -39,15 +39,14 @@ def find_cases(content: Mapping[str, Any], root: Path) -> Found:
 
 
 def find_images(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
-    """Find all images of a data set, those without a label included.
+    """Find all images of a data set, those without a label included; those that are missing are named in the log.
 
     Args:
         content: what ``dataset.json`` says.
         root: the folder that holds it.
 
     Returns:
-        the paths of each image, in the order of the cases, and after them those for the test.
+        the paths of each image, those of the training first.
     """
-    listed = isinstance(content.get("training"), list)
-    test = listing.find_test(content, root) if listed else nnunet.find_images(root / nnunet.TEST, content)
-    return [*(case.images for case in find_cases(content, root).cases), *test]
+    layout = nnunet if nnunet.is_layout(content, root) else listing
+    return layout.find_images(content, root)

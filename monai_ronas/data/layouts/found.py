@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.formats import ENDINGS, dicom_files, ending, stem
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,22 @@ def listed_image(listed: Sequence[str], root: Path) -> Path | tuple[Path, ...]:
         if not paths:
             raise
     return paths if len(paths) > 1 else paths[0]
+
+
+def existing_images(entries: Iterable[Any], key: str, root: Path) -> list[tuple[Path, ...]]:
+    """Paths of the images that entries list under a key; those that are missing are named in the log."""
+    found: list[tuple[Path, ...]] = []
+    for entry in entries:
+        listed = paths_of(entry, key)
+        try:
+            if listed is None:
+                raise DatasetError("an image path is needed")
+            image = listed_image(listed, root)
+        except (DatasetError, OSError) as error:
+            logger.warning("left out, in dataset.json of '%s': %.80r: %s", root, entry, error)
+            continue
+        found.append(image if isinstance(image, tuple) else (image,))
+    return found
 
 
 def listed_label(listed: str, root: Path) -> Path:

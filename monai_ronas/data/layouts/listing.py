@@ -8,7 +8,6 @@ folder per case, as challenges hand data out, ``{"image": "case_0/imaging.nii.gz
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from typing import Any
 from monai_ronas.data.case import Case
 from monai_ronas.data.case_names import case_names, joint_path
 from monai_ronas.data.errors import DatasetError
-from monai_ronas.data.layouts.found import Found, listed_image, listed_label, paths_of, sorted_cases
-
-logger = logging.getLogger(__name__)
+from monai_ronas.data.layouts.found import Found, existing_images, listed_image, listed_label, paths_of, sorted_cases
 
 
 def find_cases(training: Sequence[Any], root: Path) -> Found:
@@ -59,21 +56,11 @@ def find_cases(training: Sequence[Any], root: Path) -> Found:
     return Found(_layout(list(cases.values())), sorted_cases(cases.values()), tuple(sorted(faults)))
 
 
-def find_test(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
-    """Paths of the images of the ``test`` list; those that are missing are named in the log."""
-    listed = content.get("test")
-    found = []
-    for entry in listed if isinstance(listed, list) else []:
-        images = paths_of(entry if isinstance(entry, dict) else {"image": entry}, "image")
-        try:
-            if images is None:
-                raise DatasetError("the entry needs an image path")
-            image = listed_image(images, root)
-        except (DatasetError, OSError) as error:
-            logger.warning("test in dataset.json of '%s': %.80r: %s", root, entry, error)
-            continue
-        found.append(image if isinstance(image, tuple) else (image,))
-    return found
+def find_images(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
+    """Paths of the images of the lists ``training`` and ``test``; those that are missing are named in the log."""
+    lists = [content.get(key) for key in ("training", "test")]
+    entries = [entry for listed in lists if isinstance(listed, list) for entry in listed]
+    return existing_images([entry if isinstance(entry, dict) else {"image": entry} for entry in entries], "image", root)
 
 
 def _layout(cases: Sequence[Case]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, stem
-from monai_ronas.data.layouts.found import Found, listed_image, listed_label, paths_of, sorted_cases
+from monai_ronas.data.layouts.found import Found, existing_images, listed_image, listed_label, paths_of, sorted_cases
 
 logger = logging.getLogger(__name__)
 LAYOUT, TRAINING, LABELS, TEST = "nnU-Net", "imagesTr", "labelsTr", "imagesTs"
@@ -23,7 +23,9 @@ _OWN_KEYS = ("channel_names", "file_ending", "numTraining", "dataset")
 
 
 def is_layout(content: Mapping[str, Any], root: Path) -> bool:
-    """Whether ``dataset.json``, which has no training list, is one of nnU-Net's."""
+    """Whether a ``dataset.json`` is one of nnU-Net's, version 2; with a training list it is not."""
+    if isinstance(content.get("training"), list):
+        return False
     return _is_listed(content) or (any(key in content for key in _OWN_KEYS) and (root / TRAINING).is_dir())
 
 
@@ -63,15 +65,18 @@ def find_cases(content: Mapping[str, Any], root: Path) -> Found:
     return Found(LAYOUT, sorted_cases(cases), tuple(sorted(faults)))
 
 
-def find_images(folder: Path, content: Mapping[str, Any]) -> list[tuple[Path, ...]]:
-    """Paths of the channels of each image of a folder; those at fault are named in the log."""
-    if not folder.is_dir():
-        return []
-    images, faults = _channels(folder, content)
-    for name, problem in faults:
-        logger.warning("'%s' in '%s': %s", name, folder, problem)
-    named = {name for name, _ in faults}
-    return [paths for name, paths in sorted(images.items()) if name not in named]
+def find_images(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
+    """Paths of the images in ``imagesTr`` and ``imagesTs``, or of those listed; those at fault are named in the log."""
+    if _is_listed(content):
+        return existing_images(content["dataset"].values(), "images", root)
+    found: list[tuple[Path, ...]] = []
+    for folder in (root / TRAINING, root / TEST):
+        images, faults = _channels(folder, content) if folder.is_dir() else ({}, [])
+        for name, problem in faults:
+            logger.warning("left out, '%s' in '%s': %s", name, folder, problem)
+        named = {name for name, _ in faults}
+        found += [paths for name, paths in sorted(images.items()) if name not in named]
+    return found
 
 
 def _is_listed(content: Mapping[str, Any]) -> bool:
