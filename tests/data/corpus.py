@@ -118,7 +118,7 @@ CORPUS: dict[str, tuple[Callable, str]] = {
         listed({"image": "x" * 300 + ".nii", "label": "b.nii"}),
         "cannot be looked up .File name too long",
     ),
-    "other format": (listed({"image": "imagesTr/bad.mha", "label": "b.nii"}), "neither .nii nor .nii.gz"),
+    "other format": (listed({"image": "imagesTr/bad.png", "label": "b.nii"}), "neither .nii.gz, .nii, .* nor .mhd"),
     "entry is text": (listed("imagesTr/bad.nii.gz"), r"in case 'training\[5\]'.*image and label paths"),
     "entry without label": (listed({"image": "imagesTr/bad.nii.gz"}), "image and label paths"),
     "entry with numbers": (listed({"image": 1, "label": 2}), "image and label paths"),
