@@ -18,10 +18,11 @@ the Dice of every test case and class in the chosen way, averaged over the flips
 trained, and ``one_shot`` without flips in one shot (null where the memory did not suffice). The folder ``cache`` is
 deleted in the end.
 
-``--steps`` trains for a number of steps instead of minutes, ``--seed`` and ``--fold`` choose the split; further
-arguments are settings of ``search.json``, such as ``--augment true``, ``--split_seed 0`` for a split that does not
-depend on the seed, or ``--optimizer#_target_ torch.optim.AdamW --learning_rate 0.003``, which only networks with the
-search's optimiser follow.
+``--curve`` scores a network of the space on reward cases at a few shares of its training, as a race does
+(``curves.py``); until the last of these scores it trains without them. ``--steps`` trains for a number of steps
+instead of minutes, ``--seed`` and ``--fold`` choose the split; further arguments are settings of ``search.json``,
+such as ``--augment true``, ``--split_seed 0`` for a split that does not depend on the seed, or ``--optimizer#_target_
+torch.optim.AdamW --learning_rate 0.003``, which only networks with the search's optimiser follow.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from monai_ronas.bundle.command_line import refuse_unknown_keys
 from monai_ronas.data import build_dataset
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.space import Architecture
+from tests.benchmarks.curves import LearningCurve
 from tests.benchmarks.grid import RESOLUTIONS
 from tests.benchmarks.peers import PEERS, cosine
 
@@ -65,8 +67,12 @@ def train(
     steps: int | None,
     optimizer: torch.optim.Optimizer,
     schedule: Callable[[float], float] = cosine,
+    curve: LearningCurve | None = None,
 ) -> int:
-    """Train ``network`` for ``steps``, or until the process is ``minutes`` old; returns the number of steps."""
+    """Train ``network`` for ``steps``, or until the process is ``minutes`` old; returns the number of steps.
+
+    The scores of ``curve`` do not count as time; after the last of them the reward cases are trained on as well.
+    """
     start = psutil.Process().create_time()
     rates = [group["lr"] for group in optimizer.param_groups]
     trainer = SupervisedTrainer(
@@ -83,7 +89,8 @@ def train(
     )
 
     def progress(done: int) -> float:
-        return min(1.0, done / steps if steps else (time.time() - start) / (60 * minutes))
+        paused = 0.0 if curve is None else curve.paused
+        return min(1.0, done / steps if steps else (time.time() - start - paused) / (60 * minutes))
 
     @trainer.on(Events.ITERATION_STARTED)
     def set_rates(engine):
@@ -92,12 +99,24 @@ def train(
             group["lr"] = rate * ramp * schedule(progress(engine.state.iteration - 1))
 
     @trainer.on(Events.ITERATION_COMPLETED)
+    def score_on_the_way(engine):
+        if curve is not None and not curve.is_over:
+            curve.update(progress(engine.state.iteration))
+            if curve.is_over:
+                _draw_from_all(content)
+
+    @trainer.on(Events.ITERATION_COMPLETED)
     def end(engine):
         if progress(engine.state.iteration) >= 1.0:
             engine.terminate()
 
     trainer.run()
     return int(trainer.state.iteration)
+
+
+def _draw_from_all(content: Any) -> None:
+    """Train on the reward cases as well."""
+    content("train#dataloader").sampler.data_source = content("train#dataset")
 
 
 def score(content: Any, network: torch.nn.Module, inferer: PadToStrideInferer, cases: str = "test") -> dict[str, Any]:
@@ -161,7 +180,9 @@ def by_hand(given: argparse.Namespace, content: Any) -> dict[str, Any]:
     if given.contender == "derived":
         final = torch.load(given.search / "checkpoints" / "final.pt", weights_only=True)
         network.select(Architecture.from_json(final["architecture"]))
-    content("train#dataloader").sampler.data_source = content("train#dataset")  # reward cases as well
+    curve = LearningCurve(content("controller#scorer")) if given.curve else None
+    if curve is None:
+        _draw_from_all(content)
     inferer = PadToStrideInferer(amp=content("settings").amp, roi_size=network.patch)
     peer = PEERS.get(given.contender)
     row: dict[str, Any] = {"optimizer": type(optimizer).__name__, "learning_rate": optimizer.defaults["lr"]}
@@ -176,8 +197,12 @@ def by_hand(given: argparse.Namespace, content: Any) -> dict[str, Any]:
         steps=given.steps,
         optimizer=optimizer,
         schedule=peer.schedule if peer else cosine,
+        curve=curve,
     )
     row["minutes"] = (time.time() - psutil.Process().create_time()) / 60
+    if curve is not None:
+        row["minutes"] -= curve.paused / 60
+        row["curve"], row["curve_cpu_minutes"] = curve.to_dict(), curve.paused_cpu / 60
     return row
 
 
@@ -219,11 +244,14 @@ def main() -> None:
     parser.add_argument("--resolution", choices=RESOLUTIONS, default="full", help="for 'grid'")
     parser.add_argument("--width", type=float, default=1.0, help="factor of the channels, for 'grid'")
     parser.add_argument("--area", type=float, default=1.0, help="part of the median volume's area, for 'grid'")
+    parser.add_argument("--curve", action="store_true", help="score on the way as a race does, beside the minutes")
     given, given.overrides = parser.parse_known_args()
     try:
         refuse_unknown_keys(["--config_file", str(SEARCH), *given.overrides])
     except ValueError as error:
         parser.error(str(error))
+    if given.curve and (given.contender == "search" or given.contender in PEERS):
+        parser.error("--curve is for networks of the space.")
     if given.contender == "derived" and not (given.search and (given.search / "checkpoints" / "final.pt").is_file()):
         parser.error(f"'derived' needs a finished search in --search, none is in {given.search}: run 'search' first.")
     given.output_dir.mkdir(parents=True, exist_ok=True)
@@ -260,7 +288,7 @@ def main() -> None:
         "fold": given.fold,
         "parameters": sum(p.numel() for p in network.parameters()),
         "peak_rss_gb": used.ru_maxrss / 2**20,
-        "cpu_minutes": (used.ru_utime + used.ru_stime) / 60,
+        "cpu_minutes": (used.ru_utime + used.ru_stime) / 60 - row.get("curve_cpu_minutes", 0.0),
         "windows": windows,
         **row,
     }
@@ -275,7 +303,7 @@ def main() -> None:
     row |= score(content, network, inferer)
     (given.output_dir / "result.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    print({key: value for key, value in row.items() if key not in ("per_case", "one_shot")})
+    print({key: value for key, value in row.items() if key not in ("per_case", "one_shot", "curve")})
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ Regret is the Dice of the best plan of the grid minus that of the search. The be
 chosen on one half of the test cases and compared on the other, both ways, and the mean of the two is told. Cases of a
 group are in the same half.
 
+The plans of the grid are scored on the way as a race scores them (``curves.py``): the report tells how well its
+forecasts agree with the Dice at the end, and how far behind the best plan was.
+
 Writes ``regret.json`` and ``regret.md``: the regret, mean Dice with its standard error over the cases, what the search
 is ahead of each other contender, paired by case, and ``reinforce`` of ``random``. A search's Dice of a case is the mean
 over the seeds. Each run has a folder and a ``result.json``: the same command runs what is missing. ``--together N``
@@ -33,6 +36,7 @@ from monai.bundle import ConfigWorkflow
 from monai_ronas.data import Study
 from monai_ronas.data.groups import group_cases
 from tests.benchmarks.contender import SEARCH, settings
+from tests.benchmarks.curves import fit_prior, judge_forecasts
 from tests.benchmarks.grid import AREAS, WIDTHS, make_grid
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.runs import command, differences, mean_and_error, read_result, run
@@ -130,6 +134,9 @@ def summarize(
         "regret_of_seeds": [regret(plans, row["per_case"], parts)["mean"] for row in found["search"]],
         "contenders": contenders,
     }
+    judged = {name: found[name][0] for name in grid if "curve" in found[name][0]}
+    if judged:
+        report["forecasts"], report["curves"] = judge_forecasts(judged), fit_prior(judged)
     if "random" in found:
         pairs = zip(found["search"], found["random"], strict=True)
         mean, error = mean_and_error(differences(dice["search"], dice["random"]))
@@ -151,6 +158,8 @@ def table(report: Mapping[str, Any], found: Mapping[str, Sequence[dict[str, Any]
         ahead = report["reinforce_minus_random"]
         seeds = ", ".join(f"{value:+.4f}" for value in ahead["of_seeds"])
         lines += ["", f"`reinforce` minus `random`: {_signed(ahead)} (by seed {seeds})."]
+    if "forecasts" in report:
+        lines += ["", *_forecast_lines(report)]
     minutes = {name: float(np.mean([row["cpu_minutes"] for row in rows])) for name, rows in found.items()}
     ends = [f"{minutes[name]:.1f} ({_title(name)})" for name in sorted(minutes, key=lambda name: minutes[name])]
     lines += [
@@ -181,6 +190,24 @@ def _signed(figure: Mapping[str, float]) -> str:
     return f"{figure['mean']:+.4f} +- {figure['standard_error']:.4f}"
 
 
+def _forecast_lines(report: Mapping[str, Any]) -> list[str]:
+    of = report["curves"]
+    lines = [
+        f"The race's forecasts over the grid (slope {of['slope']:.2f} +- {of['own_sd']:.2f} between plans, noise "
+        f"{of['noise']:.3f}), the best plan by its Dice at the end being {_title(report['forecasts'][0]['best'])}:",
+        "",
+        "| share of the training | Kendall's tau with the Dice | best forecast, and its Dice below the best | "
+        "the best plan behind it by |",
+        "|---|---|---|---|",
+    ]
+    for row in report["forecasts"]:
+        lines.append(
+            f"| {row['share']:.0%} | {row['tau']:.2f} | {_title(row['chosen'])}, {row['lost']:.4f} | "
+            f"{row['deviations']:.1f} standard deviations |"
+        )
+    return lines
+
+
 def _title(name: str) -> str:
     if name in PEERS:
         return PEERS[name].title
@@ -199,15 +226,15 @@ def make_commands(
     split = ["--fold", str(given.fold), "--split_seed", str(given.seeds[0])]
     common: dict[str, Any] = {"dataset_dir": given.dataset_dir, "minutes": given.minutes}
     commands: dict[str, list[list[str]]] = {}
-    for name, strategy in (("search", "reinforce"), ("random", "random")):
-        extra = [*split, "--strategy", strategy, *rest]
+    for name in ("search", *(["random"] if given.random else [])):
+        extra = [*split, "--strategy", "random" if name == "random" else "reinforce", *rest]
         folder = given.output_dir / name
         commands[name] = [
             command("search", folder / f"seed_{seed}", seed=seed, extra=extra, **common) for seed in given.seeds
         ]
     once = {name: (name, []) for name in (*TITLES, *given.peers)}
     once |= {
-        name: ("grid", [str(word) for key, value in cell.items() for word in (f"--{key}", value)])
+        name: ("grid", ["--curve", *(str(word) for key, value in cell.items() for word in (f"--{key}", value))])
         for name, cell in cells.items()
     }
     for name, (contender, options) in once.items():
@@ -238,6 +265,12 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--widths", type=float, nargs="+", default=WIDTHS, help="of the grid, factors of the channels")
     parser.add_argument("--areas", type=float, nargs="+", default=AREAS, help="of the grid's patches")
+    parser.add_argument(
+        "--random",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the control; without episodes it is the same search",
+    )
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(RIVALS))
     parser.add_argument("--together", type=int, help="how many run at a time, with one thread each")
     given, rest = parser.parse_known_args()

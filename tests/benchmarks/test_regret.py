@@ -108,7 +108,9 @@ def test_the_table_is_ordered_by_dice(found):
 
 
 def test_only_searches_run_for_every_seed_and_all_on_the_first_seeds_split():
-    given = Namespace(dataset_dir="data", output_dir=Path("out"), minutes=2.0, seeds=[5, 6], fold=1, peers=["unet"])
+    given = Namespace(
+        dataset_dir="data", output_dir=Path("out"), minutes=2.0, seeds=[5, 6], fold=1, peers=["unet"], random=True
+    )
     cells = {"grid_half_1_1": {"resolution": "half", "width": 1.0, "area": 1.0}}
     commands = make_commands(given, ["--group", r"(p\d+)_"], cells)
     assert {name: len(several) for name, several in commands.items()} == {
@@ -125,6 +127,7 @@ def test_only_searches_run_for_every_seed_and_all_on_the_first_seeds_split():
     assert [words[words.index("--seed") + 1] for words in commands["random"]] == ["5", "6"]
     assert [words[words.index("--strategy") + 1] for words in commands["random"]] == ["random"] * 2
     grid = commands["grid_half_1_1"][0]
+    assert "--curve" in grid
     assert [grid[grid.index(f"--{key}") + 1] for key in ("resolution", "width", "area", "seed")] == [
         "half",
         "1.0",
@@ -133,3 +136,5 @@ def test_only_searches_run_for_every_seed_and_all_on_the_first_seeds_split():
     ]
     folders = [words[words.index("--output_dir") + 1] for several in commands.values() for words in several]
     assert len(set(folders)) == len(folders) == 8
+    given.random = False
+    assert "random" not in make_commands(given, [], cells)
