@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from monai_ronas.bundle.check import check_bundle
 from monai_ronas.bundle.configs import LOGGING_CONF, Derived, evaluate_config, inference_config
 from monai_ronas.bundle.metadata import metadata, plain
 from monai_ronas.bundle.readme import bundle_readme
+from monai_ronas.bundle.replacement import clear_up, new_beside, replace
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
@@ -31,7 +31,8 @@ class BundleExporter:
     """Write a standard MONAI bundle of the network that a search found.
 
     The bundle is made in a temporary folder beside its place and moved there when it is whole and has passed
-    :func:`~monai_ronas.bundle.check.check_bundle`. An older bundle there is replaced; other files in its folder stay.
+    :func:`~monai_ronas.bundle.check.check_bundle`. An older bundle there is replaced, in one step where the file system
+    can; other files in its folder stay. What a killed process has left beside it is removed.
 
     Args:
         export_dir: the bundle's folder; its name is the bundle's name.
@@ -72,6 +73,7 @@ class BundleExporter:
         self.flip_axes = tuple(flip_axes)
         self.test_time_flips = test_time_flips
         self.seen = seen
+        clear_up(self.export_dir)
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
             raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 
@@ -88,29 +90,15 @@ class BundleExporter:
         Raises:
             RuntimeError: when the bundle does not pass its check; nothing is left behind.
         """
-        self.export_dir.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{self.export_dir.name}.", dir=self.export_dir.parent))
+        work = new_beside(self.export_dir)
         try:
             self._write(work, result, seconds)
             check_bundle(work, self.network, result.architecture, self.study)
             work.chmod(0o755)
-            self._replace(work)
+            replace(self.export_dir, work)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return self.export_dir
-
-    def _replace(self, work: Path) -> None:
-        """Put the new bundle in the place of an older one; what else lies in the older one's folder goes with it."""
-        if not self.export_dir.exists():
-            work.rename(self.export_dir)
-            return
-        old = work.with_name(work.name + ".old")
-        self.export_dir.rename(old)
-        work.rename(self.export_dir)
-        for path in old.iterdir():
-            if not (self.export_dir / path.name).exists():
-                path.rename(self.export_dir / path.name)
-        shutil.rmtree(old)
 
     def _write(self, root: Path, result: SearchResult, seconds: float) -> None:
         fingerprint, architecture = self.study.fingerprint, result.architecture

@@ -6,17 +6,19 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from monai_ronas.utils import TrainingError
+from monai_ronas.utils import Stopped, TrainingError, stop_signals
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: to be tried again
 _SURROUNDINGS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # no room
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO),  # no way
@@ -48,12 +50,34 @@ def claim_folder(folder: str | os.PathLike[str]) -> None:
 def protected(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call ``function``; where its surroundings fail, end the program with a sentence. What is on disk stays.
 
+    SIGTERM and SIGUSR1 stop it, see :func:`~monai_ronas.utils.stop_signals`.
+
     Raises:
         SystemExit: for a disk that is full or cannot be written, a data loading process that was killed and a training
-            that cannot go on, with status 1; for Ctrl-C, with status 130.
+            that cannot go on, with status 1; for SIGTERM and SIGUSR1, with status 75; for Ctrl-C, with status 130.
     """
+    return told(_stoppable, function, *args, **kwargs)
+
+
+def protected_command(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """As :func:`protected`, but programs other than ``python -m monai.bundle`` keep their handlers of signals."""
+    if "monai.bundle" in sys.orig_argv:
+        return protected(function, *args, **kwargs)
+    return told(function, *args, **kwargs)
+
+
+def _stoppable(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    with stop_signals():
+        return function(*args, **kwargs)
+
+
+def told(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """As :func:`protected`, without a change of the handlers of signals."""
     try:
         return function(*args, **kwargs)
+    except Stopped as stop:
+        logger.warning("stopped by %s%s", stop, ", saved; the same command goes on" if stop.saved else f"; {_AGAIN}")
+        raise SystemExit(_STOPPED) from None
     except KeyboardInterrupt:
         logger.warning("interrupted; %s", _AGAIN)
         raise SystemExit(_INTERRUPTED) from None

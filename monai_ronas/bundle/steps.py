@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from monai.data import CacheDataset
 
 from monai_ronas.bundle.faults import data_fault
-from monai_ronas.bundle.protection import protected
+from monai_ronas.bundle.protection import protected_command
 from monai_ronas.data import DatasetError, MSDDataset, read_msd
 from monai_ronas.losses import WeightedProduct
 from monai_ronas.resources import ResourceEstimator
@@ -30,11 +30,11 @@ def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
     Raises:
         SystemExit: in place of a ``ValueError`` (``DatasetError`` included) or a ``TypeError``, and of a
-            ``DatasetError`` that MONAI has wrapped: the message, exit status 1; and for what :func:`protected` turns
-            into a sentence.
+            ``DatasetError`` that MONAI has wrapped: the message, exit status 1; and for what
+            :func:`protected_command` turns into a sentence.
     """
     try:
-        return protected(function, *args, **kwargs)
+        return protected_command(function, *args, **kwargs)
     except (ValueError, TypeError, RuntimeError) as error:
         told = data_fault(error) if isinstance(error, RuntimeError) else error
         if told is None:

@@ -9,6 +9,7 @@ from monai_ronas.data.class_indices import ClassIndicesd
 from monai_ronas.data.errors import DatasetError, VolumeError
 from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
 from monai_ronas.data.folds import Split, split_cases
+from monai_ronas.data.identity import described, transform_hash
 from monai_ronas.data.msd import Case, MSDDataset, read_msd
 from monai_ronas.data.phantom import make_phantom_dataset
 from monai_ronas.data.preprocessing import build_preprocessing, loading_config, preprocessing_config
@@ -36,6 +37,7 @@ __all__ = [
     "build_dataset",
     "build_preprocessing",
     "case_stats",
+    "described",
     "fingerprint_dataset",
     "loading_config",
     "make_phantom_dataset",
@@ -44,6 +46,7 @@ __all__ = [
     "raise_for_faults",
     "read_msd",
     "split_cases",
+    "transform_hash",
     "verify_dataset",
     "write_report",
 ]

@@ -81,6 +81,12 @@ def described(value: Any, *, within: tuple[int, ...] = ()) -> Any:
         return [value.__qualname__, value.__code__.co_code.hex(), *(described(part, within=within) for part in parts)]
     if hasattr(value, "__qualname__"):  # a class or a built-in function
         return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
+    if isinstance(value, torch.nn.Module):  # the rest of its dictionary is torch's own
+        own = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
+        return [
+            f"{type(value).__module__}.{type(value).__qualname__}",
+            described({**own, **value._modules}, within=within),
+        ]
     settings = {key: item for key, item in getattr(value, "__dict__", {}).items() if not isinstance(item, local)}
     return [f"{type(value).__module__}.{type(value).__qualname__}", described(settings, within=within)]
 

@@ -133,7 +133,7 @@ class SliceTrainer:
     def load_state_dict(self, state: dict) -> None:
         """Inverse of :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
-        self.trainer.optimizer.load_state_dict(state["optimizer"])
+        self.trainer.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # or it would train the given tensors
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]
         self.trainer.state.restored = state["restored"]

@@ -8,37 +8,55 @@ import logging
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines import SliceTrainer
+from monai_ronas.engines.averaged_weights import on_cpu
 from monai_ronas.space import Architecture
-from monai_ronas.utils import SearchResult, TimeBudget, write_atomically
+from monai_ronas.utils import (
+    SearchResult,
+    Stopped,
+    TimeBudget,
+    differences,
+    raise_if_stopped,
+    unfinished,
+    unstopped,
+    write_atomically,
+)
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
-_FORMAT = 2  # of what is saved; to be raised where an older file could not be read
+_FORMAT = 3  # of what is saved; to be raised where an older file could not be read
+_TOLD = 5  # differences from another search
 _FINISHED, _FINAL = "finished.json", "final.pt"
 _PLACE = re.compile(r"episode_(\d+)(?:_part_(\d+))?\.pt")
+_OURS = rf"episode_\d+(?:_part_\d+)?\.pt|{re.escape(_FINISHED)}|{re.escape(_FINAL)}"
 
 
 class SearchCheckpoint:
     """Write the state of a search after each episode, keep the two newest, and continue from the newest that is whole.
 
     Warm-up, race and final training, the long stretches without episodes, have themselves saved from time to time with
-    :meth:`save_within`, and find in :attr:`interrupted` where they were.
+    :meth:`save_within`, and find in :attr:`interrupted` where they were. In between, a copy in memory of no more than
+    some seconds ago is at hand, which :meth:`guard` writes where a signal stops the search. A turn of the race and an
+    episode are not saved within: what is written is the state before them.
 
     Args:
         directory: where the checkpoints are.
         slices: the shared weights and their optimiser.
         budget: the time spent so far is part of the state.
-        identity: what must be the same for a search to be continued (space, data, seed), as plain types.
+        identity: what must be the same for a search to be continued (space, data, seed), as JSON's types.
+        final_epochs: length of the final training where counts rule. A search that has ended goes on where it, the
+            budget or the number of episodes is larger.
         resume: continue from a checkpoint where there is one.
         every_seconds: time between two checkpoints within a stretch without episodes.
+        copy_seconds: time between two copies in memory there.
 
     Attributes:
         interrupted: by the name of the stretch, the state it gave to :meth:`save_within`; filled by :meth:`load`.
@@ -51,17 +69,22 @@ class SearchCheckpoint:
         budget: TimeBudget,
         *,
         identity: dict[str, Any],
+        final_epochs: float = 0,
         resume: bool = True,
         every_seconds: float = 120.0,
+        copy_seconds: float = 10.0,
     ) -> None:
         self.directory = Path(directory)
         self.slices = slices
         self.budget = budget
-        self.identity = {"format of checkpoints": _FORMAT, **identity}
+        self.identity = json.loads(json.dumps({"format of checkpoints": _FORMAT, **identity}))
+        self.final_epochs = final_epochs
         self.resume = resume
         self.every_seconds = every_seconds
+        self.copy_seconds = copy_seconds
         self.interrupted: dict[str, Any] = {}
-        self._saved = time.monotonic()
+        self._saved = self._copied = time.monotonic()
+        self._copy: tuple[str, dict[str, Any]] | None = None
 
     @property
     def episodes_are_over(self) -> bool:
@@ -79,22 +102,48 @@ class SearchCheckpoint:
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoint of the episode just completed."""
-        self._write(f"episode_{engine.state.epoch:05d}.pt", engine, {})
+        raise_if_stopped()
+        self._write(f"episode_{engine.state.epoch:05d}.pt", self._state(engine, {}))
 
-    def save_within(self, engine: Engine, stretch: str, state: dict[str, Any]) -> None:
-        """Write a checkpoint within a stretch of training between or behind the episodes, when it is time to.
+    def guard(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call ``function``, a part of the search; where a signal stops it, write what is not on the disk yet.
+
+        Raises:
+            Stopped: when a signal has come; ``saved`` is true.
+        """
+        try:
+            return function(*args, **kwargs)
+        except Stopped as stop:
+            if self._copy is not None:
+                self._write(*self._copy)
+            stop.saved = True
+            raise
+
+    def save_within(self, engine: Engine, stretch: str, state: dict[str, Any], *, at_once: bool = False) -> None:
+        """Write a checkpoint within a stretch of training between or after the episodes, when it is time to.
 
         Args:
             engine: the search.
             stretch: name of the stretch.
-            state: what it needs to go on beside weights, optimiser and random states, as plain types.
+            state: what it needs to go on beside weights, optimiser and random states, as plain types; what is in it
+                must not change any more.
+            at_once: it is time.
         """
-        if time.monotonic() - self._saved >= self.every_seconds:
-            number = max((_place(file)[1] for file in self.files()), default=0) + 1  # steps start anew in a race
-            self._write(f"episode_{engine.state.epoch:05d}_part_{number:08d}.pt", engine, {stretch: state})
+        raise_if_stopped()
+        now = time.monotonic()
+        due = at_once or now - self._saved >= self.every_seconds
+        if not due and now - max(self._saved, self._copied) < self.copy_seconds:
+            return
+        number = max((_place(file)[1] for file in self.files()), default=0) + 1  # steps start anew in a race
+        name = f"episode_{engine.state.epoch:05d}_part_{number:08d}.pt"
+        if due:
+            self._write(name, self._state(engine, {stretch: state}))
+        else:
+            self._copy = name, {**on_cpu(self._state(engine, {})), "interrupted": {stretch: state}}
+            self._copied = time.monotonic()
 
-    def _write(self, name: str, engine: Engine, interrupted: dict[str, Any]) -> None:
-        state = {
+    def _state(self, engine: Engine, interrupted: dict[str, Any]) -> dict[str, Any]:
+        return {
             "identity": self.identity,
             "engine": engine.state_dict(),
             "training": self.slices.state_dict(),
@@ -106,14 +155,18 @@ class SearchCheckpoint:
             "interrupted": interrupted,
             "limits": self._limits(engine),
         }
+
+    def _write(self, name: str, state: dict[str, Any]) -> None:
         begin = time.monotonic()
-        write_atomically(self.directory / name, lambda file: torch.save(state, file))
-        self._saved = time.monotonic()
-        logger.info("checkpoint %s in %.2f s", name, self._saved - begin)
-        files = self.files()
-        episodes = [file for file in files if _place(file)[1] < 0]  # for a search that is given more of them
-        for old in set(files) - {*files[:2], *episodes[:2]}:
-            old.unlink(missing_ok=True)
+        state["elapsed"] = self.budget.elapsed()
+        with unstopped():
+            write_atomically(self.directory / name, lambda file: torch.save(state, file))
+            self._saved, self._copy = time.monotonic(), None
+            logger.info("checkpoint %s in %.2f s", name, self._saved - begin)
+            files = self.files()
+            episodes = [file for file in files if _place(file)[1] < 0]  # for a search that is given more of them
+            for old in set(files) - {*files[:2], *episodes[:2]}:
+                old.unlink(missing_ok=True)
 
     def keep_final(self, result: SearchResult) -> None:
         """Keep the last weights and the choice, for :meth:`load_final`."""
@@ -129,9 +182,10 @@ class SearchCheckpoint:
 
     def finish(self, engine: Engine) -> None:
         """Note that the search has come to its end, bundle included."""
-        text = self._settings(engine)
+        text = json.dumps({"identity": self.identity, "limits": self._limits(engine)})
         write_atomically(self.directory / _FINISHED, lambda file: file.write(text.encode()))
-        for path in self.files():
+        self.budget.end_record()
+        for path in self.files()[1:]:  # the newest has the end of the final training
             if _place(path)[1] >= 0:
                 path.unlink()
 
@@ -156,18 +210,28 @@ class SearchCheckpoint:
         return Architecture.from_json(state["architecture"]), int(state["steps"]), float(state["seconds"])
 
     def _compare(self, identity: dict[str, Any], may_differ: Sequence[str] = ()) -> None:
-        changed = sorted(k for k, v in self.identity.items() if identity.get(k) != v and k not in may_differ)
+        changed = differences(identity, {k: v for k, v in self.identity.items() if k not in may_differ})
         if changed:
+            more = f", and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
             raise ValueError(
-                f"{self.directory.parent} holds a search with another {', '.join(changed)}: give another "
-                "output_dir, or resume=false to start over there."
+                f"{self.directory.parent} holds a search of which {', '.join(changed[:_TOLD])}{more}: give the same "
+                "settings, another output_dir, or resume=false to start over there."
             )
 
     def _limits(self, engine: Engine) -> dict[str, Any]:
-        return {"episodes": engine.state.max_epochs, "seconds": self.budget.seconds}
+        seconds = self.budget.seconds
+        return {"episodes": engine.state.max_epochs, "seconds": seconds, "final_epochs": self.final_epochs}
 
-    def _settings(self, engine: Engine) -> str:
-        return json.dumps({"identity": self.identity, **self._limits(engine)})
+    def _has_finished(self, engine: Engine) -> bool:
+        """Whether this search has come to its end within the limits that it has now."""
+        try:
+            mark = json.loads((self.directory / _FINISHED).read_text(encoding="utf-8"))
+            then = mark["limits"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        now = self._limits(engine)
+        more = any(then[k] is not None and (now[k] is None or now[k] > then[k]) for k in now if k in then)
+        return bool(mark["identity"] == self.identity) and not more
 
     def load(self, engine: Engine) -> bool:
         """Continue from the newest checkpoint that can be read.
@@ -178,17 +242,16 @@ class SearchCheckpoint:
         Raises:
             ValueError: when the checkpoint is of another search, or the same search has finished.
         """
-        for unfinished in self.directory.glob(".*"):  # of a process that was killed while writing
-            unfinished.unlink()
+        for path in unfinished(self.directory, _OURS):
+            path.unlink()
         if not self.resume:
             for path in (*self.files(), self.directory / _FINISHED, self.directory / _FINAL):
                 path.unlink(missing_ok=True)
             return False
-        mark = self.directory / _FINISHED
-        if mark.exists() and mark.read_text(encoding="utf-8") == self._settings(engine):
+        if self._has_finished(engine):
             raise ValueError(
-                f"the search in {self.directory.parent} has finished: its bundle is there. Give more episodes or time, "
-                "another output_dir, or resume=false to start over."
+                f"the search in {self.directory.parent} has finished: its bundle is there. Give more time, "
+                "episodes or final_epochs, another output_dir, or resume=false to start over."
             )
         passed_over: list[Path] = []
         found = self._load_newest(engine, passed_over)
@@ -204,14 +267,13 @@ class SearchCheckpoint:
                 logger.warning("checkpoint %s cannot be read (%s): trying the one before.", path.name, error)
                 continue
             self._compare(state["identity"])
-            later = state["engine"]["epoch"] or "warm-up" not in state["interrupted"]
-            if state["interrupted"] and later and state["limits"] != self._limits(engine):
-                logger.info("%s is of a search with other limits: going on behind its last episode", path.name)
+            if self._has_other_limits(state, engine):
+                logger.info("%s is of a search with other limits: going on after its last episode", path.name)
                 passed_over.append(path)
                 continue
             engine.load_state_dict(state["engine"])
             self.slices.load_state_dict(state["training"])
-            self.budget.spent_before = state["elapsed"]
+            self.budget.spent_before = max(self.budget.spent_before, state["elapsed"])
             torch.set_rng_state(state["torch_rng"])
             name, keys, *rest = state["numpy_rng"]
             np.random.set_state((name, np.asarray(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - MONAI draws from it
@@ -219,9 +281,20 @@ class SearchCheckpoint:
             if torch.cuda.is_available() and len(state["cuda_rng"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(state["cuda_rng"])
             self.interrupted = state["interrupted"]
-            logger.info("resuming behind episode %d from %s", engine.state.epoch, path.name)
+            logger.info("resuming after episode %d from %s", engine.state.epoch, path.name)
             return True
         return False
+
+    def _has_other_limits(self, state: dict[str, Any], engine: Engine) -> bool:
+        """Whether a stretch was begun under limits with which it would now be another.
+
+        The warm-up before the first episode goes on under any, the final training under those of other episodes not.
+        """
+        now, then, interrupted = self._limits(engine), state["limits"], state["interrupted"]
+        if "final training" in interrupted:
+            return bool(now["episodes"] != then["episodes"])
+        later = state["engine"]["epoch"] or "warm-up" not in interrupted
+        return bool(interrupted and later and now != then)
 
 
 def _place(path: Path) -> tuple[int, int]:

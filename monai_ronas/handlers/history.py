@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class HistoryWriter:
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # a power cut takes no more than the last line
 
     def _costs(self, architecture: Architecture) -> dict[str, Any]:
         if self.resources is None:
@@ -75,7 +78,7 @@ def read_history(path: str | Path) -> list[dict[str, Any]]:
     if not Path(path).exists():
         return []
     lines = []
-    for text in Path(path).read_text(encoding="utf-8").splitlines():
+    for text in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:

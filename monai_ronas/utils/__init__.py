@@ -1,26 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget
+from monai_ronas.utils.differences import differences
 from monai_ronas.utils.errors import TrainingError
-from monai_ronas.utils.files import write_atomically
+from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
 from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
+from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, unstopped
 from monai_ronas.utils.trend import above_trend, detrend
 
 __all__ = [
     "ChildScore",
     "InferenceChoice",
     "SearchResult",
+    "Stopped",
     "TimeBudget",
     "TrainingError",
     "above_trend",
     "available_memory_bytes",
     "detrend",
+    "differences",
+    "flush_folder",
     "has_fast_bfloat16",
     "is_out_of_memory",
     "keep_freed_memory",
     "memory_mb",
+    "raise_if_stopped",
+    "stop_signals",
+    "unfinished",
+    "unstopped",
     "usable_memory_gb",
     "write_atomically",
 ]

@@ -3,13 +3,14 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from monai_ronas.bundle import claim_folder, one_sentence, protected
-from monai_ronas.utils import TrainingError, write_atomically
+from monai_ronas.utils import Stopped, TrainingError, write_atomically
 
 
 def failing(error):
@@ -42,6 +43,31 @@ def test_an_interruption_ends_with_the_status_of_shells():
     with pytest.raises(SystemExit) as caught:
         protected(failing(KeyboardInterrupt()))
     assert caught.value.code == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_signal_to_stop_ends_with_a_status_of_its_own(caplog, number, saved):
+    def stopped():
+        try:
+            signal.raise_signal(number)
+        except Stopped as stop:
+            stop.saved = saved
+            raise
+
+    with pytest.raises(SystemExit) as caught:
+        protected(stopped)
+    assert caught.value.code == 75
+    told = ", saved; the same command goes on" if saved else "; run the same command again: it continues"
+    assert caplog.messages[-1].startswith(f"stopped by {number.name}{told}")
+
+
+def test_outside_of_a_command_reading_a_configuration_leaves_signals_to_the_program(monkeypatch):
+    assert one_sentence(signal.getsignal, signal.SIGTERM) == signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("sys.orig_argv", ["python", "-m", "monai.bundle", "run", "search"])
+    with pytest.raises(SystemExit) as caught:
+        one_sentence(signal.raise_signal, signal.SIGTERM)
+    assert caught.value.code == 75
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), FileNotFoundError(errno.ENOENT, "x"), ValueError()])

@@ -6,6 +6,7 @@ import math
 import pytest
 from ignite.engine import Events
 
+from monai_ronas.handlers import FiniteSteps
 from monai_ronas.utils import ChildScore, TimeBudget
 from tests.engines.scripted import Scorer, make_end, other_than_base
 from tests.toys import toy_slices
@@ -70,6 +71,34 @@ def test_test_cases_that_would_take_more_than_a_twentieth_of_the_time_are_left_o
     result = end.run()
     assert (result.test is not None, len(tester.calls)) == (tested, int(tested))
     assert ("left to evaluate.json: their score would take about 181 s" in caplog.text) != tested
+
+
+def test_a_candidate_that_diverges_leaves_the_learning_rate_of_the_final_training_alone():
+    slices = toy_slices()
+    FiniteSteps(patience=2).attach(slices.trainer)
+    base, other = slices.network.space.base, other_than_base(slices.network.space)
+    loss_function, rates = slices.trainer.loss_function, {base: [], other: []}
+    slices.trainer.loss_function = lambda *given: (
+        loss_function(*given)
+        * (math.nan if slices.network.architecture == other and len(rates[other]) in (0, 1, 4, 5) else 1.0)
+    )
+
+    def note():
+        group = slices.trainer.optimizer.param_groups[0]
+        rates.setdefault(slices.network.architecture, []).append(group["initial_lr"])
+
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, note)
+    slices.run(lambda: other)  # as in an episode
+    slices.run(lambda: other)
+    end = make_end(Scorer(gain=-0.1, favourite=other), slices=slices)
+    result = end.run()
+    assert result.architecture == base
+    full = rates[base][0]
+    assert full / 2 in rates[other][:4]
+    assert rates[other][4] == full
+    assert full / 2 in rates[other][4:]  # in the race again
+    assert set(rates[base]) == {full}
+    assert full == pytest.approx(1e-2)
 
 
 def test_a_test_score_that_is_none_is_not_told(caplog):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from monai_ronas.engines import Exploitation, Race
 from monai_ronas.engines.forecast import Prior
 from monai_ronas.handlers import ChildTraining, SearchCheckpoint, WarmUp
 from monai_ronas.space import neighbours
-from monai_ronas.utils import ChildScore, SearchResult, TimeBudget
+from monai_ronas.utils import ChildScore, SearchResult, Stopped, TimeBudget, stop_signals
 from tests.engines.scripted import Scorer
 from tests.toys import toy_slices
 
@@ -71,9 +72,11 @@ def test_a_damaged_newest_one_falls_back_and_says_so(make_engine, tmp_path, capl
 def test_files_that_a_killed_process_left_half_written_are_removed(make_engine, tmp_path):
     engine, _, checkpoint = search(make_engine, tmp_path, 1)
     engine.run()
-    (tmp_path / ".episode_00002.pt.x1y2").write_bytes(b"half")
+    (tmp_path / ".episode_00002.pt.x1y2_abc").write_bytes(b"half")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / ".mine").touch()
     assert checkpoint.load(engine)
-    assert [path.name for path in tmp_path.iterdir()] == ["episode_00001.pt"]
+    assert {path.name for path in tmp_path.iterdir()} == {"episode_00001.pt", ".ipynb_checkpoints", ".mine"}
 
 
 def test_nothing_to_continue(make_engine, tmp_path):
@@ -85,7 +88,9 @@ def test_another_search_is_refused_with_the_difference_named(make_engine, tmp_pa
     engine, _, _ = search(make_engine, tmp_path, 1)
     engine.run()
     other, _, checkpoint = search(make_engine, tmp_path, 1, identity={**IDENTITY, "seed": 1})
-    with pytest.raises(ValueError, match="another seed: give another output_dir, or resume=false"):
+    with pytest.raises(
+        ValueError, match="of which seed was 0 and is 1: give the same settings, another output_dir, or"
+    ):
         checkpoint.load(other)
 
 
@@ -116,7 +121,7 @@ def test_the_last_weights_come_back(make_engine, tmp_path):
     assert 0 < seconds < 3600
     assert all(torch.equal(expected[k], v) for k, v in other.network.state_dict().items())
     _, _, checkpoint = search(make_engine, tmp_path, 1, identity={**IDENTITY, "seed": 4})
-    with pytest.raises(ValueError, match="another seed"):
+    with pytest.raises(ValueError, match="seed was 0 and is 4"):
         checkpoint.load_final()
 
 
@@ -137,12 +142,24 @@ def test_a_finished_search_is_not_run_again_unless_it_may_go_on(make_engine, tmp
 RACE = {"first_turn": 0.1, "least_steps": 1, "prior": Prior(lead=0.0, lead_sd=0.3, noise=0.02, own_sd=0.05)}
 
 
-def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=None, episodes=1, gain=0.0):
+def long_search(
+    make_engine,
+    directory,
+    *,
+    every_seconds=0.0,
+    seed=0,
+    stop_at=None,
+    episodes=1,
+    gain=0.0,
+    number=None,
+    final_steps=30,
+):
     """Warm-up, an episode and the end of a search, each of several slices; interrupted before a step of all made."""
     slices = toy_slices(seed=seed)
     slices.draw_from(2)  # the third case joins the final training
     space, budget = slices.network.space, TimeBudget(None)
     checkpoint = SearchCheckpoint(directory, slices, budget, identity=IDENTITY, every_seconds=every_seconds)
+    checkpoint.copy_seconds, checkpoint.final_epochs = 0.0, final_steps
     warm_up = WarmUp(slices, space, budget, steps=10, seed=seed, checkpoint=checkpoint)
     engine = make_engine(slices, [warm_up, ChildTraining(slices), checkpoint], episodes, seed=seed)
     scorer = Scorer(gain=gain, favourite=next(iter(neighbours(space, space.base))))
@@ -151,7 +168,9 @@ def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=No
 
     def interrupt(trainer):
         if len(made) + 1 == stop_at:
-            raise KeyboardInterrupt
+            if number is None:
+                raise KeyboardInterrupt
+            signal.raise_signal(number)
         made.append((space.patch(slices.network.architecture), trainer.state.iteration))
 
     slices.trainer.add_event_handler(Events.ITERATION_STARTED, interrupt)
@@ -161,9 +180,11 @@ def long_search(make_engine, directory, *, every_seconds=0.0, seed=0, stop_at=No
         engine.run()
         engine.scorer = scorer
         engine.state.best_child = None  # the base network and one with a smaller patch
-        race = Race(slices, scorer, space, budget, steps=30, **RACE)  # as the command makes it: behind the episodes
-        end = Exploitation(*(engine, race, slices, space, budget), final_steps=30, final_cases=3, checkpoint=checkpoint)
-        return found, end.run()
+        race = Race(
+            slices, scorer, space, budget, steps=final_steps, **RACE
+        )  # as the command makes it: behind the episodes
+        parts = (engine, race, slices, space, budget)
+        return found, Exploitation(*parts, final_steps=final_steps, final_cases=3, checkpoint=checkpoint).run()
 
     return run, slices, checkpoint, made
 
@@ -205,10 +226,38 @@ def test_warm_up_race_and_final_training_go_on_where_they_were(make_engine, tmp_
         same_end(slices, result, weights, expected)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_stopped_by_a_signal_it_goes_on_from_a_copy_of_some_seconds_ago(make_engine, tmp_path, number):
+    """Between two checkpoints in warm-up, episode, a turn of the race and the final training."""
+    whole, slices, _, made = long_search(make_engine, tmp_path / "whole")
+    _, expected = whole()
+    weights = {name: value.clone() for name, value in slices.network.state_dict().items()}
+    second = [n for n, (_, iteration) in enumerate(made) if iteration == 1][2]
+    stops = {"warm-up": 8, "episode": BEFORE - 1, "race": second + 6, "final training": len(made) - 3}
+    for name, stop_at in stops.items():
+        directory = tmp_path / name
+        stopped, _, checkpoint, first = long_search(
+            make_engine, directory, stop_at=stop_at, every_seconds=3600, number=number
+        )
+        with pytest.raises(Stopped, match=number.name) as caught, stop_signals():
+            checkpoint.guard(stopped)
+        assert caught.value.saved
+        state = torch.load(checkpoint.files()[0], weights_only=True)
+        assert list(state["interrupted"]) == ["warm-up" if name == "episode" else name]
+        again, slices, _, rest = long_search(make_engine, directory, seed=3, every_seconds=3600)
+        found, result = again()
+        assert found
+        assert made[-len(rest) :] == rest
+        lost = len(first) + len(rest) - len(made)
+        assert lost <= {"race": 8}.get(name, 4)  # a turn, an episode or a slice
+        same_end(slices, result, weights, expected)
+
+
 def test_within_a_stretch_it_saves_from_time_to_time_only(make_engine, tmp_path):
     run, _, checkpoint, _ = long_search(make_engine, tmp_path, every_seconds=3600)
     run()
-    assert [path.name for path in checkpoint.files()] == ["episode_00001.pt"]
+    assert [path.name for path in checkpoint.files()] == ["episode_00001_part_00000000.pt", "episode_00001.pt"]
+    assert list(torch.load(checkpoint.files()[0], weights_only=True)["interrupted"]) == ["final training"]
 
 
 @pytest.mark.parametrize("stretch", ["race", "final training"])
@@ -223,7 +272,7 @@ def test_more_episodes_go_on_behind_the_last_one_and_not_behind_it(make_engine, 
     again, _, checkpoint, made = long_search(make_engine, tmp_path, episodes=2, every_seconds=3600)
     assert again()[0]
     assert len(made) == 4 + 30
-    assert checkpoint.files()[0].name == "episode_00002.pt"
+    assert [path.name for path in checkpoint.files()[:2]] == ["episode_00002_part_00000000.pt", "episode_00002.pt"]
 
 
 def test_what_was_saved_last_is_the_newest_though_steps_start_anew(make_engine, tmp_path):
@@ -237,13 +286,40 @@ def test_what_was_saved_last_is_the_newest_though_steps_start_anew(make_engine, 
     assert found == [2, 4]
 
 
-def test_the_end_leaves_checkpoints_of_episodes_only(make_engine, tmp_path):
+def test_after_its_end_a_search_with_more_final_epochs_trains_on_from_its_last_weights(make_engine, tmp_path):
     run, slices, checkpoint, _ = long_search(make_engine, tmp_path)
-    run()
+    _, first = run()
     assert len(checkpoint.files()) == 3
     engine, _, _ = search(make_engine, tmp_path / "other", 1)
     finish(checkpoint, engine, slices)
-    assert [path.name for path in checkpoint.files()] == ["episode_00001.pt"]
+    newest, *others = checkpoint.files()
+    assert list(torch.load(newest, weights_only=True)["interrupted"]) == ["final training"]
+    assert [path.name for path in others] == ["episode_00001.pt"]
+    weights = {name: value.clone() for name, value in slices.network.state_dict().items()}
+    again, _, checkpoint, _ = long_search(make_engine, tmp_path)
+    with pytest.raises(ValueError, match="has finished"):
+        again()
+    longer, slices, checkpoint, more = long_search(make_engine, tmp_path, final_steps=40, seed=3)
+    rates, starts = [], []
+
+    def look():
+        if not starts:
+            starts.append({name: value.clone() for name, value in slices.network.state_dict().items()})
+
+    slices.trainer.add_event_handler(Events.ITERATION_STARTED, look)
+
+    def note():
+        group = slices.trainer.optimizer.param_groups[0]
+        rates.append(group["lr"] / group["initial_lr"])
+
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, note)
+    found, result = longer()
+    assert found
+    assert all(torch.equal(starts[0][name], value) for name, value in weights.items())
+    assert (len(more), result.steps) == (10, first.steps + 10)
+    assert (result.architecture, result.candidates) == (first.architecture, first.candidates)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < rates[0] < 1
 
 
 def test_a_search_without_episodes_that_saw_the_reward_cases_is_not_gone_on_with(make_engine, tmp_path):

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import signal
 import time
 
 import psutil
@@ -29,6 +32,36 @@ def test_shares_leave_the_reserve():
     assert budget.until(1.0) == 90.0
     assert TimeBudget(0.1, reserve=20.0).until(1.0) == 0.0
     assert TimeBudget(None).until(1.0) is None
+
+
+def test_what_a_killed_run_has_spent_counts(tmp_path):
+    path = tmp_path / "made" / "seconds.json"
+    child = os.fork()
+    if not child:
+        budget = TimeBudget(2)
+        budget.spent_before = 50.0
+        budget.record(path, every_seconds=0.05)
+        time.sleep(60)
+    while not path.exists() or json.loads(path.read_text())["seconds"] < 50.5:
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    noted = json.loads(path.read_text())["seconds"]
+    assert noted < 60
+    budget = TimeBudget(2)
+    budget.record(path)
+    assert budget.spent_before == noted
+    budget.end_record()
+    assert json.loads(path.read_text())["seconds"] == pytest.approx(budget.elapsed(), abs=0.5)
+    over = TimeBudget(2)
+    over.record(path, resume=False)
+    assert over.spent_before == 0.0
+    over.end_record()
+    path.write_text("")  # as a power cut may leave it
+    lost = TimeBudget(2)
+    lost.record(path)
+    assert lost.spent_before == 0.0
+    lost.end_record()
 
 
 @pytest.mark.parametrize("minutes", [0, -1.5])

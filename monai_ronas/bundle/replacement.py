@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder that takes the place of another without a moment between."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from monai_ronas.utils import flush_folder, unstopped
+
+_FDCWD, _EXCHANGE = -100, 2  # of Linux' renameat2
+_CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
+
+
+def new_beside(folder: Path) -> Path:
+    """An empty folder, hidden beside ``folder``, in which its successor is made."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{folder.name}.new.", dir=folder.parent))
+
+
+def clear_up(folder: Path) -> None:
+    """Remove what a process that was killed in :func:`new_beside` or :func:`replace` has left beside ``folder``.
+
+    Where it was killed between two renames (see :func:`replace`), the old folder comes back first.
+    """
+    if not folder.parent.is_dir():
+        return
+    ours = re.compile(rf"\.{re.escape(folder.name)}\.(?:new|old)\.[a-z0-9_]{{8}}")
+    left = sorted(p for p in folder.parent.iterdir() if ours.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
+    for path in left:
+        if path.name.startswith(f".{folder.name}.old.") and not folder.exists():
+            path.rename(folder)
+        else:
+            shutil.rmtree(path)
+
+
+def replace(folder: Path, new: Path) -> None:
+    """Put a finished folder in the place of another.
+
+    What lies in the other beside what the new one has stays. It is linked into the new folder first, so that it is
+    never elsewhere only. Then both folders change names in one step: whenever the process is killed, one of the two is
+    there, whole. Where the file system knows no such step (it is Linux' ``renameat2``), there are two renames, and
+    :func:`clear_up` mends what a kill between them leaves.
+
+    Args:
+        folder: the place; nothing need be there.
+        new: made by :func:`new_beside`; gone afterwards.
+    """
+    if folder.exists():
+        for path in folder.iterdir():
+            target = new / path.name
+            if os.path.lexists(target):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, target, symlinks=True, copy_function=_link)
+            else:
+                _link(str(path), str(target))
+    for path in (*new.rglob("*"), new):
+        _flush(path)
+    if not folder.exists():
+        new.rename(folder)
+    elif not _exchange(new, folder):
+        old = new.with_name(new.name.replace(f".{folder.name}.new.", f".{folder.name}.old."))
+        with unstopped():
+            folder.rename(old)
+            new.rename(folder)
+        new = old
+    flush_folder(folder.parent)
+    shutil.rmtree(new, ignore_errors=True)
+
+
+def _link(source: str, target: str, *, follow_symlinks: bool = False) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # no hard links here
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _flush(path: Path) -> None:
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        return
+    if path.is_dir():
+        flush_folder(path)
+        return
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step; whether the system can."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_FDCWD, os.fsencode(one), _FDCWD, os.fsencode(other), _EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _CANNOT:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
