@@ -12,6 +12,7 @@ from monai_ronas.data.folds import Split, split_cases
 from monai_ronas.data.msd import Case, MSDDataset, read_msd
 from monai_ronas.data.phantom import make_phantom_dataset
 from monai_ronas.data.preprocessing import build_preprocessing, loading_config, preprocessing_config
+from monai_ronas.data.slab_spacing import SlabSpacingd
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.data.study import Study, open_study
 from monai_ronas.data.symmetries import affine_ranges
@@ -27,6 +28,7 @@ __all__ = [
     "Fingerprint",
     "LoadVolumed",
     "MSDDataset",
+    "SlabSpacingd",
     "Split",
     "Study",
     "affine_ranges",
