@@ -32,7 +32,7 @@ class InvertToClassesd(MapTransform):
         super().__init__(keys)
         self.orig_key = orig_keys
         self.linear, self.nearest = (
-            Invertd(keys=self.keys, transform=transform, orig_keys=orig_keys, nearest_interp=nearest, to_tensor=True)
+            {k: Invertd(k, transform=transform, orig_keys=orig_keys, nearest_interp=nearest) for k in self.keys}
             for nearest in (False, True)
         )
 
@@ -45,9 +45,9 @@ class InvertToClassesd(MapTransform):
         return item
 
     def _classes(self, item: Mapping[Hashable, Any], key: Hashable, prediction: torch.Tensor) -> torch.Tensor:
-        def inverted(inverse: Invertd, channel: torch.Tensor) -> torch.Tensor:
-            given = {self.orig_key: item[self.orig_key], **dict.fromkeys(self.keys, channel)}
-            found: torch.Tensor = inverse(given)[key]
+        def inverted(inverse: Mapping[Hashable, Invertd], channel: torch.Tensor) -> torch.Tensor:
+            given = {self.orig_key: item[self.orig_key], key: MetaTensor(channel)}
+            found: torch.Tensor = inverse[key](given)[key]
             return found
 
         if len(prediction) == 1:

@@ -19,8 +19,7 @@ def soft_dice(logits: torch.Tensor, label: torch.Tensor, *, num_classes: int | N
     The volume is taken in slabs of a few planes, so that little memory is needed beside the logits.
 
     Args:
-        logits: ``(C, H, W[, D])``, or class indices ``(1, H, W[, D])``, as where the logits of all classes do not fit the
-            memory: their Dice is the hard one.
+        logits: ``(C, H, W[, D])``, or class indices ``(1, H, W[, D])``, whose Dice is the hard one.
         label: class indices ``(1, H, W[, D])``.
         num_classes: number of classes; needed where ``logits`` holds class indices.
 
