@@ -42,7 +42,7 @@ def with_memory(make: Callable[[torch.device], T], device: torch.device) -> T:
 
 
 def add_flipped(
-    total: torch.Tensor | None, prediction: torch.Tensor, dims: Sequence[int], device: torch.device | None = None
+    total: torch.Tensor | None, prediction: torch.Tensor, dims: list[int], device: torch.device | None = None
 ) -> torch.Tensor:
     """The sum of probabilities with those of one more run, flipped back, added in place, a slab at a time.
 
