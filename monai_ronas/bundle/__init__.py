@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.bundle.class_inversion import InvertToClassesd
 from monai_ronas.bundle.command_line import refuse_misread_words, refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.labelled_dice import LabelledDice
@@ -23,6 +24,7 @@ from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
 
 __all__ = [
     "BundleExporter",
+    "InvertToClassesd",
     "LabelledDice",
     "PredictionFiles",
     "SavePredictiond",

@@ -57,6 +57,7 @@ class Derived:
         amp: the search was trained in bfloat16.
         flip_axes: spatial axes along which crops are flipped in training.
         test_time_flips: predictions are averaged over flips along these axes.
+        result_gb: memory in GiB for predictions and sums; None for half of what is available where it runs.
     """
 
     network: Mapping[str, Any]
@@ -68,10 +69,11 @@ class Derived:
     amp: bool
     flip_axes: Sequence[int]
     test_time_flips: bool
+    result_gb: float | None = None
 
     @property
     def stitch_device(self) -> str | None:
-        """``"cpu"`` where the prediction of the largest volume takes gigabytes, which postprocessing needs manifold."""
+        """``"cpu"`` where the prediction of the largest volume takes gigabytes."""
         size = 4 * self.fingerprint.out_channels * math.prod(map(max, self.fingerprint.max_shape, self.patch))
         return "cpu" if size > _LARGEST_PREDICTION else None
 
@@ -94,6 +96,7 @@ def common(derived: Derived) -> dict[str, Any]:
             "roi_size": list(derived.patch),
             "flips": list(derived.flip_axes) if derived.test_time_flips else [],
             "stitch_device": derived.stitch_device,
+            "result_gb": derived.result_gb,
         },
         "checkpointloader": {
             "_target_": "CheckpointLoader",
@@ -130,19 +133,12 @@ _RUN = [
 ]
 
 
-def _invert(*, softmax: bool = True) -> list[dict[str, Any]]:
-    activation = [{"_target_": "Activationsd", "keys": "pred", "softmax": True}] if softmax else []
-    return [
-        *activation,
-        {
-            "_target_": "Invertd",
-            "keys": "pred",
-            "transform": "@preprocessing",
-            "orig_keys": "image",
-            "nearest_interp": False,
-            "to_tensor": True,
-        },
-    ]
+_TO_CLASSES = {
+    "_target_": "monai_ronas.bundle.InvertToClassesd",
+    "keys": "pred",
+    "transform": "@preprocessing",
+    "orig_keys": "image",
+}
 
 
 def inference_config(derived: Derived) -> dict[str, Any]:
@@ -174,8 +170,7 @@ def inference_config(derived: Derived) -> dict[str, Any]:
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
-                *_invert(),
-                {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+                _TO_CLASSES,
                 {"_target_": "monai_ronas.bundle.WarnOfEmptyd", "keys": "pred"},
                 {
                     "_target_": "monai_ronas.bundle.SavePredictiond",
@@ -226,8 +221,8 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
-                *_invert(),
-                *discrete(classes),
+                _TO_CLASSES,
+                "$lambda item: {**item, 'label': item['label'].to(item['pred'].device)}",
             ],
         },
         "key_metric": mean_dice("mean_dice", classes),

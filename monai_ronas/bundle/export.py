@@ -46,6 +46,8 @@ class BundleExporter:
         flip_axes: spatial axes along which crops are flipped in training.
         test_time_flips: the bundle averages its predictions over flips along these axes.
         seen: the final training had the reward cases as well.
+        result_gb: tells the memory in GiB for the predictions and sums of an architecture. Default: the bundle takes
+            what is available where it runs.
 
     Raises:
         ValueError: when ``export_dir`` is a folder that is not a derived bundle.
@@ -63,6 +65,7 @@ class BundleExporter:
         flip_axes: Sequence[int] = (0, 1, 2),
         test_time_flips: bool = False,
         seen: bool = False,
+        result_gb: Callable[[Architecture], float] | None = None,
     ) -> None:
         self.export_dir = Path(export_dir)
         self.study = study
@@ -73,6 +76,7 @@ class BundleExporter:
         self.flip_axes = tuple(flip_axes)
         self.test_time_flips = test_time_flips
         self.seen = seen
+        self.result_gb = result_gb
         clear_up(self.export_dir)
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
             raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
@@ -127,6 +131,7 @@ class BundleExporter:
             amp=self.amp,
             flip_axes=self.flip_axes,
             test_time_flips=self.test_time_flips,
+            result_gb=None if self.result_gb is None else self.result_gb(architecture),
         )
         measured, reference = result.score, f"{len(result.case_names)} reward cases"
         if result.test is not None:

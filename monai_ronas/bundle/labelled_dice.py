@@ -21,7 +21,7 @@ class LabelledDice(MeanDice):
 
     Args:
         num_classes: number of classes, background included.
-        output_transform: gives predictions and labels, one-hot, of the engine's output.
+        output_transform: gives predictions and labels, one-hot or class indices, of the engine's output.
     """
 
     def __init__(self, *, num_classes: int, output_transform: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ from monai_ronas.data.msd import Case, MSDDataset, read_msd
 from monai_ronas.data.phantom import make_phantom_dataset
 from monai_ronas.data.preprocessing import build_preprocessing, loading_config, preprocessing_config
 from monai_ronas.data.simpleitk_reader import SimpleITKReader
+from monai_ronas.data.slab_spacing import SlabSpacingd
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.data.study import Study, open_study
 from monai_ronas.data.symmetries import affine_ranges
@@ -30,6 +31,7 @@ __all__ = [
     "LoadVolumed",
     "MSDDataset",
     "SimpleITKReader",
+    "SlabSpacingd",
     "Split",
     "Study",
     "affine_ranges",

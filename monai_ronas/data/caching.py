@@ -8,7 +8,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,12 @@ from monai_ronas.data.compact import CompactCase
 from monai_ronas.data.disk_cache import DiskCache
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.msd import Case
-from monai_ronas.data.sizes import CaseValues, bounded_workers, case_values
+from monai_ronas.data.sizes import CaseValues, bounded_map, bounded_workers, case_values
 from monai_ronas.utils import available_memory_bytes
 
 logger = logging.getLogger(__name__)
 _GB = 1024**3
-_BYTES_PER_VALUE = 50  # of memory, at the peak of preprocessing
+_BYTES_PER_VALUE = 14  # of memory, at the peak of preprocessing
 _MOST_WORKERS = 4
 
 
@@ -44,8 +43,8 @@ def build_dataset(
     tensors as :class:`monai_ronas.data.compact.CompactCase` gives them; those from ``cache_dir`` share the memory of
     their file.
 
-    As many cases are preprocessed at once as the memory allows, at most 4. Sizes are estimated from the headers, before
-    resampling.
+    As many cases are preprocessed at once, at most 4, as :func:`monai_ronas.data.sizes.working_memory_bytes` is enough
+    for. Sizes are estimated from the headers, before resampling.
 
     Args:
         cases: the cases.
@@ -79,7 +78,7 @@ def build_dataset(
         data=data,
         transform=steps,
         cache_num=int(np.searchsorted(sizes, budget, side="right")),
-        num_workers=_workers(values),
+        num_workers=bounded_workers([_needed_bytes(case) for case in values], most=_MOST_WORKERS),
         progress=False,
         copy_cache=False,
     )
@@ -94,8 +93,8 @@ def _prepared(dataset: DiskCache, cases: Sequence[Case], folder: Path) -> DiskCa
             begin = time.perf_counter()
             values = [case_values(cases[index]) for index in missing]
             _refuse_small_disk(folder, sum(_stored_bytes(case) for case in values))
-            with ThreadPoolExecutor(_workers(values)) as pool:
-                list(pool.map(dataset.make, missing))
+            needs = dict(zip(missing, map(_needed_bytes, values), strict=True))
+            bounded_map(dataset.make, missing, lambda index: needs[index], most=_MOST_WORKERS)
             seconds = time.perf_counter() - begin
             logger.info("preprocessed: %d cases into '%s' in %.1f s", len(missing), folder, seconds)
     except OSError as error:
@@ -115,8 +114,8 @@ def _refuse_small_disk(folder: Path, needed: int) -> None:
         )
 
 
-def _workers(values: Sequence[CaseValues]) -> int:
-    return bounded_workers(values, bytes_per_value=_BYTES_PER_VALUE, most=_MOST_WORKERS)
+def _needed_bytes(case: CaseValues) -> int:
+    return _BYTES_PER_VALUE * sum(case)
 
 
 def _stored_bytes(case: CaseValues) -> int:

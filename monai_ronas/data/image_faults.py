@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 from monai.data.utils import compute_shape_offset
 
+from monai_ronas.data.pieces import pieces
+
 LARGEST_VALUE = 1e15
 """Largest accepted absolute value of a voxel: squares of larger ones are lost in float32."""
 
@@ -30,15 +32,15 @@ def value_faults(image: np.ndarray) -> list[str]:
         >>> value_faults(np.ones((2, 2, 2)))
         ['the image has the same value, 1, everywhere']
     """
-    bad = image.size - int(np.count_nonzero(np.isfinite(image)))
+    bad = image.size - sum(int(np.count_nonzero(np.isfinite(piece))) for piece in pieces(image))
     if bad:
         return [f"the image holds {bad} NaN or infinite value(s)"]
-    lowest, highest = image.min(), image.max()
+    lowest, highest = float(image.min()), float(image.max())
     if max(-lowest, highest) > LARGEST_VALUE:
         largest = max(lowest, highest, key=abs)
         return [f"the image holds {largest:g}, perhaps a mark for no data: replace it (accepted: 1e15)"]
     if lowest == highest:
-        return [f"the image has the same value, {float(lowest):g}, everywhere"]
+        return [f"the image has the same value, {lowest:g}, everywhere"]
     return []
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from nibabel.processing import resample_from_to
 
 from monai_ronas.data.errors import Fault
+from monai_ronas.data.pieces import pieces
 
 AFFINE_TOLERANCE = 1e-3
 """Largest accepted difference between the affines of image and label, per matrix entry (mm)."""
@@ -41,15 +42,15 @@ def whole_numbers(label: np.ndarray) -> np.ndarray:
         raise Fault(f"the label has values of type {label.dtype}, not whole numbers")
     if label.dtype.kind != "f":
         return label.view(np.uint8) if label.dtype.kind == "b" else label
-    bad = label.size - int(np.count_nonzero(np.isfinite(label)))
+    bad = label.size - sum(int(np.count_nonzero(np.isfinite(piece))) for piece in pieces(label))
     if bad:
         raise Fault(f"the label holds {bad} NaN or infinite value(s)")
-    rounded = np.rint(label)
-    other = label[label != rounded]
+    parts = [piece[piece != np.rint(piece)] for piece in pieces(label)]
+    other = np.concatenate(parts) if parts else label
     far = other[np.abs(other - np.rint(other)) > WHOLE_TOLERANCE]
     if far.size:
         raise Fault(f"the label holds {far.size} value(s) that are not whole numbers, such as {far[0]}")
-    return rounded if other.size else label
+    return np.rint(label) if other.size else label
 
 
 def undeclared_faults(values: Iterable[int], declared: Sequence[int], *, where: str) -> list[str]:

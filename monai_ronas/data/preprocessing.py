@@ -74,7 +74,7 @@ def preprocessing_config(
     image = _checked(keys)[0]
     names = list(keys)
     spacing = {
-        "_target_": "Spacingd",
+        "_target_": "monai_ronas.data.SlabSpacingd",
         "keys": names,
         "pixdim": [float(size) for size in fingerprint.target_spacing],
         "mode": ["bilinear", "nearest"][: len(names)],
@@ -128,7 +128,8 @@ def _checked(keys: Sequence[str]) -> list[str]:
 def _guarded(spacing: dict[str, Any], image: str) -> list[dict[str, Any]]:
     """``Spacingd`` with the string that MONAI Label adds as ``image_path`` put aside.
 
-    ``Spacingd`` of MONAI 1.6.0 and 1.6.1 calls ``.update`` on every item whose key begins with ``image_``.
+    MONAI's ``Spacingd``, on which ours rests, calls ``.update`` on every item whose key begins with ``image_``, in
+    MONAI 1.6.0 and 1.6.1.
     """
     path, aside = f"{image}_path", f"_{image}_path"
     return [

@@ -14,6 +14,7 @@ from monai.data import ImageReader
 from monai.utils import ensure_tuple
 
 from monai_ronas.data.formats import NIFTI, dicom_files, ending
+from monai_ronas.data.pieces import read_image
 from monai_ronas.data.simpleitk_reader import SimpleITKReader, data_and_meta, header_size, stacked
 
 
@@ -22,7 +23,7 @@ def read_volume(paths: Sequence[Path], *, real: bool = False) -> tuple[np.ndarra
 
     Args:
         paths: its file or folder, or those of its channels.
-        real: give float32, but for complex values.
+        real: give whole numbers of up to 2 bytes as they are, other real values as float32.
 
     Returns:
         Voxels ``(X, Y, Z)``, or ``(X, Y, Z, C)`` where there are channels, and the affine, voxel to world (mm, RAS),
@@ -63,13 +64,15 @@ class ChannelFilesReader(ImageReader):
 
 def _read(path: Path, real: bool) -> tuple[np.ndarray, np.ndarray]:
     if ending(path) in NIFTI:
-        file: Any = nib.load(path)
+        file: Any = nib.load(path, keep_file_open=True)
         affine = np.asarray(file.affine, dtype=np.float64)
         if real and file.get_data_dtype().kind != "c":
-            return file.get_fdata(dtype=np.float32), affine
+            return read_image(file), affine
         return np.asanyarray(file.dataobj), affine
     voxels, affine = SimpleITKReader().read(path)
-    return (voxels.astype(np.float32, copy=False) if real and voxels.dtype.kind != "c" else voxels), affine
+    if not real or voxels.dtype.kind == "c" or (voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2):
+        return voxels, affine
+    return voxels.astype(np.float32, copy=False), affine
 
 
 def _size(path: Path) -> Sequence[int]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-import torch
 from monai.transforms.utils import generate_spatial_bounding_box
+
+from monai_ronas.data.pieces import pieces
 
 QUANTILES = tuple((index + 0.5) / 200 for index in range(200))
 """Levels at which foreground intensities are summarised: the middles of 200 equally likely slices."""
@@ -63,12 +64,10 @@ def case_stats(
     spacing = nib.affines.voxel_sizes(affine)
     fraction = np.ones(3)
     if image.min() >= 0:
-        channels = torch.from_numpy(np.moveaxis(image, -1, 0))
-        start, end = generate_spatial_bounding_box(channels, allow_smaller=True)
+        start, end = generate_spatial_bounding_box(np.moveaxis(image, -1, 0), allow_smaller=True)
         fraction = (np.asarray(end) - np.asarray(start)) / np.asarray(image.shape[:3])
 
-    inside = np.flatnonzero(label.ravel(order="F") > 0)
-    inside = inside[:: max(1, -(-inside.size // _MAX_FOREGROUND_VOXELS))]
+    inside = _some_inside(label.ravel(order="F"))
     values = [image[..., c].ravel(order="F")[inside].astype(np.float64) for c in range(image.shape[-1])]
     values = values if inside.size else []
     return CaseStats(
@@ -81,3 +80,15 @@ def case_stats(
         intensity_std=tuple(float(v.std()) for v in values),
         label_voxels=dict(label_voxels),
     )
+
+
+def _some_inside(label: np.ndarray) -> np.ndarray:
+    """Indices of labelled voxels, evenly strided, at most so many as are used."""
+    number = sum(int(np.count_nonzero(piece > 0)) for piece in pieces(label))
+    step = max(1, -(-number // _MAX_FOREGROUND_VOXELS))
+    chosen, passed, start = [np.empty(0, dtype=np.int64)], 0, 0
+    for piece in pieces(label):
+        places = np.flatnonzero(piece > 0)
+        chosen.append(places[-passed % step :: step] + start)
+        passed, start = passed + places.size, start + piece.size
+    return np.concatenate(chosen)

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,14 @@ from monai_ronas.data.image_faults import affine_faults, channel_faults, value_f
 from monai_ronas.data.label_faults import OTHER_GRID, on_image_grid, undeclared_faults, whole_numbers
 from monai_ronas.data.memo import VerificationMemo, case_key
 from monai_ronas.data.msd import Case, MSDDataset
+from monai_ronas.data.pieces import narrowed, pieces
 from monai_ronas.data.reading import read_volume
-from monai_ronas.data.sizes import bounded_workers, case_values
+from monai_ronas.data.sizes import bounded_map, case_values
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.utils import write_atomically
 
-_VERSION = 2  # of the checks; another one makes what is remembered void
-_BYTES_PER_VALUE = 8  # of memory, at the peak of a check
+_VERSION = 3  # of the checks; another one makes what is remembered void
+_BYTES_PER_VALUE = 5  # of memory, at the peak of a check
 _MOST_WORKERS = 8
 _SKEW = 1e-3  # of the cosine between two axes of a volume
 logger = logging.getLogger(__name__)
@@ -51,7 +51,8 @@ def verify_dataset(
 
     Args:
         dataset: the data set, as read by :func:`monai_ronas.data.read_msd`.
-        workers: number of threads; ``None`` for one per CPU core, at most 8 and no more than the memory allows.
+        workers: most cases at once; ``None`` for one per CPU core, at most 8. As many of them are checked at once as
+            :func:`monai_ronas.data.sizes.bounded_map` has memory for.
         resample_label: a label on another grid than its image is no fault: it will be resampled.
         memo: file in which what was found in sound cases is remembered; such a case is not read again while path, size
             and time of modification of its files stay.
@@ -73,10 +74,10 @@ def verify_dataset(
             known.add(key, checked)
         return checked
 
-    unread = [case for case in dataset.cases if case_key(case, settings) not in known]
-    most = bounded_workers([case_values(case) for case in unread], bytes_per_value=_BYTES_PER_VALUE, most=_MOST_WORKERS)
-    with ThreadPoolExecutor(workers or most) as pool:
-        results = list(pool.map(verified, dataset.cases))
+    def needed(case: Case) -> int:
+        return 0 if case_key(case, settings) in known else _BYTES_PER_VALUE * sum(case_values(case))
+
+    results = bounded_map(verified, dataset.cases, needed, most=workers or _MOST_WORKERS)
     check_duplicates(results)
     check_spacings(results)
     listed = [{"case": name, "problem": problem} for name, problem in dataset.faults]
@@ -144,11 +145,14 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
     """Everything that can be said of a case without the others."""
     checked = CheckedCase({"name": case.name})
     decoded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for what, paths in (("image", case.images), ("label", (case.label,))):
+    for what, paths in (
+        ("label", (case.label,)),
+        ("image", case.images),
+    ):  # the label is narrowed before the image comes
         try:
             decoded[what] = _decode(paths, what)
         except Fault as fault:
-            checked.problems.append(str(fault))
+            checked.problems.insert(0, str(fault))
     if "image" in decoded:
         image, affine = decoded["image"]
         checked.entry["shape"] = [int(size) for size in image.shape[:3]]
@@ -182,9 +186,10 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
 
 
 def _digest(image: np.ndarray) -> str:
-    """The same for the same image; of voxels in the order of the file, which needs no copy of them."""
+    """The same for the same image, however it is stored; of voxels in the order of the file, which needs no copy."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image.T).data)
+    for piece in pieces(image.ravel(order="F")):
+        digest.update(piece.astype(np.float32, copy=False).data)
     return digest.hexdigest()
 
 
@@ -203,6 +208,8 @@ def _decode(paths: Sequence[Path], what: str) -> tuple[np.ndarray, np.ndarray]:
     except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
         words = " ".join(str(error).split())
         raise Fault(f"the {what} file '{paths[0].name}' cannot be read ({type(error).__name__}: {words})") from error
+    if what == "label":
+        data = narrowed(data)
     channels_last = data.ndim == 4 and (what == "image" or data.shape[3] == 1)
     if not (data.ndim == 3 or channels_last) or 0 in data.shape:
         expected = "(X, Y, Z) or (X, Y, Z, channels)" if what == "image" else "(X, Y, Z)"
@@ -236,5 +243,5 @@ def _count_labels(label: np.ndarray, declared: tuple[int, ...]) -> tuple[np.ndar
 def _bincount(values: np.ndarray) -> np.ndarray:
     """``np.bincount``, which makes 8 bytes of every value, piece by piece."""
     length = int(values.max()) + 1
-    pieces = (values[start : start + 2**22] for start in range(0, values.size, 2**22))
-    return np.sum([np.bincount(piece.astype(np.int64, copy=False), minlength=length) for piece in pieces], axis=0)
+    counts = [np.bincount(piece.astype(np.int64, copy=False), minlength=length) for piece in pieces(values)]
+    return np.sum(counts, axis=0)

@@ -13,15 +13,21 @@ from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult, above_trend
 
 logger = logging.getLogger(__name__)
+_WORTH = 0.5  # of the derived network's Dice
+_INSTEAD = "give more memory, or run the search with this budget"
 
 
 class Reselection:
-    """Choose again among the architectures that a finished search has scored, within a limit of memory.
+    """Choose again after a finished search, within a limit of memory.
 
-    Those that fit, at least with a smaller patch, are put in the order of their reward above the episode's trend. The
-    first ones, the base network and the search's own choice are scored on all reward cases with the weights that the
-    search has left. The best score wins. Where the final training had the reward cases as well, these scores are those
-    of cases seen, which favours the search's own choice.
+    The derived network is what is chosen where it fits, with smaller windows where it must: it is the one that has been
+    trained. Where it does not fit, the architectures of the episodes that do, at least with a smaller patch, are put in
+    the order of their reward above the episode's trend. The first ones are scored on all reward cases with the weights
+    that the search has left, and the best score, in the terms of the objective, wins. What has less than half of the
+    derived network's Dice there has no weights worth having.
+
+    Where that cannot be answered honestly, nothing is chosen: without episodes nothing but the derived network has been
+    trained, and where the final training has seen the reward cases, their scores do not tell.
 
     Args:
         scorer: scores with the shared weights.
@@ -53,22 +59,16 @@ class Reselection:
         self.tester = tester
         self.result: SearchResult | None = None
 
-    def candidates(self, history: Sequence[Mapping[str, Any]], chosen: Architecture) -> dict[Architecture, str]:
-        """Architectures that fit, with their origin.
+    def candidates(self, history: Sequence[Mapping[str, Any]]) -> dict[Architecture, str]:
+        """Architectures of the episodes that fit, with their origin, at most :attr:`number`.
 
         Args:
             history: the lines of ``history.jsonl``.
-            chosen: what the search has chosen.
         """
-        scored = sorted(above_trend(history), key=lambda pair: -pair[0])
         fitting: dict[Architecture, str] = {}
-        for origin, architecture in (("the search's choice", chosen), ("base network", self.space.base)):
-            small = self.fitted(architecture)
-            if small is not None:
-                fitting.setdefault(small, origin)
-        for _, line in scored:
+        for _, line in sorted(above_trend(history), key=lambda pair: -pair[0]):
             small = self.fitted(Architecture(line["architecture"]))
-            if small is not None and len(fitting) < self.number + 2:
+            if small is not None and len(fitting) < self.number:
                 fitting.setdefault(small, f"episode {line['episode']}, child {line['child']}")
         return fitting
 
@@ -79,9 +79,28 @@ class Reselection:
                 return patched
         return None
 
+    def _honest_candidates(self, history: Sequence[Mapping[str, Any]]) -> dict[Architecture, str]:
+        """Candidates that can be ranked.
+
+        Raises:
+            ValueError: when there are none.
+        """
+        too_large = f"the derived network does not fit into memory_budget_gb {self.resources.memory_gb:g}"
+        if not history:
+            raise ValueError(
+                f"{too_large}, and the search had no episodes, so that no other has been trained: {_INSTEAD}."
+            )
+        if self.seen:
+            raise ValueError(
+                f"{too_large}, and the final training has seen the reward cases, so that they cannot tell which other "
+                f"network to take: {_INSTEAD}, or search with --final_on_reward_cases false."
+            )
+        fitting = self.candidates(history)
+        if not fitting:
+            raise ValueError(f"{too_large}, and no other architecture of the history does: {_INSTEAD}.")
+        return fitting
+
     def _worth(self, score: ChildScore, architecture: Architecture) -> float:
-        if score.status != "ok":
-            return float("-inf")
         return score.reward if self.objective is None else self.objective(score, architecture)
 
     def run(self, history: Sequence[Mapping[str, Any]], chosen: Architecture, *, steps: int) -> SearchResult:
@@ -93,14 +112,25 @@ class Reselection:
             steps: training steps behind the weights that the search has left.
 
         Raises:
-            ValueError: when nothing fits.
+            ValueError: when the search cannot tell which network to take, with what to do.
         """
         self.scorer.sampler.choose_all()
-        origins = self.candidates(history, chosen)
-        scores = {a: self.scorer.score(a) for a in origins}
-        if not any(score.status == "ok" for score in scores.values()):
-            raise ValueError("no architecture of the history fits into memory_budget_gb and can be scored: give more.")
-        best = max(scores, key=lambda a: self._worth(scores[a], a))
+        small = self.fitted(chosen)
+        if small is not None:
+            origins = {small: "the search's choice"}
+            scores = {small: self.scorer.score(small)}
+            best = small
+        else:
+            origins = self._honest_candidates(history)
+            least = _WORTH * self.scorer.score(chosen).reward
+            scores = {a: self.scorer.score(a) for a in origins}
+            worthy = [a for a in scores if scores[a].status == "ok" and not scores[a].reward < least]
+            if not worthy:
+                raise ValueError(
+                    "the search has left weights worth having only for the network that it derived, which does not fit "
+                    f"into memory_budget_gb {self.resources.memory_gb:g}: {_INSTEAD}."
+                )
+            best = max(worthy, key=lambda a: self._worth(scores[a], a))
         logger.info("of %d architectures within the budget: %s %s", len(scores), origins[best], best.id)
         self.scorer.network.select(best)
         rows = [

@@ -3,26 +3,25 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
-from monai.utils import convert_to_dst_type, convert_to_tensor
+from monai.utils import convert_to_dst_type
 from torch.nn import functional as F
 
-from monai_ronas.utils import is_out_of_memory
+from monai_ronas.networks.flip_sum import add_flipped, flipped_dims, with_memory
+from monai_ronas.networks.window_slabs import plan_slabs, segment_slabs, sum_bytes
+from monai_ronas.utils import available_memory_bytes, is_out_of_memory
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 _LARGEST_INDEX = 2**31 - 1
 _TOO_LONG = re.compile(r"32[- ]?bit ?index|INT_MAX", re.IGNORECASE)  # torch's words, canUse32BitIndexMath among them
-_SLABS = 8
 
 
 class PadToStrideInferer(Inferer):
@@ -40,6 +39,11 @@ class PadToStrideInferer(Inferer):
     Where the memory of the device does not suffice for the sums over windows or flips, they are made on the CPU, and
     the prediction stays there where it does not fit on the device either.
 
+    Where the sums of all classes take more than ``result_gb``, the volume goes through the same windows in slabs along
+    one axis, and the prediction holds class indices ``(B, 1, H, W[, D])`` instead of logits, so that its single channel
+    tells it apart: :func:`~monai_ronas.networks.most_likely` takes both. The number of classes is read from the
+    network's ``heads``.
+
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
         amp: run the network in bfloat16 under autocast where the device supports it; the prediction is float32.
@@ -54,6 +58,8 @@ class PadToStrideInferer(Inferer):
         overlap: part of a window that it shares with the next.
         stitch_device: where windows and flips are summed up and the prediction is left, such as ``"cpu"`` where there
             are many classes. Default: the device of the inputs.
+        result_gb: memory in GiB that the prediction and the sums over windows and flips may take. Default: half of the
+            machine's available memory, at each call.
 
     Raises:
         ValueError: when ``roi_size`` is not a multiple of ``divisor``, or ``sw_batch_size`` is less than 1.
@@ -76,6 +82,7 @@ class PadToStrideInferer(Inferer):
         sw_batch_size: int = 1,
         overlap: float = 0.5,
         stitch_device: str | None = None,
+        result_gb: float | None = None,
     ) -> None:
         super().__init__()
         self.divisor = None if divisor is None else tuple(int(d) for d in divisor)
@@ -86,6 +93,7 @@ class PadToStrideInferer(Inferer):
         self.sw_batch_size = sw_batch_size
         self.overlap = overlap
         self.stitch_device = stitch_device
+        self.result_gb = result_gb
         if sw_batch_size < 1:
             raise ValueError(f"sw_batch_size must be at least 1, got {sw_batch_size}.")
         if self.divisor and self.roi_size and any(r % d for r, d in zip(self.roi_size, self.divisor, strict=True)):
@@ -100,18 +108,20 @@ class PadToStrideInferer(Inferer):
             ValueError: when the network returns several outputs and the input would have to be padded.
         """
         home = torch.device(self.stitch_device or inputs.device)
+        indices = self._in_slabs(inputs, network, *args, **kwargs)
+        if indices is not None:
+            return indices
         if not self.flips:
             prediction = self._volume(inputs, network, *args, **kwargs)
-            return prediction if isinstance(prediction, list) else _with_memory(prediction.to, home)
+            return prediction if isinstance(prediction, list) else with_memory(prediction.to, home)
         total: torch.Tensor | None = None
-        for chosen in itertools.product((False, True), repeat=len(self.flips)):
-            dims = [axis + 2 for axis, flip in zip(self.flips, chosen, strict=True) if flip]
+        for dims in flipped_dims(self.flips):
             volume = inputs.flip(dims) if dims else inputs
-            total = _added(total, cast(torch.Tensor, self._volume(volume, network, *args, **kwargs)), dims, home)
+            total = add_flipped(total, cast(torch.Tensor, self._volume(volume, network, *args, **kwargs)), dims, home)
         mean = cast(torch.Tensor, total).div_(self.runs).log_()
         if isinstance(inputs, MetaTensor):
             mean = convert_to_dst_type(mean, inputs, dtype=mean.dtype, device=mean.device)[0]
-        return _with_memory(mean.to, home)
+        return with_memory(mean.to, home)
 
     @property
     def runs(self) -> int:
@@ -139,12 +149,19 @@ class PadToStrideInferer(Inferer):
                     self.max_voxels = voxels - 1
             logger.warning("%d voxels are too many for one shot: going on with windows of %s", voxels, roi_size)
 
+        return self._windows(inputs, cast(Sequence[int], roi_size), network, *args, **kwargs)
+
+    def _windows(
+        self, inputs: torch.Tensor, roi_size: Sequence[int], network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """One run in windows."""
+
         def run(window: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
             return self._one_shot(window, window.shape[2:], network, *args, **kwargs)
 
         def stitch(device: torch.device) -> torch.Tensor:
             windows = SlidingWindowInferer(
-                roi_size=cast(Sequence[int], roi_size),
+                roi_size=roi_size,
                 sw_batch_size=self.sw_batch_size,
                 overlap=self.overlap,
                 mode="gaussian",
@@ -153,7 +170,36 @@ class PadToStrideInferer(Inferer):
             )
             return cast(torch.Tensor, windows(inputs, run))
 
-        return _with_memory(stitch, torch.device(self.stitch_device or inputs.device))
+        return with_memory(stitch, torch.device(self.stitch_device or inputs.device))
+
+    def _in_slabs(
+        self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor | None:
+        """Class indices where the sums of all classes are beyond the memory; None where they are not."""
+        roi_size = self.roi_size or getattr(network, "patch", None)
+        head = next(iter(getattr(network, "heads", ())), None)
+        if roi_size is None or head is None or torch.is_grad_enabled():
+            return None
+        size, classes = inputs.shape[2:], len(inputs) * head.out_channels
+        most = available_memory_bytes() / 2 if self.result_gb is None else self.result_gb * 2**30
+        flips = bool(self.flips)
+        if sum_bytes(classes, math.prod(map(max, size, roi_size)), flips=flips) <= most:
+            return None
+        plan = plan_slabs(size, roi_size, overlap=self.overlap, classes=classes, flips=flips, most_bytes=most)
+        logger.info("the sums of all classes take more than %.2f GB: slabs of %d voxels", most / 2**30, plan.thickness)
+        indices = segment_slabs(
+            inputs,
+            lambda part: self._windows(part, roi_size, network, *args, **kwargs),
+            plan,
+            roi_size=roi_size,
+            overlap=self.overlap,
+            flips=self.flips,
+        )
+        if isinstance(inputs, MetaTensor):
+            return cast(
+                torch.Tensor, convert_to_dst_type(indices, inputs, dtype=indices.dtype, device=indices.device)[0]
+            )
+        return indices
 
     def _one_shot(
         self, inputs: torch.Tensor, least: Sequence[int], network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -180,47 +226,6 @@ class PadToStrideInferer(Inferer):
             return [o.float() for o in outputs]
         crop = (slice(None), slice(None), *(slice(b, b + s) for b, s in zip(before, size, strict=True)))
         return outputs.float()[crop]
-
-
-def _with_memory(make: Callable[[torch.device], T], device: torch.device) -> T:
-    """What ``make`` gives for a device; for want of memory on it, for the CPU."""
-    try:
-        return make(device)
-    except (RuntimeError, MemoryError) as error:
-        if device.type == "cpu" or not is_out_of_memory(error):
-            raise
-    logger.warning("the memory of %s does not suffice for the prediction: going on on the CPU", device)
-    return make(torch.device("cpu"))
-
-
-def _added(total: torch.Tensor | None, prediction: torch.Tensor, dims: list[int], device: torch.device) -> torch.Tensor:
-    """The sum of probabilities with those of one more run, flipped back, added in place, a slab at a time.
-
-    Args:
-        total: the sum so far, ``(B, C, H, W[, D])``; None before the first run.
-        prediction: logits of the run, flipped along ``dims``.
-        dims: dimensions of the tensor to be flipped.
-        device: where the sum is made, as long as there is memory.
-    """
-    prediction = convert_to_tensor(prediction, track_meta=False)
-    if total is None:
-        shape, dtype = prediction.shape, prediction.dtype
-        total = _with_memory(lambda place: torch.zeros(shape, dtype=dtype, device=place), device)
-    length = prediction.shape[2]
-    step = math.ceil(length / _SLABS)
-    for first in range(0, length, step):
-        last = min(first + step, length)
-        try:
-            share = prediction[:, :, first:last].softmax(dim=1).flip(dims).to(total.device)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            logger.warning("the memory does not suffice for the sum over flips: going on on the CPU")
-            total, prediction = total.cpu(), prediction.cpu()
-            share = prediction[:, :, first:last].softmax(dim=1).flip(dims)
-        begin, end = (length - last, length - first) if 2 in dims else (first, last)
-        total[:, :, begin:end] += share
-    return total
 
 
 def _beyond_indices(network: Any, device: torch.device, batch: int, voxels: int) -> bool:

@@ -88,6 +88,27 @@ class ResourceEstimator(ArchitectureCosts):
         need += SINGLE * self.parameters(architecture)
         return self.memory_gb is None or _MARGIN * need <= self.memory_gb * _GIB
 
+    def result_gb(
+        self,
+        memory_gb: float,
+        architecture: Mapping[str, Any] | None = None,
+        *,
+        amp: bool = False,
+        search: bool = False,
+    ) -> float:
+        """Memory in GiB that is left for predictions and sums where windows of the training patch are segmented.
+
+        Args:
+            memory_gb: memory in GiB.
+            architecture: the architecture. Default: the base network.
+            amp: in bfloat16 under autocast instead of float32.
+            search: beside the supernet's own memory instead of the network's weights.
+        """
+        architecture = architecture or self.space.base
+        window = self.inference_bytes(architecture, self.space.patch(architecture), amp=amp)
+        weights = self.supernet_bytes() if search else SINGLE * self.parameters(architecture)
+        return max(0.0, memory_gb / _MARGIN - (window + weights) / _GIB)
+
     def one_shot_voxels(
         self,
         memory_gb: float,

@@ -37,8 +37,11 @@ KINDS = ("memory", "disk", "disk, cold")
 CHANNELS = (8, 16, 32, 64)
 
 
-def write_cases(root, number, size):
-    """A data set of phantoms of 1/4 of the size along each axis, magnified, with noise of their own."""
+def write_cases(root, number, size, *, modality="MRI", suffix=".nii", spacings=((1.0, 1.0, 1.0),)):
+    """A data set of phantoms of 1/4 of the size along each axis, magnified, with noise of their own.
+
+    ``spacings`` in mm, axis by axis, are given to the cases in turn.
+    """
     entries = []
     for index in range(number):
         rng = np.random.default_rng(index)
@@ -48,11 +51,12 @@ def write_cases(root, number, size):
         entry = {}
         for key, volume in (("image", image), ("label", label)):
             (root / f"{key}sTr").mkdir(parents=True, exist_ok=True)
-            entry[key] = f"{key}sTr/case_{index:03d}.nii"
-            nib.save(nib.Nifti1Image(volume, np.eye(4)), root / entry[key])
+            entry[key] = f"{key}sTr/case_{index:03d}{suffix}"
+            affine = np.diag([*spacings[index % len(spacings)], 1.0])
+            nib.save(nib.Nifti1Image(volume, affine), root / entry[key])
         entries.append(entry)
     names = {str(value): name for value, name in enumerate(LABELS)}
-    content = {"name": "Large", "modality": {"0": "MRI"}, "labels": names, "training": entries}
+    content = {"name": "Large", "modality": {"0": modality}, "labels": names, "training": entries}
     (root / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
 
 

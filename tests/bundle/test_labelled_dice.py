@@ -23,9 +23,9 @@ EMPTY, HALF, WHOLE = (torch.tensor(values).reshape(1, 4, 1, 1) for values in ([0
         ([EMPTY, EMPTY], math.nan, "2 of 2 case(s) have no foreground"),
     ],
 )
-def test_the_log_and_the_table_say_the_same(tmp_path, caplog, labels, mean, told):
-    one_hot = AsDiscrete(to_onehot=2)
-    engine = Engine(lambda engine, label: ([one_hot(WHOLE)], [one_hot(label)]))
+@pytest.mark.parametrize("form", [AsDiscrete(to_onehot=2), torch.clone], ids=["one-hot", "class indices"])
+def test_the_log_and_the_table_say_the_same(tmp_path, caplog, labels, mean, told, form):
+    engine = Engine(lambda engine, label: ([form(WHOLE)], [form(label)]))
     engine.state.metric_details = {}
     dice = LabelledDice(num_classes=2, output_transform=lambda output: output)
     dice.attach(engine, "mean_dice")

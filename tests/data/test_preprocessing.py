@@ -119,7 +119,7 @@ def test_ct_is_clipped_and_scaled_per_channel(maker):
 def test_mixed_modalities_are_z_scored():
     fingerprint = dataclasses.replace(FINGERPRINT, modality=("CT", "PET"), normalization=(CT, {"mode": "zscore"}))
     names = [component["_target_"] for component in preprocessing_config(fingerprint, load=False)]
-    assert names == ["Orientationd", "Spacingd", "NormalizeIntensityd", "EnsureTyped"]
+    assert names == ["Orientationd", "monai_ronas.data.SlabSpacingd", "NormalizeIntensityd", "EnsureTyped"]
 
 
 def test_configuration_is_plain_json_and_builds_without_warnings():

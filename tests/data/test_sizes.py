@@ -1,32 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
+
+import numpy as np
 import pytest
 
 from monai_ronas.data import read_msd, sizes
-from monai_ronas.data.sizes import CaseValues, bounded_workers, case_values
+from monai_ronas.data.sizes import bounded_map, bounded_workers, case_values, working_memory_bytes
 
-GB = 10**9
+GB = 2**30
+
+
+def machine(monkeypatch, *, free, cores=6):
+    monkeypatch.setattr(sizes, "available_memory_bytes", lambda: int(free))
+    monkeypatch.setattr(sizes.os, "cpu_count", lambda: cores)
+
+
+@pytest.mark.parametrize(("free", "working"), [(0, 0), (3 * GB, 1.5 * GB), (8 * GB, 4 * GB), (1000 * GB, 4 * GB)])
+def test_work_takes_half_of_the_free_memory_and_no_more_than_is_stated(monkeypatch, free, working):
+    machine(monkeypatch, free=free)
+    assert working_memory_bytes() == working
 
 
 @pytest.mark.parametrize(
-    ("free", "most", "workers"),
-    [(0, 4, 1), (7.9 * GB, 4, 1), (8 * GB, 4, 2), (1000 * GB, 4, 4), (1000 * GB, 99, 6), (0, 0, 1)],
+    ("free", "most", "workers"), [(0, 4, 1), (3.9 * GB, 4, 1), (4 * GB, 4, 2), (1000 * GB, 9, 4), (8 * GB, 0, 1)]
 )
-def test_half_of_the_memory_is_enough_for_the_largest_cases(monkeypatch, free, most, workers):
-    monkeypatch.setattr(sizes, "available_memory_bytes", lambda: int(free))
-    monkeypatch.setattr(sizes.os, "cpu_count", lambda: 6)
-    cases = [CaseValues(10, 10)] * 20 + [CaseValues(30_000_000, 10_000_000)]
-    assert bounded_workers(cases, bytes_per_value=50, most=most) == workers
+def test_as_many_workers_as_the_largest_case_allows(monkeypatch, free, most, workers):
+    machine(monkeypatch, free=free)
+    assert bounded_workers([1000] * 20 + [GB], most=most) == workers
 
 
 def test_no_more_workers_than_cases(monkeypatch):
-    monkeypatch.setattr(sizes, "available_memory_bytes", lambda: GB)
-    monkeypatch.setattr(sizes.os, "cpu_count", lambda: 6)
-    assert [bounded_workers([CaseValues(1, 1)] * n, bytes_per_value=1, most=4) for n in (0, 1, 3, 9)] == [1, 1, 3, 4]
+    machine(monkeypatch, free=GB)
+    assert [bounded_workers([1] * n, most=4) for n in (0, 1, 3, 9)] == [1, 1, 3, 4]
+
+
+class Work:
+    """Counts what is taken at the same time."""
+
+    def __init__(self):
+        self.now, self.seen, self.lock = [], [], threading.Lock()
+
+    def __call__(self, need):
+        with self.lock:
+            self.now.append(need)
+            self.seen.append(sorted(self.now))
+        threading.Event().wait(0.02)
+        with self.lock:
+            self.now.remove(need)
+        return -need
+
+
+def test_cases_share_the_memory_and_a_larger_one_is_worked_on_alone(monkeypatch):
+    machine(monkeypatch, free=20)
+    needs, work = [4, 4, 25, 3, 6, 4, 2, 1], Work()
+    assert bounded_map(work, needs, lambda need: need, most=8) == [-need for need in needs]
+    assert all(sum(now) <= 10 or now == [25] for now in work.seen)
+    assert max(len(now) for now in work.seen) > 1
+
+
+def test_no_more_cases_at_once_than_wanted_and_an_error_comes_through(monkeypatch):
+    machine(monkeypatch, free=20, cores=3)
+    work = Work()
+    bounded_map(work, [1] * 12, lambda need: need, most=8)
+    assert max(len(now) for now in work.seen) <= 3
+
+    def broken(case):
+        raise ValueError(f"case {case}")
+
+    with pytest.raises(ValueError, match="case 2"):
+        bounded_map(broken, [2, 20, 20], lambda need: need, most=2)
+    assert bounded_map(broken, [], lambda need: need, most=2) == []
 
 
 def test_values_of_headers(maker):
-    import numpy as np
-
     maker.content["modality"] = {"0": "T1", "1": "T2"}
     maker.add("a", image=np.ones((4, 5, 6, 2), np.float32), label=np.ones((4, 5, 6), np.uint8))
     (case,) = read_msd(maker.write()).cases
