@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from monai_ronas.bundle.command_line import refuse_misread_words, refuse_unknown_keys
+from monai_ronas.bundle.command_line import begin_command, refuse_misread_words, refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.labelled_dice import LabelledDice
 from monai_ronas.bundle.predictions import (
@@ -9,14 +9,13 @@ from monai_ronas.bundle.predictions import (
     name_prediction,
     prediction_name,
 )
-from monai_ronas.bundle.protection import claim_folder, protected
+from monai_ronas.bundle.protection import claim_folder
 from monai_ronas.bundle.readme import summary_table
 from monai_ronas.bundle.settings import Settings, check_numbers
 from monai_ronas.bundle.steps import (
     evaluation_cases,
     make_objective,
     new_folder,
-    one_sentence,
     training_cases,
     validation_dataset,
 )
@@ -29,6 +28,7 @@ __all__ = [
     "SoundVolumes",
     "VolumeWriter",
     "WarnOfEmptyd",
+    "begin_command",
     "check_numbers",
     "claim_folder",
     "evaluation_cases",
@@ -37,9 +37,7 @@ __all__ = [
     "make_objective",
     "name_prediction",
     "new_folder",
-    "one_sentence",
     "prediction_name",
-    "protected",
     "refuse_misread_words",
     "refuse_unknown_keys",
     "summary_table",

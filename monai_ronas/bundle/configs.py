@@ -122,11 +122,11 @@ def discrete(classes: int) -> list[Any]:
     ]
 
 
-WORDS = "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.refuse_misread_words)"
+COMMAND = "$monai_ronas.bundle.begin_command()"
 _RUN = [
-    "$monai_ronas.bundle.one_sentence(@dataset.begin)",
+    "$@dataset.begin()",
     "$@evaluator.run()",
-    "$monai_ronas.bundle.one_sentence(@dataset.end)",
+    "$@dataset.end()",
 ]
 
 
@@ -150,7 +150,7 @@ def inference_config(derived: Derived) -> dict[str, Any]:
     return {
         **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
-        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.list_volumes, @dataset_dir, @output_dir)",
+        "datalist": "$monai_ronas.bundle.list_volumes(@dataset_dir, @output_dir)",
         "preprocessing": {
             "_target_": "Compose",
             "transforms": preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True),
@@ -190,7 +190,7 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "postprocessing": "@postprocessing",
             "val_handlers": "@handlers",
         },
-        "initialize": [WORDS],
+        "initialize": [COMMAND],
         "run": _RUN,
     }
 
@@ -202,7 +202,7 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
         **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
         "evaluation_use": "unseen",
-        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.evaluation_cases, @dataset_dir, "
+        "datalist": "$monai_ronas.bundle.evaluation_cases(@dataset_dir, "
         "@bundle_root + '/docs/data_split.json', @evaluation_use)",
         "preprocessing": {
             "_target_": "Compose",
@@ -249,6 +249,6 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
             "key_val_metric": "@key_metric",
             "val_handlers": "@handlers",
         },
-        "initialize": [WORDS],
+        "initialize": [COMMAND],
         "run": _RUN,
     }

@@ -18,6 +18,7 @@ from monai_ronas.bundle.metadata import metadata, plain
 from monai_ronas.bundle.readme import bundle_readme
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
+from monai_ronas.errors import SettingError
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult, write_atomically
@@ -47,7 +48,7 @@ class BundleExporter:
         seen: the final training had the reward cases as well.
 
     Raises:
-        ValueError: when ``export_dir`` is a folder that is not a derived bundle.
+        SettingError: when ``export_dir`` is a folder that is not a derived bundle.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class BundleExporter:
         self.test_time_flips = test_time_flips
         self.seen = seen
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
-            raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
+            raise SettingError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 
     def run(self, result: SearchResult, *, seconds: float) -> Path:
         """Write the bundle.

@@ -9,38 +9,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from monai.data import CacheDataset
 
-from monai_ronas.bundle.faults import data_fault
-from monai_ronas.bundle.protection import protected
 from monai_ronas.data import DatasetError, MSDDataset, read_msd
+from monai_ronas.errors import SettingError
 from monai_ronas.losses import WeightedProduct
 from monai_ronas.resources import ResourceEstimator
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-def one_sentence(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call ``function``; where the input is at fault, end the program with the sentence that says so.
-
-    The traceback goes to the log at debug level.
-
-    Raises:
-        SystemExit: in place of a ``ValueError`` (``DatasetError`` included) or a ``TypeError``, and of a
-            ``DatasetError`` that MONAI has wrapped: the message, exit status 1; and for what :func:`protected` turns
-            into a sentence.
-    """
-    try:
-        return protected(function, *args, **kwargs)
-    except (ValueError, TypeError, RuntimeError) as error:
-        told = data_fault(error) if isinstance(error, RuntimeError) else error
-        if told is None:
-            raise
-        logger.debug("in %s", function, exc_info=True)
-        raise SystemExit(f"monai_ronas: {told}") from None
 
 
 def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: float) -> WeightedProduct | None:
@@ -56,7 +34,7 @@ def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: 
         None for the Dice alone.
 
     Raises:
-        ValueError: when the cost is unknown or the exponent positive.
+        SettingError: when the cost is unknown or the exponent positive.
     """
     if cost is None or cost.lower() in ("null", "none"):
         return None
@@ -72,10 +50,10 @@ def new_folder(path: str | os.PathLike[str]) -> None:
     """Refuse a folder that exists.
 
     Raises:
-        ValueError: when it does.
+        SettingError: when it does.
     """
     if Path(path).exists():
-        raise ValueError(f"export_dir '{path}' exists: give the other bundle a folder of its own with --export_dir.")
+        raise SettingError(f"export_dir '{path}' exists: give the other bundle a folder of its own with --export_dir.")
 
 
 def evaluation_cases(
@@ -97,12 +75,12 @@ def evaluation_cases(
 
     Raises:
         DatasetError: when no case is left.
-        ValueError: when ``use`` is unknown.
+        SettingError: when ``use`` is unknown.
     """
     split = _read_split(split_file)
     allowed = ("unseen", "all", *split)
     if use not in allowed:
-        raise ValueError(f"evaluation_use must be one of {allowed}, got {use!r}.")
+        raise SettingError(f"evaluation_use must be one of {allowed}, got {use!r}.")
     seen = set(split["train"]) | set(split["reward"])
     dataset = _without_skipped(dataset_dir, split)
     cases = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_ronas.bundle.configs import WORDS, Derived, common, discrete, mean_dice
+from monai_ronas.bundle.configs import COMMAND, Derived, common, discrete, mean_dice
 from monai_ronas.data import preprocessing_config
 
 
@@ -48,8 +48,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "batch_size": derived.batch_size,
         "amp": "$monai_ronas.utils.has_fast_bfloat16(@device)" if derived.amp else False,
         "val_interval": 1,
-        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.training_cases, @dataset_dir, "
-        "@bundle_root + '/docs/data_split.json')",
+        "datalist": "$monai_ronas.bundle.training_cases(@dataset_dir, @bundle_root + '/docs/data_split.json')",
         "loss": {"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "batch": True},
         "optimizer": {
             "_target_": "torch.optim.AdamW",
@@ -64,8 +63,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "train": {
             "preprocessing": {"_target_": "Compose", "transforms": [*deterministic, *crops]},
             "dataset": {
-                "_target_": "monai_ronas.bundle.one_sentence",
-                "function": "$monai.data.CacheDataset",
+                "_target_": "CacheDataset",
                 "data": "$@datalist['train']",
                 "transform": "@train#preprocessing",
                 "progress": False,
@@ -118,8 +116,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "validate": {
             "preprocessing": {"_target_": "Compose", "transforms": deterministic},
             "dataset": {
-                "_target_": "monai_ronas.bundle.one_sentence",
-                "function": "$monai_ronas.bundle.validation_dataset",
+                "_target_": "monai_ronas.bundle.validation_dataset",
                 "data": "$@datalist['validate']",
                 "otherwise": "@train#dataset#data",  # MONAI Label gives no validation cases where there are few labels
                 "transform": "@validate#preprocessing",
@@ -155,7 +152,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
                 "val_handlers": "@validate#handlers",
             },
         },
-        "initialize": [WORDS, "$monai.utils.set_determinism(seed=0)"],
+        "initialize": [COMMAND, "$monai.utils.set_determinism(seed=0)"],
         "run": ["$@train#trainer.run()"],
         "finalize": ["$monai.utils.set_determinism(None)"],
     }
@@ -187,6 +184,7 @@ def multi_gpu_train_config() -> dict[str, Any]:
         "validate#dataloader#sampler": "@validate#sampler",
         "validate#evaluator#val_handlers": "$@validate#handlers if dist.get_rank() == 0 else None",
         "initialize": [
+            COMMAND,
             "$dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')",
             "$torch.cuda.set_device(@device) if @device.type == 'cuda' else None",
             "$monai.utils.set_determinism(seed=0)",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monai_ronas.engines.scorer import ChildScorer, valid_score
+from monai_ronas.errors import SettingError
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult, above_trend
@@ -93,13 +94,15 @@ class Reselection:
             steps: training steps behind the weights that the search has left.
 
         Raises:
-            ValueError: when nothing fits.
+            SettingError: when nothing fits.
         """
         self.scorer.sampler.choose_all()
         origins = self.candidates(history, chosen)
         scores = {a: self.scorer.score(a) for a in origins}
         if not any(score.status == "ok" for score in scores.values()):
-            raise ValueError("no architecture of the history fits into memory_budget_gb and can be scored: give more.")
+            raise SettingError(
+                "no architecture of the history fits into memory_budget_gb and can be scored: give more."
+            )
         best = max(scores, key=lambda a: self._worth(scores[a], a))
         logger.info("of %d architectures within the budget: %s %s", len(scores), origins[best], best.id)
         self.scorer.network.select(best)

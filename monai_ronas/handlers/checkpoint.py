@@ -17,6 +17,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines import SliceTrainer
+from monai_ronas.errors import SettingError
 from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult, TimeBudget, write_atomically
 
@@ -145,11 +146,11 @@ class SearchCheckpoint:
             the architecture that the search chose, its training steps, and the seconds that the search took.
 
         Raises:
-            ValueError: when the search has not finished or was another one.
+            SettingError: when the search has not finished or was another one.
         """
         path = self.directory / _FINAL
         if not path.exists():
-            raise ValueError(f"{self.directory.parent} holds no finished search: run search there first.")
+            raise SettingError(f"{self.directory.parent} holds no finished search: run search there first.")
         state = torch.load(path, map_location="cpu", weights_only=True)
         self._compare(state["identity"], may_differ)
         self.slices.network.load_state_dict(state["network"])
@@ -158,7 +159,7 @@ class SearchCheckpoint:
     def _compare(self, identity: dict[str, Any], may_differ: Sequence[str] = ()) -> None:
         changed = sorted(k for k, v in self.identity.items() if identity.get(k) != v and k not in may_differ)
         if changed:
-            raise ValueError(
+            raise SettingError(
                 f"{self.directory.parent} holds a search with another {', '.join(changed)}: give another "
                 "output_dir, or resume=false to start over there."
             )
@@ -176,7 +177,7 @@ class SearchCheckpoint:
             whether there was one.
 
         Raises:
-            ValueError: when the checkpoint is of another search, or the same search has finished.
+            SettingError: when the checkpoint is of another search, or the same search has finished.
         """
         for unfinished in self.directory.glob(".*"):  # of a process that was killed while writing
             unfinished.unlink()
@@ -186,7 +187,7 @@ class SearchCheckpoint:
             return False
         mark = self.directory / _FINISHED
         if mark.exists() and mark.read_text(encoding="utf-8") == self._settings(engine):
-            raise ValueError(
+            raise SettingError(
                 f"the search in {self.directory.parent} has finished: its bundle is there. Give more episodes or time, "
                 "another output_dir, or resume=false to start over."
             )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from monai_ronas.errors import SettingError
 from monai_ronas.utils import ChildScore
 
 Cost = Callable[[ChildScore, Mapping[str, Any]], float]
@@ -24,7 +25,7 @@ class WeightedProduct:
         exponent: the exponent :math:`w`, at most 0.
 
     Raises:
-        ValueError: when ``reference`` is not positive or ``exponent`` is positive.
+        SettingError: when ``reference`` is not positive or ``exponent`` is positive.
 
     Example:
         >>> objective = WeightedProduct(lambda score, architecture: 2.0, reference=1.0)
@@ -34,7 +35,7 @@ class WeightedProduct:
 
     def __init__(self, cost: Cost, *, reference: float = 1.0, exponent: float = -0.07) -> None:
         if reference <= 0 or exponent > 0:
-            raise ValueError(f"reference must be positive and exponent at most 0, got {reference} and {exponent}.")
+            raise SettingError(f"reference must be positive and exponent at most 0, got {reference} and {exponent}.")
         self.cost = cost
         self.reference = reference
         self.exponent = exponent

@@ -12,6 +12,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from monai_ronas import find_error
 from monai_ronas.bundle import SoundVolumes, list_volumes, prediction_name
 from monai_ronas.bundle.configs import Derived, inference_config
 from monai_ronas.data import DatasetError, Fingerprint, VolumeError
@@ -74,8 +75,8 @@ def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool = Tru
     try:
         for number in range(3):
             parser.get_parsed_content(f"run#{number}")
-    except SystemExit as end:
-        return str(end)
+    except RuntimeError as error:
+        return str(find_error(error))
     return None
 
 
@@ -116,7 +117,7 @@ def test_a_bad_volume_is_named_and_the_others_are_segmented(tmp_path, caplog, fo
     write(tmp_path / "in/b.nii.gz")
     save(tmp_path / "in/c.nii.gz", volume(2))
     sentence = segment(tmp_path / "in", tmp_path / "out")
-    assert sentence.startswith("monai_ronas: 1 of 3 volume(s) could not be segmented: 'b.nii.gz': the image")
+    assert sentence.startswith("1 of 3 volume(s) could not be segmented: 'b.nii.gz': the image")
     assert expected in sentence
     assert "\n" not in sentence
     assert expected in caplog.text
@@ -128,7 +129,7 @@ def test_where_no_volume_can_be_segmented_that_is_said_alone(tmp_path, caplog):
     for name in ("a", "b"):
         BAD["NaN"][0](save(tmp_path / f"in/{name}.nii"))
     sentence = segment(tmp_path / "in", tmp_path / "out")
-    assert sentence.startswith("monai_ronas: 2 of 2 volume(s) could not be segmented: 'a.nii': the image holds 1 NaN")
+    assert sentence.startswith("2 of 2 volume(s) could not be segmented: 'a.nii': the image holds 1 NaN")
     assert not (tmp_path / "out").exists()
 
 
