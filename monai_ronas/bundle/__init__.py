@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.bundle.cases import evaluation_cases, training_cases
 from monai_ronas.bundle.command_line import begin_command, refuse_misread_words, refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.labelled_dice import LabelledDice
@@ -13,10 +14,8 @@ from monai_ronas.bundle.protection import claim_folder
 from monai_ronas.bundle.readme import summary_table
 from monai_ronas.bundle.settings import Settings, check_numbers
 from monai_ronas.bundle.steps import (
-    evaluation_cases,
     make_objective,
     new_folder,
-    training_cases,
     validation_dataset,
 )
 from monai_ronas.bundle.volumes import SoundVolumes, list_volumes

@@ -168,6 +168,7 @@ class BundleExporter:
         (root / "configs" / "logging.conf").write_text(LOGGING_CONF, encoding="utf-8")
         split = self.study.split.to_dict()
         split["final"] = sorted(split["train"] + (split["reward"] if self.seen else []))
+        split["digests"] = dict(sorted(self.study.digests.items()))
         (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
         readme = bundle_readme(
             self.export_dir.name,

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from monai_ronas.data.checked import CheckedCase, check_duplicates, check_spacings
+from monai_ronas.data.content import image_digest
 from monai_ronas.data.errors import DatasetError, Fault
 from monai_ronas.data.image_faults import affine_faults, channel_faults, value_faults
 from monai_ronas.data.label_faults import OTHER_GRID, on_image_grid, undeclared_faults, whole_numbers
@@ -25,7 +25,7 @@ from monai_ronas.data.sizes import bounded_workers, case_values
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.utils import write_atomically
 
-_VERSION = 2  # of the checks; another one makes what is remembered void
+_VERSION = 3  # of the checks; another one makes what is remembered void
 _BYTES_PER_VALUE = 8  # of memory, at the peak of a check
 _MOST_WORKERS = 8
 _SKEW = 1e-3  # of the cosine between two axes of a volume
@@ -57,8 +57,9 @@ def verify_dataset(
 
     Returns:
         The report, a JSON-able dict with the keys ``dataset`` (summary), ``cases`` (name, shape, spacing in mm,
-        orientation codes, label voxel counts; geometry in file order), ``faults`` and ``warnings`` (both lists of
-        ``{"case", "problem"}``), and the statistics of the cases without fault, sorted by name.
+        orientation codes, label voxel counts, digest of the image; geometry in file order), ``faults`` and
+        ``warnings`` (both lists of ``{"case", "problem"}``), and the statistics of the cases without fault, sorted by
+        name.
     """
     known = VerificationMemo(memo)
     settings = [_VERSION, sorted(dataset.labels), dataset.in_channels, resample_label]
@@ -150,7 +151,7 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
         checked.entry["shape"] = [int(size) for size in image.shape[:3]]
         checked.entry["spacing"] = [float(size) for size in nib.affines.voxel_sizes(affine)]
         checked.entry["orientation"] = "".join(nib.orientations.aff2axcodes(affine))
-        checked.digest = _digest(image)
+        checked.digest = checked.entry["digest"] = image_digest(image)
         checked.problems += channel_faults(image.shape[3], dataset.in_channels, where="dataset.json declares")
         checked.problems += value_faults(image)
         skew = _skew(affine)
@@ -175,13 +176,6 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
         if "image" in decoded and not checked.problems:
             checked.stats = case_stats(case.name, image=image, label=label, affine=affine, label_voxels=counts)
     return checked
-
-
-def _digest(image: np.ndarray) -> str:
-    """The same for the same image; of voxels in the order of the file, which needs no copy of them."""
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image.T).data)
-    return digest.hexdigest()
 
 
 def _skew(affine: np.ndarray) -> float:
