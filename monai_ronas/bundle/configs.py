@@ -114,9 +114,12 @@ def mean_dice(name: str, classes: int, *, of_crops: bool = False) -> dict[str, A
     return {name: {**kind, "num_classes": classes, "output_transform": output}}
 
 
-def discrete(classes: int) -> list[Any]:
-    """Prediction and label as one-hot channels, on the prediction's device."""
+def discrete(fingerprint: Fingerprint) -> list[Any]:
+    """Prediction and label as one-hot channels, on the prediction's device; ignored voxels are background in both."""
+    ignored = [] if fingerprint.ignore_label is None else [{"_target_": "monai_ronas.metrics.IgnoredToBackgroundd"}]
+    classes = fingerprint.out_channels
     return [
+        *ignored,
         "$lambda item: {**item, 'label': item['label'].to(item['pred'].device)}",
         {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": classes},
     ]
@@ -145,6 +148,14 @@ def _invert(*, softmax: bool = True) -> list[dict[str, Any]]:
     ]
 
 
+def _declared_values(fingerprint: Fingerprint) -> list[dict[str, Any]]:
+    """The declared values in place of the classes' indices, where they differ."""
+    classes, values = list(range(fingerprint.out_channels)), list(fingerprint.labels)
+    if values == classes:
+        return []
+    return [{"_target_": "MapLabelValued", "keys": "pred", "orig_labels": classes, "target_labels": values}]
+
+
 def inference_config(derived: Derived) -> dict[str, Any]:
     """``inference.json``: segment the volumes of a folder, in the geometry of each."""
     return {
@@ -167,12 +178,13 @@ def inference_config(derived: Derived) -> dict[str, Any]:
                 *_invert(),
                 {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
                 {"_target_": "monai_ronas.bundle.WarnOfEmptyd", "keys": "pred"},
+                *_declared_values(derived.fingerprint),
                 {
                     "_target_": "SaveImaged",
                     "keys": "pred",
                     "output_dir": "@output_dir",
                     "output_postfix": "seg",
-                    "output_dtype": f"$torch.{label_dtype(derived.fingerprint.out_channels)}",
+                    "output_dtype": f"$torch.{label_dtype(max(derived.fingerprint.labels) + 1)}",
                     "resample": False,
                     "separate_folder": False,
                     "output_name_formatter": "$monai_ronas.bundle.name_prediction",
@@ -222,7 +234,7 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
             "_target_": "Compose",
             "transforms": [
                 *_invert(),
-                *discrete(classes),
+                *discrete(derived.fingerprint),
             ],
         },
         "key_metric": mean_dice("mean_dice", classes),

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -166,7 +167,7 @@ class BundleExporter:
         for name, content in configs.items():
             (root / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         (root / "configs" / "logging.conf").write_text(LOGGING_CONF, encoding="utf-8")
-        split = self.study.split.to_dict()
+        split: dict[str, Any] = dict(self.study.split.to_dict())
         split["final"] = sorted(split["train"] + (split["reward"] if self.seen else []))
         split["digests"] = dict(sorted(self.study.digests.items()))
         (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")

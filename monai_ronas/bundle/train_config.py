@@ -18,12 +18,23 @@ def train_config(derived: Derived) -> dict[str, Any]:
     fingerprint, patch = derived.fingerprint, derived.patch
     classes = fingerprint.out_channels
     keys = ["image", "label"]
-    crops = [
+    loss: dict[str, Any] = {"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "batch": True}
+    foreground: list[str] = []
+    if fingerprint.ignore_label is not None:
+        loss = {
+            "_target_": "monai_ronas.losses.AreaDeepSupervisionLoss",
+            "loss": {"_target_": "DiceCELoss", "softmax": True, "batch": True},
+            "ignore": True,
+        }
+        foreground = [f"$lambda item: {{**item, 'foreground': item['label'] * (item['label'] < {classes})}}"]
+    cropped = [*keys, "foreground"] if foreground else keys
+    crops: list[Any] = [
         {"_target_": "SpatialPadd", "keys": keys, "spatial_size": list(patch)},
+        *foreground,
         {
             "_target_": "RandCropByPosNegLabeld",
-            "keys": keys,
-            "label_key": "label",
+            "keys": cropped,
+            "label_key": cropped[-1],
             "spatial_size": list(patch),
             "pos": 1,
             "neg": 2,
@@ -37,7 +48,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
     deterministic = preprocessing_config(fingerprint, keys=keys, track_meta=False)
     shared = common(derived)
     inferer = {**shared.pop("inferer"), "flips": []}
-    postprocessing = {"_target_": "Compose", "transforms": discrete(classes)}
+    postprocessing = {"_target_": "Compose", "transforms": discrete(fingerprint)}
     loader = {**shared.pop("checkpointloader"), "load_path": "$@ckpt_dir + '/model.pt'"}
     return {
         **shared,
@@ -49,7 +60,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "amp": "$monai_ronas.utils.has_fast_bfloat16(@device)" if derived.amp else False,
         "val_interval": 1,
         "datalist": "$monai_ronas.bundle.training_cases(@dataset_dir, @bundle_root + '/docs/data_split.json')",
-        "loss": {"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "batch": True},
+        "loss": loss,
         "optimizer": {
             "_target_": "torch.optim.AdamW",
             "params": "$@network.parameters()",

@@ -62,7 +62,7 @@ def verify_dataset(
         name.
     """
     known = VerificationMemo(memo)
-    settings = [_VERSION, sorted(dataset.labels), dataset.in_channels, resample_label]
+    settings = [_VERSION, sorted(dataset.labels), dataset.ignore_label, dataset.in_channels, resample_label]
 
     def verified(case: Case) -> CheckedCase:
         key = case_key(case, settings)
@@ -168,8 +168,13 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
                     checked.warnings.append("the label is resampled to the grid of its image")
                 elif not resample_label:
                     checked.problems.append(str(fault))
-        label, counts, found = _count_labels(label, tuple(dataset.labels))
+        ignored = dataset.ignore_label
+        declared = (*dataset.labels, *(() if ignored is None else (ignored,)))
+        label, counts, found = _count_labels(label, declared)
         checked.problems += found
+        if ignored is not None and not found:
+            checked.entry["ignored_voxels"] = counts.pop(ignored)
+            label = np.where(label == ignored, 0, label)
         checked.entry["label_voxels"] = {str(value): count for value, count in counts.items()}
         if not found and not any(count for value, count in counts.items() if value != 0):
             checked.warnings.append("the label has no foreground voxel")

@@ -20,7 +20,7 @@ def soft_dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 
     Args:
         logits: ``(C, H, W[, D])``.
-        label: class indices ``(1, H, W[, D])``.
+        label: class indices ``(1, H, W[, D])``; voxels with ``C`` or more count nowhere.
 
     Returns:
         ``(C - 1,)``, NaN for a class that the label does not have.
@@ -34,10 +34,11 @@ def soft_dice(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     common, predicted, true = torch.zeros(3, len(classes), dtype=torch.float64, device=logits.device)
     for part, truth in zip(logits.split(_SLAB, dim=1), label.split(_SLAB, dim=1), strict=True):
         probabilities = part.float().softmax(dim=0)
+        counts = truth[0] < len(logits)
         for n, k in enumerate(classes):
             is_class = truth[0] == k
             common[n] += (probabilities[k] * is_class).sum()
-            predicted[n] += probabilities[k].sum()
+            predicted[n] += (probabilities[k] * counts).sum()
             true[n] += is_class.sum()
     dice = 2 * common / (predicted + true)
     return torch.where(true > 0, dice, torch.nan).float()

@@ -43,8 +43,12 @@ def save(path: Path, data: np.ndarray | None = None, affine: np.ndarray | None =
     return path
 
 
-def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool = True) -> str | None:
+def segment(
+    folder: Path, out: Path, *, classes: int = 2, foreground: bool = True, values: tuple[int, ...] = ()
+) -> str | None:
     """Run ``inference.json`` with a network of arbitrary weights; returns the sentence at the end, if there is one."""
+    values = values or tuple(range(classes))
+    classes = len(values)
     network = {
         "spatial_dims": 3,
         "in_channels": 1,
@@ -54,7 +58,7 @@ def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool = Tru
         "dilations": (1, 1),
         "deep_supervision": False,
     }
-    labels = {value: str(value) for value in range(classes)}
+    labels = {value: str(value) for value in values}
     derived = Derived(
         network,
         (1, 1, 1),
@@ -249,3 +253,12 @@ def test_names_of_predictions(tmp_path):
         "b_seg.nii.gz",
         "c.v1_seg.nii.gz",
     ]
+
+
+@pytest.mark.parametrize(("values", "kind"), [((0, 1, 4), np.uint8), ((0, 7, 300), np.uint16), ((0, 65535), np.uint16)])
+def test_predictions_have_the_declared_values(tmp_path, values, kind):
+    save(tmp_path / "in/a.nii.gz")
+    assert segment(tmp_path / "in", tmp_path / "out", values=values) is None
+    found = nib.load(tmp_path / "out/a_seg.nii.gz")
+    assert found.get_data_dtype() == kind
+    assert np.unique(np.asarray(found.dataobj)).tolist() == [values[-1]]
