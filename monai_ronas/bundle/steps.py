@@ -33,7 +33,7 @@ def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: 
     Raises:
         SettingError: when the cost is unknown or the exponent positive.
     """
-    if cost is None or cost.lower() in ("null", "none"):
+    if cost is None or str(cost).lower() in ("null", "none"):
         return None
     if cost == "latency":
         return WeightedProduct(lambda score, architecture: score.seconds, exponent=exponent)

@@ -78,6 +78,8 @@ class Study:
         """The study in a few lines of text."""
         f, s = self.fingerprint, self.split
         labels = ", ".join(f"{value} {name}" for value, name in sorted(f.labels.items()) if value)
+        if f.ignore_label is not None:
+            labels += f"; voxels with {f.ignore_label} count nowhere"
         groups = "" if self.num_groups is None else f"; {self.num_groups} groups of cases, each on one side"
         rows: Sequence[tuple[str, str]] = (
             ("data set", f"{f.name}: {f.num_cases} cases, {', '.join(f.modality)}; {labels}"),

@@ -34,8 +34,11 @@ class WeightedProduct:
     """  # noqa: D415
 
     def __init__(self, cost: Cost, *, reference: float = 1.0, exponent: float = -0.07) -> None:
-        if reference <= 0 or exponent > 0:
-            raise SettingError(f"reference must be positive and exponent at most 0, got {reference} and {exponent}.")
+        numbers = all(isinstance(value, (int, float)) for value in (reference, exponent))
+        if not numbers or not reference > 0 or not exponent <= 0:
+            raise SettingError(
+                f"reference must be positive and exponent at most 0, got {reference!r} and {exponent!r}."
+            )
         self.cost = cost
         self.reference = reference
         self.exponent = exponent

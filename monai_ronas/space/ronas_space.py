@@ -103,6 +103,8 @@ class RonasSpace(SearchSpace):
         )
         if len(self.base_strides) != stages or any(len(s) != len(self.shape) for s in self.base_strides):
             raise SettingError(f"strides must be {stages} tuples of {len(self.shape)}, received {self.base_strides}.")
+        if not isinstance(overrides or {}, Mapping):
+            raise SettingError(f"overrides must give a list of options for each decision, received {overrides!r}.")
         overrides = dict(overrides or {})
         searched_strides = range(3, stages + 1) if searched_strides is None else searched_strides
         dilated_stages = range(2, stages + 1) if dilated_stages is None else dilated_stages
@@ -115,6 +117,8 @@ class RonasSpace(SearchSpace):
         widths = overrides.get("width", widths)
         if not all(isinstance(w, (int, float)) and w > 0 for w in widths):
             raise SettingError(f"widths must be positive factors of the channels, received {list(widths)}.")
+        if not all(type(d) is int and d > 0 for d in dilations):
+            raise SettingError(f"dilations must be positive whole numbers, received {list(dilations)}.")
         if not all(isinstance(o, str) for o in overrides.get("activation", activations)):
             raise SettingError(f"activations must be names of MONAI's Act factory, received {list(activations)}.")
         self._stride_options = self._offered_strides(searched_strides, overrides)

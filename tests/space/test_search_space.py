@@ -128,6 +128,8 @@ def test_patches_are_multiples_of_every_stride_option():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"dilations": ["a"]}, ValueError, r"dilations must be positive whole numbers, received \['a'\]"),
+        ({"overrides": 5}, ValueError, "overrides must give a list of options for each decision, received 5"),
         ({"dilations": 2}, ValueError, "the options of dilations must be a list, received 2"),
         ({"activations": "RELU"}, ValueError, "the options of activations must be a list"),
         ({"activations": [["LEAKYRELU", {"negative_slope": 0.1}]]}, ValueError, "names of MONAI's Act factory"),
