@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.bundle.cases import evaluation_cases, training_cases
 from monai_ronas.bundle.class_inversion import InvertToClassesd
-from monai_ronas.bundle.command_line import refuse_misread_words, refuse_unknown_keys
+from monai_ronas.bundle.command_line import begin_command, refuse_misread_words, refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
 from monai_ronas.bundle.labelled_dice import LabelledDice
 from monai_ronas.bundle.predictions import (
@@ -9,15 +10,12 @@ from monai_ronas.bundle.predictions import (
     WarnOfEmptyd,
     label_dtype,
 )
-from monai_ronas.bundle.protection import claim_folder, protected
+from monai_ronas.bundle.protection import claim_folder
 from monai_ronas.bundle.readme import summary_table
 from monai_ronas.bundle.settings import Settings, check_numbers
 from monai_ronas.bundle.steps import (
-    evaluation_cases,
     make_objective,
     new_folder,
-    one_sentence,
-    training_cases,
     validation_dataset,
 )
 from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
@@ -31,6 +29,7 @@ __all__ = [
     "Settings",
     "SoundVolumes",
     "WarnOfEmptyd",
+    "begin_command",
     "check_numbers",
     "claim_folder",
     "evaluation_cases",
@@ -38,8 +37,6 @@ __all__ = [
     "list_volumes",
     "make_objective",
     "new_folder",
-    "one_sentence",
-    "protected",
     "refuse_misread_words",
     "refuse_unknown_keys",
     "summary_table",

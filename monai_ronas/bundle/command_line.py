@@ -1,21 +1,108 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person has typed behind ``python -m monai.bundle run``."""
+"""The edge between ``python -m monai.bundle run`` and the package: what was typed, and how errors are told."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 import inspect
+import logging
 import re
 import sys
 from collections.abc import Sequence
-from itertools import zip_longest
+from contextlib import ExitStack
+from itertools import pairwise, zip_longest
+from types import TracebackType
 from typing import cast
 
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, create_workflow, run
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 
+from monai_ronas.errors import SettingError, find_error
+from monai_ronas.utils import Stopped, stop_signals
+
+logger = logging.getLogger(__name__)
+_until_the_end = ExitStack()  # of the process
 _PLACES = ("bundle_root", "cache_dir", "ckpt_dir", "dataset_dir", "export_dir", "output_dir", "splits_file")
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: to be tried again
+_SURROUNDINGS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # no room
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO),  # no way
+}
+
+
+def begin_command(*, resumes: bool = False) -> None:
+    """Check the words of a ``python -m monai.bundle`` command, and have its errors told as sentences.
+
+    The first of the steps under ``initialize``. An error that is no fault of the program's then ends the command with
+    the sentence of :func:`sentence` and exit status 1, SIGTERM and SIGUSR1 with status 75 (see
+    :func:`~monai_ronas.utils.stop_signals`), Ctrl-C with status 130; other errors keep their traceback. In any other
+    process, such as a notebook or MONAI Label's server, nothing happens, and errors are exceptions.
+
+    Args:
+        resumes: the same command run again continues where this one has ended; said where that helps.
+
+    Raises:
+        SettingError: see :func:`refuse_unknown_keys` and :func:`refuse_misread_words`.
+    """
+    if not _command():
+        return
+    other = sys.excepthook
+    again = "run the same command again" + (": it continues from the last checkpoint" if resumes else "")
+
+    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            logger.warning("interrupted; %s", again)
+            raise SystemExit(_INTERRUPTED)
+        if isinstance(error, Stopped):
+            how = ", saved; the same command goes on" if error.saved else f"; {again}"
+            logger.warning("stopped by %s%s", error, how)
+            raise SystemExit(_STOPPED)
+        told = sentence(error, again=again)
+        if told is None:
+            other(kind, error, trace)
+            return
+        logger.debug("", exc_info=error)
+        print(f"monai_ronas: {told}", file=sys.stderr)
+
+    sys.excepthook = tell
+    _until_the_end.enter_context(stop_signals())
+    refuse_unknown_keys()
+    refuse_misread_words()
+
+
+def sentence(error: BaseException, *, again: str) -> str | None:
+    """An error in a sentence.
+
+    Args:
+        error: the error, which MONAI or others may have wrapped in errors of their own.
+        again: what to do once the surroundings are mended.
+
+    Returns:
+        The sentence of a :class:`~monai_ronas.errors.RonasError`; one for a disk that is full or cannot be written, and
+        for a data loading process that was killed; None for an error of the program.
+
+    Example:
+        >>> sentence(PermissionError(errno.EACCES, "Permission denied", "/x"), again="run it again")
+        "Permission denied in '/x': mend it and run it again."
+    """
+    found = find_error(error)
+    if found is not None:
+        return str(found)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _SURROUNDINGS:
+            place = f" in '{cause.filename}'" if cause.filename else ""
+            return f"{cause.strerror}{place}: mend it and {again}."
+        if isinstance(cause, RuntimeError) and "DataLoader worker" in str(cause) and "killed" in str(cause):
+            return (
+                "a data loading process was killed, often for want of memory or of room in /dev/shm: set the data "
+                f"loader's num_workers to 0 and {again}."
+            )
+        cause = cause.__cause__
+    return None
 
 
 def refuse_misread_words(words: Sequence[str] | None = None) -> None:
@@ -27,14 +114,14 @@ def refuse_misread_words(words: Sequence[str] | None = None) -> None:
         words: the command. Default: that of this process, where it is a ``python -m monai.bundle`` command.
 
     Raises:
-        ValueError: with the first such name and how to write it.
+        SettingError: with the first such name and how to write it.
     """
     for name, word in _given(words).items():
         if name in _PLACES:
             read = DefaultParseValue(word)
             quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
             if read is not None and read != word and not quoted:
-                raise ValueError(f"--{name} {word} would be read as {read!r}: write --{name} ./{word}")
+                raise SettingError(f"--{name} {word} would be read as {read!r}: write --{name} ./{word}")
 
 
 def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
@@ -47,7 +134,7 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
         words: the command. Default: that of this process, where it is a ``python -m monai.bundle`` command.
 
     Raises:
-        ValueError: with the first such key and the nearest that there is.
+        SettingError: with the first such key and the nearest that there is.
     """
     given = _given(words)
     if "config_file" not in given:
@@ -61,16 +148,22 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
         if first not in known:
             near = difflib.get_close_matches(first, sorted(known), n=1)
             hint = f"did you mean --{near[0]}?" if near else "the README lists the keys."
-            raise ValueError(f"--{name} is no key of the configuration: {hint}")
+            raise SettingError(f"--{name} is no key of the configuration: {hint}")
+
+
+def _command() -> Sequence[str]:
+    """The words of this process, where it is a ``python -m monai.bundle`` command, under ``torchrun`` too."""
+    words = sys.orig_argv
+    return words if ("-m", "monai.bundle") in pairwise(words) else ()
 
 
 def _given(words: Sequence[str] | None) -> dict[str, str]:
-    """The keys of a command and what is written behind each; those of this process' command by default."""
+    """The keys of a command and what is written after each; those of this process' command by default."""
     if words is None:
-        words = sys.orig_argv if "monai.bundle" in sys.orig_argv else ()
+        words = _command()
     given = {}
-    for word, behind in zip_longest(words, words[1:], fillvalue=""):
+    for word, after in zip_longest(words, words[1:], fillvalue=""):
         if word.startswith("--"):
             name, sign, value = word[2:].partition("=")
-            given[name.replace("-", "_")] = value if sign else behind
+            given[name.replace("-", "_")] = value if sign else after
     return given

@@ -117,19 +117,27 @@ def mean_dice(name: str, classes: int, *, of_crops: bool = False) -> dict[str, A
     return {name: {**kind, "num_classes": classes, "output_transform": output}}
 
 
-def discrete(classes: int) -> list[Any]:
-    """Prediction and label as one-hot channels, on the prediction's device."""
+def discrete(fingerprint: Fingerprint) -> list[Any]:
+    """Prediction and label as one-hot channels, on the prediction's device; ignored voxels are background in both."""
     return [
+        *_without_ignored(fingerprint),
         "$lambda item: {**item, 'label': item['label'].to(item['pred'].device)}",
-        {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": classes},
+        {"_target_": "monai_ronas.networks.MostLikelyd", "keys": "pred"},
+        {"_target_": "AsDiscreted", "keys": ["pred", "label"], "to_onehot": fingerprint.out_channels},
     ]
 
 
-WORDS = "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.refuse_misread_words)"
+def _without_ignored(fingerprint: Fingerprint) -> list[dict[str, Any]]:
+    if fingerprint.ignore_label is None:
+        return []
+    return [{"_target_": "monai_ronas.metrics.IgnoredToBackgroundd", "num_classes": fingerprint.out_channels}]
+
+
+COMMAND = "$monai_ronas.bundle.begin_command()"
 _RUN = [
-    "$monai_ronas.bundle.one_sentence(@dataset.begin)",
+    "$@dataset.begin()",
     "$@evaluator.run()",
-    "$monai_ronas.bundle.one_sentence(@dataset.end)",
+    "$@dataset.end()",
 ]
 
 
@@ -141,6 +149,14 @@ _TO_CLASSES = {
 }
 
 
+def _declared_values(fingerprint: Fingerprint) -> list[dict[str, Any]]:
+    """The declared values in place of the classes' indices, where they differ."""
+    classes, values = list(range(fingerprint.out_channels)), list(fingerprint.labels)
+    if values == classes:
+        return []
+    return [{"_target_": "MapLabelValued", "keys": "pred", "orig_labels": classes, "target_labels": values}]
+
+
 def inference_config(derived: Derived) -> dict[str, Any]:
     """``inference.json``: segment the volumes of a folder, in the geometry of each."""
     return {
@@ -148,14 +164,12 @@ def inference_config(derived: Derived) -> dict[str, Any]:
         "dataset_dir": "$@bundle_root + '/data'",
         "output_ext": None,
         "predictions": {
-            "_target_": "monai_ronas.bundle.one_sentence",
-            "function": "$monai_ronas.bundle.PredictionFiles",
+            "_target_": "monai_ronas.bundle.PredictionFiles",
             "root": "@dataset_dir",
             "output_dir": "@output_dir",
             "output_ext": "@output_ext",
         },
-        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.list_volumes, @dataset_dir, @predictions, "
-        "channels=@network_def#in_channels)",
+        "datalist": "$monai_ronas.bundle.list_volumes(@dataset_dir, @predictions, channels=@network_def#in_channels)",
         "preprocessing": {
             "_target_": "Compose",
             "transforms": preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True),
@@ -172,11 +186,12 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "transforms": [
                 _TO_CLASSES,
                 {"_target_": "monai_ronas.bundle.WarnOfEmptyd", "keys": "pred"},
+                *_declared_values(derived.fingerprint),
                 {
                     "_target_": "monai_ronas.bundle.SavePredictiond",
                     "keys": "pred",
                     "files": "@predictions",
-                    "output_dtype": label_dtype(derived.fingerprint.out_channels),
+                    "output_dtype": label_dtype(max(derived.fingerprint.labels) + 1),
                 },
             ],
         },
@@ -190,7 +205,7 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "postprocessing": "@postprocessing",
             "val_handlers": "@handlers",
         },
-        "initialize": [WORDS],
+        "initialize": [COMMAND],
         "run": _RUN,
     }
 
@@ -202,7 +217,7 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
         **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
         "evaluation_use": "unseen",
-        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.evaluation_cases, @dataset_dir, "
+        "datalist": "$monai_ronas.bundle.evaluation_cases(@dataset_dir, "
         "@bundle_root + '/docs/data_split.json', @evaluation_use)",
         "preprocessing": {
             "_target_": "Compose",
@@ -222,6 +237,7 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
             "_target_": "Compose",
             "transforms": [
                 _TO_CLASSES,
+                *_without_ignored(derived.fingerprint),
                 "$lambda item: {**item, 'label': item['label'].to(item['pred'].device)}",
             ],
         },
@@ -249,6 +265,6 @@ def evaluate_config(derived: Derived) -> dict[str, Any]:
             "key_val_metric": "@key_metric",
             "val_handlers": "@handlers",
         },
-        "initialize": [WORDS],
+        "initialize": [COMMAND],
         "run": _RUN,
     }

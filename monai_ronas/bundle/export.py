@@ -8,6 +8,7 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,6 +19,7 @@ from monai_ronas.bundle.readme import bundle_readme
 from monai_ronas.bundle.replacement import clear_up, new_beside, replace
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
+from monai_ronas.errors import SettingError
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult, write_atomically
@@ -50,7 +52,7 @@ class BundleExporter:
             what is available where it runs.
 
     Raises:
-        ValueError: when ``export_dir`` is a folder that is not a derived bundle.
+        SettingError: when ``export_dir`` is a folder that is not a derived bundle.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class BundleExporter:
         self.result_gb = result_gb
         clear_up(self.export_dir)
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
-            raise ValueError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
+            raise SettingError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 
     def run(self, result: SearchResult, *, seconds: float) -> Path:
         """Write the bundle.
@@ -158,8 +160,9 @@ class BundleExporter:
         for name, content in configs.items():
             (root / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         (root / "configs" / "logging.conf").write_text(LOGGING_CONF, encoding="utf-8")
-        split = self.study.split.to_dict()
+        split: dict[str, Any] = dict(self.study.split.to_dict())
         split["final"] = sorted(split["train"] + (split["reward"] if self.seen else []))
+        split["digests"] = dict(sorted(self.study.digests.items()))
         (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
         readme = bundle_readme(
             self.export_dir.name,

@@ -120,11 +120,11 @@ class WarnOfEmptyd(MapTransform):
         return item
 
 
-def label_dtype(classes: int) -> str:
-    """The smallest type of NIfTI files that holds labels of so many classes, as ``numpy`` names it.
+def label_dtype(values: int) -> str:
+    """The smallest type of NIfTI files that holds labels from 0 to below a number, as ``numpy`` names it.
 
     Example:
         >>> label_dtype(256), label_dtype(257)
         ('uint8', 'uint16')
     """
-    return next(kind for kind in ("uint8", "uint16", "int32") if classes - 1 <= np.iinfo(kind).max)
+    return next(kind for kind in ("uint8", "uint16", "int32") if values - 1 <= np.iinfo(kind).max)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from monai_ronas.errors import SettingError
+
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
 
@@ -35,7 +37,7 @@ class Settings:
         splits_file: file of own folds, or None.
 
     Raises:
-        ValueError: when a value is not of its kind.
+        SettingError: when a value is not of its kind.
     """
 
     resume: bool
@@ -59,30 +61,37 @@ class Settings:
         switches = [name for name, kind in self.__annotations__.items() if kind == "bool"]
         for name in switches:
             if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
+                raise SettingError(f"{name} must be true or false, got {getattr(self, name)!r}.")
         axes = self.flip_axes
         if axes is not None:
-            if not isinstance(axes, (list, tuple)) or set(axes) - {0, 1, 2} or len(set(axes)) < len(axes):
-                raise ValueError(
+            known = isinstance(axes, (list, tuple)) and all(type(axis) is int and axis in (0, 1, 2) for axis in axes)
+            if not known or len(set(axes)) < len(axes):
+                raise SettingError(
                     f"flip_axes must be null or a list of axes, each of 0, 1 and 2 at most once, got {axes!r}."
                 )
             object.__setattr__(self, "flip_axes", tuple(axes))
         for name in ("group", "splits_file"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise ValueError(f"{name} must be text or null, got {value!r}.")
+                raise SettingError(f"{name} must be text or null, got {value!r}.")
         for name in ("time_budget_minutes", "memory_budget_gb"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, (bool, str)) or value <= 0):
-                raise ValueError(f"{name} must be a positive number or null, got {value!r}.")
+            if value is not None and not (_is_number(value) and value > 0):
+                raise SettingError(f"{name} must be a positive number or null, got {value!r}.")
+        if self.fold is not None and (isinstance(self.fold, bool) or not isinstance(self.fold, int)):
+            raise SettingError(f"fold must be a whole number or null, got {self.fold!r}.")
         if self.channels is not None:
             object.__setattr__(self, "channels", _widths(self.channels))
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _widths(given: Any) -> tuple[int, ...]:
-    numbers = isinstance(given, (list, tuple)) and all(isinstance(c, int) and c > 0 for c in given)
+    numbers = isinstance(given, (list, tuple)) and all(type(c) is int and c > 0 for c in given)
     if not numbers or len(given) < 2:
-        raise ValueError(f"channels must be null or a list of two or more positive numbers, received {given!r}.")
+        raise SettingError(f"channels must be null or a list of two or more positive numbers, received {given!r}.")
     return tuple(given)
 
 
@@ -102,7 +111,7 @@ def check_numbers(**given: Any) -> None:
             ``children_per_episode``, ``reward_cases_per_episode``) must be whole, all finite and not negative.
 
     Raises:
-        ValueError: with the first that is no such number.
+        SettingError: with the first that is no such number.
 
     Example:
         >>> check_numbers(episodes=8, child_epochs=0.5)
@@ -113,7 +122,6 @@ def check_numbers(**given: Any) -> None:
     """
     for name, value in given.items():
         least = _COUNTS.get(name, 0)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or value < least or (name in _WHOLE and not isinstance(value, int)):
+        if not _is_number(value) or value < least or (name in _WHOLE and not isinstance(value, int)):
             kind = "whole number" if name in _WHOLE else "number"
-            raise ValueError(f"{name} must be a {kind} of at least {least}, got {value!r}.")
+            raise SettingError(f"{name} must be a {kind} of at least {least}, got {value!r}.")

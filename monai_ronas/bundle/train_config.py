@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_ronas.bundle.configs import WORDS, Derived, common, discrete, mean_dice
+from monai_ronas.bundle.configs import COMMAND, Derived, common, discrete, mean_dice
 from monai_ronas.data import preprocessing_config
 
 
@@ -18,12 +18,23 @@ def train_config(derived: Derived) -> dict[str, Any]:
     fingerprint, patch = derived.fingerprint, derived.patch
     classes = fingerprint.out_channels
     keys = ["image", "label"]
-    crops = [
+    loss: dict[str, Any] = {"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "batch": True}
+    foreground: list[str] = []
+    if fingerprint.ignore_label is not None:
+        loss = {
+            "_target_": "monai_ronas.losses.AreaDeepSupervisionLoss",
+            "loss": {"_target_": "DiceCELoss", "softmax": True, "batch": True},
+            "ignore": True,
+        }
+        foreground = [f"$lambda item: {{**item, 'foreground': item['label'] * (item['label'] < {classes})}}"]
+    cropped = [*keys, "foreground"] if foreground else keys
+    crops: list[Any] = [
         {"_target_": "SpatialPadd", "keys": keys, "spatial_size": list(patch)},
+        *foreground,
         {
             "_target_": "RandCropByPosNegLabeld",
-            "keys": keys,
-            "label_key": "label",
+            "keys": cropped,
+            "label_key": cropped[-1],
             "spatial_size": list(patch),
             "pos": 1,
             "neg": 2,
@@ -37,7 +48,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
     deterministic = preprocessing_config(fingerprint, keys=keys, track_meta=False)
     shared = common(derived)
     inferer = {**shared.pop("inferer"), "flips": []}
-    postprocessing = {"_target_": "Compose", "transforms": discrete(classes)}
+    postprocessing = {"_target_": "Compose", "transforms": discrete(fingerprint)}
     loader = {**shared.pop("checkpointloader"), "load_path": "$@ckpt_dir + '/model.pt'"}
     return {
         **shared,
@@ -48,9 +59,8 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "batch_size": derived.batch_size,
         "amp": "$monai_ronas.utils.has_fast_bfloat16(@device)" if derived.amp else False,
         "val_interval": 1,
-        "datalist": "$monai_ronas.bundle.one_sentence(monai_ronas.bundle.training_cases, @dataset_dir, "
-        "@bundle_root + '/docs/data_split.json')",
-        "loss": {"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "batch": True},
+        "datalist": "$monai_ronas.bundle.training_cases(@dataset_dir, @bundle_root + '/docs/data_split.json')",
+        "loss": loss,
         "optimizer": {
             "_target_": "torch.optim.AdamW",
             "params": "$@network.parameters()",
@@ -64,8 +74,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "train": {
             "preprocessing": {"_target_": "Compose", "transforms": [*deterministic, *crops]},
             "dataset": {
-                "_target_": "monai_ronas.bundle.one_sentence",
-                "function": "$monai.data.CacheDataset",
+                "_target_": "CacheDataset",
                 "data": "$@datalist['train']",
                 "transform": "@train#preprocessing",
                 "progress": False,
@@ -118,8 +127,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
         "validate": {
             "preprocessing": {"_target_": "Compose", "transforms": deterministic},
             "dataset": {
-                "_target_": "monai_ronas.bundle.one_sentence",
-                "function": "$monai_ronas.bundle.validation_dataset",
+                "_target_": "monai_ronas.bundle.validation_dataset",
                 "data": "$@datalist['validate']",
                 "otherwise": "@train#dataset#data",  # MONAI Label gives no validation cases where there are few labels
                 "transform": "@validate#preprocessing",
@@ -155,7 +163,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
                 "val_handlers": "@validate#handlers",
             },
         },
-        "initialize": [WORDS, "$monai.utils.set_determinism(seed=0)"],
+        "initialize": [COMMAND, "$monai.utils.set_determinism(seed=0)"],
         "run": ["$@train#trainer.run()"],
         "finalize": ["$monai.utils.set_determinism(None)"],
     }
@@ -187,6 +195,7 @@ def multi_gpu_train_config() -> dict[str, Any]:
         "validate#dataloader#sampler": "@validate#sampler",
         "validate#evaluator#val_handlers": "$@validate#handlers if dist.get_rank() == 0 else None",
         "initialize": [
+            COMMAND,
             "$dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')",
             "$torch.cuda.set_device(@device) if @device.type == 'cuda' else None",
             "$monai.utils.set_determinism(seed=0)",

@@ -14,11 +14,11 @@ from typing import Any
 from monai.utils import ensure_tuple
 from torch.utils.data import IterableDataset, get_worker_info
 
-from monai_ronas.bundle.faults import data_fault
 from monai_ronas.bundle.predictions import PredictionFiles
 from monai_ronas.data import DatasetError
 from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, files_of
 from monai_ronas.data.msd import listed_images
+from monai_ronas.errors import SettingError, find_error
 from monai_ronas.utils import is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -156,7 +156,9 @@ class SoundVolumes(IterableDataset):
 
     def __iter__(self) -> Iterator[Any]:
         if get_worker_info() is not None:
-            raise ValueError("dataloader#num_workers must be 0: what is left out is told by the process that loads it.")
+            raise SettingError(
+                "dataloader#num_workers must be 0: what is left out is told by the process that loads it."
+            )
         items, self._begun = self._begun or self._sound(), None
         return self._timed(items)
 
@@ -203,8 +205,8 @@ class SoundVolumes(IterableDataset):
 
 def _fault(error: BaseException, path: str) -> str:
     """What is wrong with the files of an item; an error that has other reasons is raised again."""
-    fault = data_fault(error)
-    if fault is not None:
+    fault = find_error(error)
+    if isinstance(fault, DatasetError):
         return str(fault)
     cause: BaseException | None = error
     while cause is not None:

@@ -2,6 +2,7 @@
 from monai_ronas.controllers.base import Controller
 from monai_ronas.controllers.lstm import LSTMController
 from monai_ronas.controllers.random import RandomController
+from monai_ronas.errors import SettingError
 from monai_ronas.space import SearchSpace
 
 STRATEGIES = ("reinforce", "random")
@@ -11,10 +12,10 @@ def make_controller(strategy: str, space: SearchSpace, *, seed: int = 0, hidden_
     """The controller of a ``strategy``: ``"reinforce"`` or ``"random"``.
 
     Raises:
-        ValueError: when the strategy is unknown.
+        SettingError: when the strategy is unknown.
     """
     if strategy not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
+        raise SettingError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
     if strategy == "random":
         return RandomController(space)
     return LSTMController(space, hidden_size=hidden_size, seed=seed)

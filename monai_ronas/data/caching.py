@@ -20,6 +20,7 @@ from monai_ronas.data.disk_cache import DiskCache
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.msd import Case
 from monai_ronas.data.sizes import CaseValues, bounded_map, bounded_workers, case_values
+from monai_ronas.errors import SettingError
 from monai_ronas.utils import available_memory_bytes
 
 logger = logging.getLogger(__name__)
@@ -57,16 +58,16 @@ def build_dataset(
         The data set, in the order of ``cases``.
 
     Raises:
-        ValueError: when ``memory_gb`` is negative or a transform random.
+        SettingError: when ``memory_gb`` is negative or a transform random.
         DatasetError: when the folder cannot be written, or its disk has no room for the cases.
     """
     if memory_gb is not None and memory_gb < 0:
-        raise ValueError(f"memory_gb must be None or at least 0, received {memory_gb}.")
+        raise SettingError(f"memory_gb must be None or at least 0, received {memory_gb}.")
     data = [case.item() for case in cases]
     steps = Compose([*([transform] if callable(transform) else transform), CompactCase()]).flatten()
     for step in steps.transforms:
         if isinstance(step, RandomizableTrait):
-            raise ValueError(
+            raise SettingError(
                 f"transform must be deterministic, received {type(step).__name__}: what it gives would be kept."
             )
     if cache_dir is not None:

@@ -121,7 +121,7 @@ usual in the data set: it would be resampled to 51 x 2 x 2 voxels
 
 
 class CheckLabeld(MapTransform):
-    """Bring a label to the grid of its image, with whole numbers for values, or refuse it.
+    """Bring a label to the grid of its image, with the indices of the classes for values, or refuse it.
 
     A label with the image's voxels in another order of axes is turned, one within the tolerance of the image's grid
     takes the image's affine, values that are whole numbers but for a rounding become such: see
@@ -130,26 +130,37 @@ class CheckLabeld(MapTransform):
     Args:
         keys: keys of labels as :class:`LoadVolumed` gives them.
         image_key: key of their image, still on its own grid.
-        num_classes: number of classes; labels may hold 0 to ``num_classes - 1``.
+        labels: declared value of each class, ascending from 0, the background; or their number, for the values
+            ``0, 1, ..``.
+        ignore_label: declared value of voxels that nobody has labelled, which become the number of classes; None: none.
         resample: labels on another grid are resampled by the nearest voxel instead of refused.
 
     Example:
         >>> volume = MetaTensor(torch.tensor([0.0, 0.99999994]).reshape(1, 2, 1, 1))
-        >>> CheckLabeld("label", image_key="image", num_classes=2)({"image": volume, "label": volume})["label"].sum()
+        >>> CheckLabeld("label", image_key="image", labels=2)({"image": volume, "label": volume})["label"].sum()
         metatensor(1.)
     """
 
-    def __init__(self, keys: KeysCollection, *, image_key: str, num_classes: int, resample: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        image_key: str,
+        labels: int | Sequence[int],
+        ignore_label: int | None = None,
+        resample: bool = False,
+    ) -> None:
         super().__init__(keys)
         self.image_key = image_key
-        self.num_classes = num_classes
+        self.labels = tuple(range(labels) if isinstance(labels, int) else labels)
+        self.ignore_label = ignore_label
         self.resample = resample
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check the labels of an item.
 
         Returns:
-            the item, with labels ``(1, X, Y, Z)`` of the image's shape and affine.
+            the item, with labels ``(1, X, Y, Z)`` of the image's shape and affine, the classes' indices.
 
         Raises:
             VolumeError: with the file's name and what is wrong.
@@ -173,14 +184,22 @@ class CheckLabeld(MapTransform):
             raise Fault(faults[0])
         values = whole_numbers(np.asarray(label)[0])
         values = on_image_grid(values, affine, image.shape[1:], target, resample=self.resample)
-        if values.min() < 0 or values.max() >= self.num_classes:
-            outside = values[(values < 0) | (values >= self.num_classes)]
-            others = [int(value) for value in np.unique(outside)]
-            raise Fault(undeclared_faults(others, range(self.num_classes), where="the network does not have")[0])
+        values = self._classes(values)
         meta = {key: value for key, value in getattr(label, "meta", {}).items() if key != "affine"}
         meta.update(spatial_shape=np.array(image.shape[1:]), original_affine=target)
         tensor = torch.from_numpy(np.ascontiguousarray(values)[None]).to(label.dtype)
         return MetaTensor(tensor, affine=torch.from_numpy(target), meta=meta)
+
+    def _classes(self, values: np.ndarray) -> np.ndarray:
+        """The index of each value's class; the number of classes for those that are ignored."""
+        declared = self.labels if self.ignore_label is None else (*self.labels, self.ignore_label)
+        if declared == tuple(range(len(declared))) and values.min() >= 0 and values.max() < len(declared):
+            return values
+        found, places = np.unique(values, return_inverse=True)
+        faults = undeclared_faults((int(v) for v in found), sorted(declared), where="the network does not have")
+        if faults:
+            raise Fault(faults[0])
+        return np.array([declared.index(int(v)) for v in found])[places].reshape(values.shape)
 
 
 def _affine(volume: torch.Tensor) -> np.ndarray:

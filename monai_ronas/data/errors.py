@@ -3,18 +3,10 @@
 
 from __future__ import annotations
 
+from monai_ronas.errors import DatasetError, VolumeError
 
-class DatasetError(ValueError):
-    """A data set, or a way of splitting it, that cannot be used.
-
-    The message is one clear sentence that says what is wrong and what to do; it is meant to be shown to the user
-    without a traceback.
-    """
-
-
-class VolumeError(DatasetError):
-    """An image or a label that cannot be used; the sentence begins with the name of its file."""
+__all__ = ["DatasetError", "Fault", "VolumeError"]
 
 
 class Fault(Exception):
-    """What is wrong with a volume, in words that do not name its file."""
+    """What is wrong with a volume, in words that do not name its file; it becomes a :class:`VolumeError`."""

@@ -26,7 +26,8 @@ class Fingerprint:
         name: name of the data set.
         spatial_dims: number of spatial dimensions, 3.
         modality: name of the modality of every channel.
-        labels: label value to name, background included.
+        labels: label value to name, sorted by value, background included. A class is the index of its value: the
+            values 0, 1, 4 are the classes 0, 1, 2.
         num_cases: number of cases.
         target_spacing: voxel size (mm) to which volumes are resampled.
         median_shape: median size in voxels per axis after resampling and, with ``crop_foreground``, cropping.
@@ -36,6 +37,8 @@ class Fingerprint:
         normalization: per channel, ``{"mode": "zscore"}`` or, for CT,
             ``{"mode": "ct", "lower", "upper", "mean", "std"}``.
         resample_label: whether labels are resampled to the grid of their image before anything else.
+        ignore_label: value of voxels that nobody has labelled; None: there is none. In place of a class they get the
+            number of classes.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Fingerprint:
     crop_foreground: bool
     normalization: tuple[dict[str, Any], ...]
     resample_label: bool = False
+    ignore_label: int | None = None
 
     @property
     def in_channels(self) -> int:
@@ -59,7 +63,7 @@ class Fingerprint:
     @property
     def out_channels(self) -> int:
         """Number of classes, background included."""
-        return max(self.labels) + 1
+        return len(self.labels)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fingerprint as JSON-able values."""
@@ -125,6 +129,7 @@ def fingerprint_dataset(
         crop_foreground=crop,
         normalization=tuple(_normalization(dataset.modality[c], c, stats) for c in sorted(dataset.modality)),
         resample_label=resample_label,
+        ignore_label=dataset.ignore_label,
     )
 
 

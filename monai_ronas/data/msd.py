@@ -16,6 +16,8 @@ from monai_ronas.data.formats import format_of
 from monai_ronas.data.layouts import find_cases, find_images
 
 __all__ = ["Case", "MSDDataset", "listed_images", "read_msd"]
+_IGNORE = "ignore"
+_MOST_VALUES = 2**16
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,11 @@ class MSDDataset:
         description: one line about it, possibly empty.
         licence: licence of the data, possibly empty.
         modality: channel index to name of the imaging modality, indices 0..n-1.
-        labels: label value to name, values 0..n, background (0) included.
+        labels: label value to name, sorted by value, background (0) included. Values may have holes (0, 1, 4).
         cases: the training cases whose files are there, sorted by name.
         faults: what is wrong with the other entries of the training list, as pairs (case or entry, problem).
         layout: ``"MSD"``, ``"nnU-Net"`` or ``"folder per case"``.
+        ignore_label: value of voxels that nobody has labelled (nnU-Net's label ``ignore``); None: there is none.
     """
 
     root: Path
@@ -43,6 +46,7 @@ class MSDDataset:
     cases: tuple[Case, ...]
     faults: tuple[tuple[str, str], ...] = ()
     layout: str = "MSD"
+    ignore_label: int | None = None
 
     @property
     def formats(self) -> dict[str, list[str]]:
@@ -60,7 +64,7 @@ class MSDDataset:
     @property
     def out_channels(self) -> int:
         """Number of classes, background included."""
-        return max(self.labels) + 1
+        return len(self.labels)
 
     @property
     def foreground(self) -> tuple[str, ...]:
@@ -72,7 +76,8 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
     """Read the ``dataset.json`` of a folder and check that the files of the cases are there.
 
     No volume is opened: see :func:`monai_ronas.data.verify_dataset` for that. ``modality`` may also be called
-    ``channel_names``, and ``labels`` may be ``{"0": "background"}`` (MSD) or ``{"background": 0}`` (nnU-Net).
+    ``channel_names``, and ``labels`` may be ``{"0": "background"}`` (MSD) or ``{"background": 0}`` (nnU-Net). A label
+    named ``ignore`` is no class: its voxels were not annotated, and count nowhere.
 
     Args:
         dataset_dir: folder with ``dataset.json`` and the files, in one of the layouts of
@@ -88,7 +93,7 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
     root = Path(dataset_dir)
     content = _read_json(root)
     modality = _modality(content, root)
-    labels = _labels(content, root)
+    labels, ignore_label = _labels(content, root)
     found = find_cases(content, root)
     faults = found.faults
     if strict and faults:
@@ -104,6 +109,7 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
         cases=found.cases,
         faults=faults,
         layout=found.layout,
+        ignore_label=ignore_label,
     )
 
 
@@ -144,7 +150,8 @@ def _is_int(value: object) -> bool:
     return isinstance(value, (int, str)) and not isinstance(value, bool) and str(value).strip().isdecimal()
 
 
-def _labels(content: Mapping[str, Any], root: Path) -> dict[int, str]:
+def _labels(content: Mapping[str, Any], root: Path) -> tuple[dict[int, str], int | None]:
+    """Label value to name, and the value of voxels to ignore."""
     given = content.get("labels")
     if not isinstance(given, dict) or not given:
         raise DatasetError(f"dataset.json in '{root}' has no labels: add, for example, " + '{"0": "background", ...}.')
@@ -153,14 +160,18 @@ def _labels(content: Mapping[str, Any], root: Path) -> dict[int, str]:
     elif all(_is_int(value) for value in given.values()):
         pairs = [(int(value), str(key)) for key, value in given.items()]
     else:
+        regions = [name for name, value in given.items() if isinstance(value, (list, tuple))]
+        if regions:
+            raise DatasetError(
+                f"labels in dataset.json of '{root}' give '{regions[0]}' several values, a region, which is not"
+                " supported: give every label one value, and join labels in the predictions where regions are wanted."
+            )
         raise DatasetError(f"labels in dataset.json of '{root}' must map whole numbers to names, received {given}.")
-    if [value for value, _ in sorted(pairs)] == [0]:
-        raise DatasetError(f"labels in dataset.json of '{root}' hold the background alone: add a label to segment.")
     values = sorted(value for value, _ in pairs)
-    if values != list(range(len(values))):
+    if values[0] != 0 or len(set(values)) < len(values) or values[-1] >= _MOST_VALUES:
         raise DatasetError(
-            f"labels in dataset.json of '{root}' must be the consecutive numbers 0..n with 0 the background,"
-            f" received {values}: renumber them, in the label files too."
+            f"labels in dataset.json of '{root}' must be different numbers from 0, the background, to"
+            f" {_MOST_VALUES - 1}, received {values}: renumber them, in the label files too."
         )
     names: dict[str, str] = {}
     for _, name in sorted(pairs):
@@ -170,7 +181,11 @@ def _labels(content: Mapping[str, Any], root: Path) -> dict[int, str]:
                 f"labels in dataset.json of '{root}' have one name twice ('{other}' and '{name}', small and capital"
                 " letters count as the same): give each its own."
             )
-    return dict(sorted(pairs))
+    ignored = [value for value, name in pairs if name.strip().casefold() == _IGNORE and value != 0]
+    labels = {value: name for value, name in sorted(pairs) if value not in ignored}
+    if list(labels) == [0]:
+        raise DatasetError(f"labels in dataset.json of '{root}' hold the background alone: add a label to segment.")
+    return labels, ignored[0] if ignored else None
 
 
 def _modality(content: Mapping[str, Any], root: Path) -> dict[int, str]:

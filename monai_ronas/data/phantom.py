@@ -16,6 +16,7 @@ import numpy as np
 
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.phantom_case import LABELS, make_phantom_case
+from monai_ronas.errors import SettingError
 
 _VERSION = 1
 
@@ -44,7 +45,7 @@ def make_phantom_dataset(
         The path of the data set.
 
     Raises:
-        ValueError: when an argument is out of range.
+        SettingError: when an argument is out of range.
         DatasetError: when ``dataset_dir`` already holds something else.
     """
     shape, lengths = [int(n) for n in size], [float(mm) for mm in spacing]
@@ -56,11 +57,11 @@ def make_phantom_dataset(
         "spacing": lengths,
     }
     if num_cases < 1 or seed < 0:
-        raise ValueError(f"num_cases must be at least 1 and seed at least 0, received {num_cases} and {seed}.")
+        raise SettingError(f"num_cases must be at least 1 and seed at least 0, received {num_cases} and {seed}.")
     if len(shape) != 3 or min(shape) < 16:
-        raise ValueError(f"size must hold three numbers of at least 16, received {size}.")
+        raise SettingError(f"size must hold three numbers of at least 16, received {size}.")
     if len(lengths) != 3 or min(lengths) <= 0:
-        raise ValueError(f"spacing must hold three positive numbers (mm), received {spacing}.")
+        raise SettingError(f"spacing must hold three positive numbers (mm), received {spacing}.")
 
     target = Path(dataset_dir)
     if _is_complete(target, parameters):

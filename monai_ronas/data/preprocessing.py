@@ -41,7 +41,8 @@ def loading_config(fingerprint: Fingerprint, *, keys: Sequence[str] = ("image", 
                 "_target_": "monai_ronas.data.CheckLabeld",
                 "keys": labels,
                 "image_key": image,
-                "num_classes": fingerprint.out_channels,
+                "labels": list(fingerprint.labels),
+                "ignore_label": fingerprint.ignore_label,
                 "resample": fingerprint.resample_label,
             }
         )

@@ -46,6 +46,17 @@ def volume_values(paths: Sequence[Path]) -> int:
     return sum(math.prod(_size(path)) for path in paths)
 
 
+def volume_shape(paths: Sequence[Path]) -> tuple[int, int, int, int]:
+    """The shape ``(X, Y, Z, C)`` of a volume by its headers.
+
+    Raises:
+        Exception: whatever a broken file makes the reader raise.
+    """
+    sizes = [_size(path) for path in paths]
+    x, y, z, *channels = sizes[0]
+    return x, y, z, math.prod(channels) if len(sizes) == 1 else len(sizes)
+
+
 class ChannelFilesReader(ImageReader):
     """Read the channels of an image from a file, or a folder with a DICOM series, each."""
 
@@ -79,5 +90,8 @@ def _size(path: Path) -> Sequence[int]:
     if ending(path) in NIFTI:
         file: Any = nib.load(path)
         return [int(size) for size in file.shape]
-    files = dicom_files(path) if path.is_dir() else [path]
-    return [len(files), *header_size(files[0])]
+    if not path.is_dir():
+        return header_size(path)
+    files = dicom_files(path)
+    x, y, *_ = header_size(files[0])
+    return [x, y, len(files)]

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Study:
         split: the use of each case.
         flip_axes: axes, in RAS order, along which crops may be flipped.
         num_groups: groups of cases that are kept together; None: there are none.
+        digests: of the images by case name, those left out for their faults included, as
+            :func:`~monai_ronas.data.content.image_digest` gives them.
     """
 
     dataset: MSDDataset
@@ -45,6 +47,7 @@ class Study:
     split: Split
     flip_axes: tuple[int, ...] = (0, 1, 2)
     num_groups: int | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def cases(self, use: str) -> list[Case]:
         """Cases of a use: ``"train"``, ``"reward"`` or ``"test"``."""
@@ -75,6 +78,8 @@ class Study:
         """The study in a few lines of text."""
         f, s = self.fingerprint, self.split
         labels = ", ".join(f"{value} {name}" for value, name in sorted(f.labels.items()) if value)
+        if f.ignore_label is not None:
+            labels += f"; voxels with {f.ignore_label} count nowhere"
         groups = "" if self.num_groups is None else f"; {self.num_groups} groups of cases, each on one side"
         rows: Sequence[tuple[str, str]] = (
             ("data set", f"{f.name}: {f.num_cases} cases, {', '.join(f.modality)}; {labels}"),
@@ -175,7 +180,8 @@ def open_study(
     num_groups = None if groups is None else len({groups[case.name] for case in dataset.cases})
     found = {"num_groups": num_groups, "flips": flips_in_words(fingerprint.labels, axes, spacing)}
     write_report({**report, "fingerprint": fingerprint.to_dict(), "split": split.to_dict(), **found}, path)
-    return Study(dataset=dataset, fingerprint=fingerprint, split=split, flip_axes=axes, num_groups=num_groups)
+    digests = {entry["name"]: entry["digest"] for entry in report["cases"] if "digest" in entry}
+    return Study(dataset, fingerprint, split, flip_axes=axes, num_groups=num_groups, digests=digests)
 
 
 def _refuse_hopeless(dataset: MSDDataset, split: Split, classes: Mapping[str, Collection[int]]) -> None:

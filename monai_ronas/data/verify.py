@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from monai_ronas.data.checked import CheckedCase, check_duplicates, check_spacings
+from monai_ronas.data.content import image_digest
 from monai_ronas.data.errors import DatasetError, Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, value_faults
 from monai_ronas.data.label_faults import OTHER_GRID, on_image_grid, undeclared_faults, whole_numbers
@@ -59,12 +59,13 @@ def verify_dataset(
 
     Returns:
         The report, a JSON-able dict with the keys ``dataset`` (summary, layout and formats included), ``cases`` (name,
-        shape, spacing in mm, orientation codes, label voxel counts; geometry in file order), ``faults`` and
+        shape, spacing in mm, orientation codes, label voxel counts, digest of the image; geometry in file order),
+        ``faults`` and
         ``warnings`` (both lists of ``{"case", "problem"}``), and the statistics of the cases without fault, sorted by
         name.
     """
     known = VerificationMemo(memo)
-    settings = [_VERSION, sorted(dataset.labels), dataset.in_channels, resample_label]
+    settings = [_VERSION, sorted(dataset.labels), dataset.ignore_label, dataset.in_channels, resample_label]
 
     def verified(case: Case) -> CheckedCase:
         key = case_key(case, settings)
@@ -158,7 +159,7 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
         checked.entry["shape"] = [int(size) for size in image.shape[:3]]
         checked.entry["spacing"] = [float(size) for size in nib.affines.voxel_sizes(affine)]
         checked.entry["orientation"] = "".join(nib.orientations.aff2axcodes(affine))
-        checked.digest = _digest(image)
+        checked.digest = checked.entry["digest"] = image_digest(image)
         checked.problems += channel_faults(image.shape[3], dataset.in_channels, where="dataset.json declares")
         checked.problems += value_faults(image)
         skew = _skew(affine)
@@ -175,22 +176,19 @@ def _verify_case(case: Case, dataset: MSDDataset, resample_label: bool) -> Check
                     checked.warnings.append("the label is resampled to the grid of its image")
                 elif not resample_label:
                     checked.problems.append(str(fault))
-        label, counts, found = _count_labels(label, tuple(dataset.labels))
+        ignored = dataset.ignore_label
+        declared = (*dataset.labels, *(() if ignored is None else (ignored,)))
+        label, counts, found = _count_labels(label, declared)
         checked.problems += found
+        if ignored is not None and not found:
+            checked.entry["ignored_voxels"] = counts.pop(ignored)
+            label = np.where(label == ignored, 0, label)
         checked.entry["label_voxels"] = {str(value): count for value, count in counts.items()}
         if not found and not any(count for value, count in counts.items() if value != 0):
             checked.warnings.append("the label has no foreground voxel")
         if "image" in decoded and not checked.problems:
             checked.stats = case_stats(case.name, image=image, label=label, affine=affine, label_voxels=counts)
     return checked
-
-
-def _digest(image: np.ndarray) -> str:
-    """The same for the same image, however it is stored; of voxels in the order of the file, which needs no copy."""
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    for piece in pieces(image.ravel(order="F")):
-        digest.update(piece.astype(np.float32, copy=False).data)
-    return digest.hexdigest()
 
 
 def _skew(affine: np.ndarray) -> float:

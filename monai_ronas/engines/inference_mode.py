@@ -13,6 +13,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from monai_ronas.engines.scorer import ChildScorer
+from monai_ronas.errors import SettingError
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore, InferenceChoice
@@ -47,7 +48,7 @@ class InferenceMode:
         least_gain: Dice that windows have to bring.
 
     Raises:
-        ValueError: when ``cases`` is less than two.
+        SettingError: when ``cases`` is less than two.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class InferenceMode:
         least_gain: float = 0.002,
     ) -> None:
         if cases < _LEAST:
-            raise ValueError(f"cases must be at least {_LEAST}, got {cases}.")
+            raise SettingError(f"cases must be at least {_LEAST}, got {cases}.")
         self.scorer = scorer
         self.seconds = math.inf if seconds is None else seconds
         self.tester = tester

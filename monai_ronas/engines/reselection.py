@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monai_ronas.engines.scorer import ChildScorer, valid_score
+from monai_ronas.errors import SettingError
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult, above_trend
@@ -83,21 +84,21 @@ class Reselection:
         """Candidates that can be ranked.
 
         Raises:
-            ValueError: when there are none.
+            SettingError: when there are none.
         """
         too_large = f"the derived network does not fit into memory_budget_gb {self.resources.memory_gb:g}"
         if not history:
-            raise ValueError(
+            raise SettingError(
                 f"{too_large}, and the search had no episodes, so that no other has been trained: {_INSTEAD}."
             )
         if self.seen:
-            raise ValueError(
+            raise SettingError(
                 f"{too_large}, and the final training has seen the reward cases, so that they cannot tell which other "
                 f"network to take: {_INSTEAD}, or search with --final_on_reward_cases false."
             )
         fitting = self.candidates(history)
         if not fitting:
-            raise ValueError(f"{too_large}, and no other architecture of the history does: {_INSTEAD}.")
+            raise SettingError(f"{too_large}, and no other architecture of the history does: {_INSTEAD}.")
         return fitting
 
     def _worth(self, score: ChildScore, architecture: Architecture) -> float:
@@ -112,7 +113,7 @@ class Reselection:
             steps: training steps behind the weights that the search has left.
 
         Raises:
-            ValueError: when the search cannot tell which network to take, with what to do.
+            SettingError: when the search cannot tell which network to take, with what to do.
         """
         self.scorer.sampler.choose_all()
         small = self.fitted(chosen)
@@ -126,7 +127,7 @@ class Reselection:
             scores = {a: self.scorer.score(a) for a in origins}
             worthy = [a for a in scores if scores[a].status == "ok" and not scores[a].reward < least]
             if not worthy:
-                raise ValueError(
+                raise SettingError(
                     "the search has left weights worth having only for the network that it derived, which does not fit "
                     f"into memory_budget_gb {self.resources.memory_gb:g}: {_INSTEAD}."
                 )

@@ -18,6 +18,7 @@ from ignite.engine import Engine, Events
 
 from monai_ronas.engines import SliceTrainer
 from monai_ronas.engines.averaged_weights import on_cpu
+from monai_ronas.errors import SettingError
 from monai_ronas.space import Architecture
 from monai_ronas.utils import (
     SearchResult,
@@ -199,11 +200,11 @@ class SearchCheckpoint:
             the architecture that the search chose, its training steps, and the seconds that the search took.
 
         Raises:
-            ValueError: when the search has not finished or was another one.
+            SettingError: when the search has not finished or was another one.
         """
         path = self.directory / _FINAL
         if not path.exists():
-            raise ValueError(f"{self.directory.parent} holds no finished search: run search there first.")
+            raise SettingError(f"{self.directory.parent} holds no finished search: run search there first.")
         state = torch.load(path, map_location="cpu", weights_only=True)
         self._compare(state["identity"], may_differ)
         self.slices.network.load_state_dict(state["network"])
@@ -213,7 +214,7 @@ class SearchCheckpoint:
         changed = differences(identity, {k: v for k, v in self.identity.items() if k not in may_differ})
         if changed:
             more = f", and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
-            raise ValueError(
+            raise SettingError(
                 f"{self.directory.parent} holds a search of which {', '.join(changed[:_TOLD])}{more}: give the same "
                 "settings, another output_dir, or resume=false to start over there."
             )
@@ -240,7 +241,7 @@ class SearchCheckpoint:
             whether there was one.
 
         Raises:
-            ValueError: when the checkpoint is of another search, or the same search has finished.
+            SettingError: when the checkpoint is of another search, or the same search has finished.
         """
         for path in unfinished(self.directory, _OURS):
             path.unlink()
@@ -249,7 +250,7 @@ class SearchCheckpoint:
                 path.unlink(missing_ok=True)
             return False
         if self._has_finished(engine):
-            raise ValueError(
+            raise SettingError(
                 f"the search in {self.directory.parent} has finished: its bundle is there. Give more time, "
                 "episodes or final_epochs, another output_dir, or resume=false to start over."
             )

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from monai_ronas.errors import SettingError
 from monai_ronas.utils import detrend
 
 _LEAST_SPREAD = 1e-4  # of Dice: children closer together than this are not told apart
@@ -33,7 +34,7 @@ class ShrunkenAdvantage:
         weight: the degrees of freedom behind it.
 
     Raises:
-        ValueError: when ``noise`` is no share or ``weight`` is not positive.
+        SettingError: when ``noise`` is no share or ``weight`` is not positive.
 
     Example:
         >>> advantage = ShrunkenAdvantage(noise=0.5, weight=1.0)
@@ -45,9 +46,9 @@ class ShrunkenAdvantage:
 
     def __init__(self, *, noise: float = 0.5, weight: float = 20.0) -> None:
         if not 0.0 <= noise <= 1.0:
-            raise ValueError(f"noise must be from 0 to 1, got {noise}.")
+            raise SettingError(f"noise must be from 0 to 1, got {noise}.")
         if weight <= 0.0:
-            raise ValueError(f"weight must be positive, got {weight}.")
+            raise SettingError(f"weight must be positive, got {weight}.")
         self.noise = noise
         self.weight = weight
 

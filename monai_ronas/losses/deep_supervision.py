@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from monai.losses import DeepSupervisionLoss
 from monai.networks import one_hot
@@ -21,6 +23,8 @@ class AreaDeepSupervisionLoss(DeepSupervisionLoss):
             ``softmax`` and without ``to_onehot_y``.
         weight_mode: as in MONAI's class: ``"exp"`` halves the weight from level to level.
         weights: as in MONAI's class.
+        ignore: labels may hold ``C``, the number of classes, where a voxel is to be ignored. Each level's loss is that
+            of its other voxels, all of the batch as one sample; a coarse voxel goes by its fine voxels that count.
 
     Example:
         >>> from monai.losses import DiceCELoss
@@ -29,6 +33,12 @@ class AreaDeepSupervisionLoss(DeepSupervisionLoss):
         >>> loss(levels, torch.ones(1, 1, 8, 8, 8)).shape
         torch.Size([])
     """
+
+    def __init__(
+        self, loss: Any, weight_mode: str = "exp", weights: list[float] | None = None, *, ignore: bool = False
+    ) -> None:
+        super().__init__(loss, weight_mode, weights)
+        self.ignore = ignore
 
     def forward(  # type: ignore[override]
         self, input: torch.Tensor | list[torch.Tensor], target: torch.Tensor
@@ -41,12 +51,24 @@ class AreaDeepSupervisionLoss(DeepSupervisionLoss):
         """
         levels = input if isinstance(input, (list, tuple)) else [input]
         weights = self.get_weights(levels=len(levels))
-        shares = one_hot(target, num_classes=levels[0].shape[1], dtype=torch.float32)
+        classes = levels[0].shape[1]
+        shares = one_hot(target, num_classes=classes + self.ignore, dtype=torch.float32)[:, :classes]
         total = torch.zeros((), device=target.device)
         for weight, logits in zip(weights, levels, strict=True):
             shares = _area(shares, logits.shape[2:])
-            total = total + weight * self.loss(logits.float(), shares)
+            loss = self._of_labelled if self.ignore else self.loss
+            total = total + weight * loss(logits.float(), shares)
         return total
+
+    def _of_labelled(self, logits: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """The loss of the voxels that have any share of a class."""
+        known = shares.sum(dim=1)
+        labelled = known > 0
+        chosen, target = (values.movedim(1, -1)[labelled] for values in (logits, shares))
+        if not len(chosen):
+            return 0.0 * logits.sum()
+        target = target / known[labelled][:, None]
+        return cast(torch.Tensor, self.loss(chosen.T[None], target.T[None]))
 
 
 def _area(shares: torch.Tensor, size: torch.Size) -> torch.Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from monai_ronas.errors import SettingError
 from monai_ronas.utils import ChildScore
 
 Cost = Callable[[ChildScore, Mapping[str, Any]], float]
@@ -24,7 +25,7 @@ class WeightedProduct:
         exponent: the exponent :math:`w`, at most 0.
 
     Raises:
-        ValueError: when ``reference`` is not positive or ``exponent`` is positive.
+        SettingError: when ``reference`` is not positive or ``exponent`` is positive.
 
     Example:
         >>> objective = WeightedProduct(lambda score, architecture: 2.0, reference=1.0)
@@ -33,8 +34,11 @@ class WeightedProduct:
     """  # noqa: D415
 
     def __init__(self, cost: Cost, *, reference: float = 1.0, exponent: float = -0.07) -> None:
-        if reference <= 0 or exponent > 0:
-            raise ValueError(f"reference must be positive and exponent at most 0, got {reference} and {exponent}.")
+        numbers = all(isinstance(value, (int, float)) for value in (reference, exponent))
+        if not numbers or not reference > 0 or not exponent <= 0:
+            raise SettingError(
+                f"reference must be positive and exponent at most 0, got {reference!r} and {exponent!r}."
+            )
         self.cost = cost
         self.reference = reference
         self.exponent = exponent

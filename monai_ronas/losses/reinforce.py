@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from monai_ronas.errors import SettingError
+
 
 class ReinforceLoss(nn.Module):
     r"""REINFORCE with an entropy bonus (Williams, 1992):
@@ -39,10 +41,10 @@ class ReinforceLoss(nn.Module):
             a scalar.
 
         Raises:
-            ValueError: when the shapes do not match.
+            SettingError: when the shapes do not match.
         """
         if log_prob.shape != entropy.shape or advantage.shape != log_prob.shape[:1]:
-            raise ValueError(
+            raise SettingError(
                 "log_prob and entropy must have the shape (children, decisions), advantage (children,), got "
                 f"{tuple(log_prob.shape)}, {tuple(entropy.shape)} and {tuple(advantage.shape)}."
             )

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.metrics.ignored import IgnoredToBackgroundd
 from monai_ronas.metrics.soft_dice import SoftDiced, soft_dice
 
-__all__ = ["SoftDiced", "soft_dice"]
+__all__ = ["IgnoredToBackgroundd", "SoftDiced", "soft_dice"]

@@ -20,7 +20,7 @@ def soft_dice(logits: torch.Tensor, label: torch.Tensor, *, num_classes: int | N
 
     Args:
         logits: ``(C, H, W[, D])``, or class indices ``(1, H, W[, D])``, whose Dice is the hard one.
-        label: class indices ``(1, H, W[, D])``.
+        label: class indices ``(1, H, W[, D])``; voxels with ``C`` or more count nowhere.
         num_classes: number of classes; needed where ``logits`` holds class indices.
 
     Returns:
@@ -41,10 +41,11 @@ def soft_dice(logits: torch.Tensor, label: torch.Tensor, *, num_classes: int | N
     common, predicted, true = torch.zeros(3, len(classes), dtype=torch.float64, device=logits.device)
     for part, truth in zip(logits.split(_SLAB, dim=1), label.split(_SLAB, dim=1), strict=True):
         probabilities = part if hard else part.float().softmax(dim=0)
+        counts = truth[0] <= len(classes)
         for n, k in enumerate(classes):
             is_class, probability = truth[0] == k, part[0] == k if hard else probabilities[k]
             common[n] += (probability * is_class).sum()
-            predicted[n] += probability.sum()
+            predicted[n] += (probability * counts).sum()
             true[n] += is_class.sum()
     dice = 2 * common / (predicted + true)
     return torch.where(true > 0, dice, torch.nan).float()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from monai_ronas.errors import SettingError
 from monai_ronas.optimizers.unused import used_part
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan et al., 2024
@@ -66,7 +67,7 @@ class Muon(torch.optim.AdamW):
 
     Raises:
         TypeError: when ``params`` holds something else than weights.
-        ValueError: when ``params`` is empty, ``momentum`` is not in [0, 1), ``adam_lr_factor`` is negative, or AdamW
+        SettingError: when ``params`` is empty, ``momentum`` is not in [0, 1), ``adam_lr_factor`` is negative, or AdamW
             refuses the others.
     """
 
@@ -80,12 +81,12 @@ class Muon(torch.optim.AdamW):
         weight_decay: float = 0.01,
     ) -> None:
         if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}.")
+            raise SettingError(f"momentum must be at least 0 and below 1, got {momentum}.")
         if adam_lr_factor < 0:
-            raise ValueError(f"adam_lr_factor must not be negative, got {adam_lr_factor}.")
+            raise SettingError(f"adam_lr_factor must not be negative, got {adam_lr_factor}.")
         weights = list(params)
         if not weights:
-            raise ValueError("params is empty: Muon has no weights to move.")
+            raise SettingError("params is empty: Muon has no weights to move.")
         if not all(isinstance(weight, torch.Tensor) for weight in weights):
             raise TypeError("params must be weights, not groups or names with weights: Muon makes its groups itself.")
         groups: list[dict[str, Any]] = [

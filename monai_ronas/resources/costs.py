@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from monai_ronas.errors import SettingError
 from monai_ronas.networks.blocks import SearchableConvBlock
 from monai_ronas.space import RonasSpace, scaled_channels, skip_points, total_stride
 
@@ -211,7 +212,7 @@ class ArchitectureCosts:
             name: ``"macs"`` of a forward pass on the data's shape, ``"parameters"``, or ``"memory"`` of inference.
 
         Raises:
-            ValueError: when the name is unknown.
+            SettingError: when the name is unknown.
         """
         shape = self.space.shape
         costs: dict[str, Callable[[Mapping[str, Any]], float]] = {
@@ -220,7 +221,7 @@ class ArchitectureCosts:
             "memory": lambda architecture: self.inference_bytes(architecture, shape),
         }
         if name not in costs:
-            raise ValueError(f"cost must be null, latency or one of {list(costs)}, got {name!r}.")
+            raise SettingError(f"cost must be null, latency or one of {list(costs)}, got {name!r}.")
         return costs[name]
 
 

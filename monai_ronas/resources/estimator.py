@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from monai_ronas.errors import SettingError
 from monai_ronas.resources.costs import SINGLE, ArchitectureCosts
 from monai_ronas.space import RonasSpace
 
@@ -67,13 +68,13 @@ class ResourceEstimator(ArchitectureCosts):
                 limit.
 
         Raises:
-            ValueError: when the base network does not fit with any patch, with the smallest memory that would do.
+            SettingError: when the base network does not fit with any patch, with the smallest memory that would do.
         """
         if self.memory_gb is not None:
             bases = self.space.with_every_patch(self.space.base)
             least = min(self.needed_gb(a) for a in bases if self.space.is_feasible(a))
             if least > self.memory_gb:
-                raise ValueError(
+                raise SettingError(
                     f"memory_budget_gb {self.memory_gb} is too little: the base network needs "
                     f"{math.ceil(1e6 * least) / 1e6:g} GB; give more memory, fewer channels or smaller patches."
                 )

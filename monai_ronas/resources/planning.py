@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from monai_ronas.errors import SettingError
 from monai_ronas.resources.estimator import ResourceEstimator
 from monai_ronas.resources.speed import Speed, update_macs
 from monai_ronas.space import PATCH_RATIO, WIDTHS, Draft, NothingFitsError, Plan, RonasSpace, make_plan
@@ -80,7 +81,7 @@ def plan_for(inputs: PlanInputs, speed: Speed | None = None, *, spent: float = 0
         spent: seconds of the time budget that are spent already.
 
     Raises:
-        ValueError: when nothing fits into the memory, with the smallest memory in which something would.
+        SettingError: when nothing fits into the memory, with the smallest memory in which something would.
 
     Example:
         >>> inputs = PlanInputs((190, 142, 88), (1, 1, 1), 1, 2, memory_gb=8.0, time_budget=700.0)
@@ -117,7 +118,7 @@ def plan_for(inputs: PlanInputs, speed: Speed | None = None, *, spent: float = 0
             )
         except NothingFitsError:
             continue
-    raise ValueError(
+    raise SettingError(
         f"memory_budget_gb {inputs.memory_gb:g} is too little for these data: give {min(needs) + 0.001:.3f} or more, "
         "or fewer channels."
     )
@@ -141,7 +142,7 @@ def plan_search(
         resume: take an earlier plan for the same inputs.
 
     Raises:
-        ValueError: when nothing fits into the memory.
+        SettingError: when nothing fits into the memory.
     """
     report = Path(report)
     kept = report.with_name("plan.json")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from monai_ronas.errors import SettingError
+
 KINDS = ("network", "training")
 
 
@@ -28,7 +30,7 @@ class Decision:
             changes how it is trained (the patch).
 
     Raises:
-        ValueError: when ``options`` is empty or ``kind`` is unknown.
+        SettingError: when ``options`` is empty or ``kind`` is unknown.
 
     Example:
         >>> Decision("dilation_2", [1, 2, 3]).options
@@ -42,9 +44,9 @@ class Decision:
     def __init__(self, name: str, options: Sequence[Any], kind: str = "network") -> None:
         frozen = tuple(dict.fromkeys(freeze(o) for o in options))
         if not frozen:
-            raise ValueError(f"decision {name!r} needs at least one option, got none.")
+            raise SettingError(f"decision {name!r} needs at least one option, got none.")
         if kind not in KINDS:
-            raise ValueError(f"kind of decision {name!r} must be one of {KINDS}, got {kind!r}.")
+            raise SettingError(f"kind of decision {name!r} must be one of {KINDS}, got {kind!r}.")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "options", frozen)
         object.__setattr__(self, "kind", kind)
@@ -57,12 +59,12 @@ class Decision:
         """Position of ``value`` among the options.
 
         Raises:
-            ValueError: when ``value`` is no option.
+            SettingError: when ``value`` is no option.
         """
         try:
             return self.options.index(freeze(value))
         except ValueError:
-            raise ValueError(
+            raise SettingError(
                 f"{value!r} is no option of decision {self.name!r}: choose from {list(self.options)}."
             ) from None
 

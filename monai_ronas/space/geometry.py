@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from monai_ronas.errors import SettingError
+
 
 def base_strides(
     shape: Sequence[int], spacing: Sequence[float], *, stages: int, min_size: int = 4, max_anisotropy: float = 2.0
@@ -74,7 +76,7 @@ def patch_sizes(size: int, unit: int, *, count: int = 5, min_cells: int = 4) -> 
         Between one and ``count`` multiples of ``unit``, decreasing.
 
     Raises:
-        ValueError: when ``size``, ``unit`` or ``count`` is not positive.
+        SettingError: when ``size``, ``unit`` or ``count`` is not positive.
 
     Example:
         >>> patch_sizes(320, 16)
@@ -85,7 +87,7 @@ def patch_sizes(size: int, unit: int, *, count: int = 5, min_cells: int = 4) -> 
         [16]
     """
     if min(size, unit, count) < 1:
-        raise ValueError(f"size, unit and count must be positive, got {size}, {unit} and {count}.")
+        raise SettingError(f"size, unit and count must be positive, got {size}, {unit} and {count}.")
     largest = max(size // unit, 1) * unit
     smallest = min(min_cells * unit, largest)
     return list(dict.fromkeys(max(largest - unit * k, smallest) for k in range(count)))
@@ -107,7 +109,7 @@ def patch_series(size: int, unit: int, *, ratio: float, min_cells: int = 4) -> l
         multiples of ``unit``, decreasing.
 
     Raises:
-        ValueError: when ``size`` or ``unit`` is not positive or ``ratio`` is not between 0 and 1.
+        SettingError: when ``size`` or ``unit`` is not positive or ``ratio`` is not between 0 and 1.
 
     Example:
         >>> patch_series(512, 32, ratio=0.7)
@@ -116,7 +118,7 @@ def patch_series(size: int, unit: int, *, ratio: float, min_cells: int = 4) -> l
         [9, 8]
     """
     if min(size, unit) < 1 or not 0 < ratio < 1:
-        raise ValueError(
+        raise SettingError(
             f"size and unit must be positive and ratio between 0 and 1, received {size}, {unit} and {ratio}."
         )
     largest = max(size // unit, 1) * unit

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from monai_ronas.errors import SettingError
 from monai_ronas.space.geometry import base_strides, halving, total_stride
 from monai_ronas.space.ronas_space import PATCH_RATIO
 
@@ -31,7 +32,7 @@ _LEAST_STAGES, _STAGE_COST = 4, 0.15  # a further stage costs no more than this 
 _PADDING = 0.15  # of the median volume's length: a patch is rounded up to the strides for no more
 
 
-class NothingFitsError(ValueError):
+class NothingFitsError(SettingError):
     """No network fits into the memory."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from monai_ronas.errors import SettingError
 from monai_ronas.space.architecture import Architecture
 from monai_ronas.space.decision import Decision, freeze
 from monai_ronas.space.geometry import base_strides, halving, patch_series, patch_sizes, scaled_channels, total_stride
@@ -57,9 +58,9 @@ class RonasSpace(SearchSpace):
             ``{"patch_d": [32, 16]}``. An empty list is refused; one option fixes the decision.
 
     Raises:
-        ValueError: when a stage does not exist, an override names no decision, a width is not positive, an own patch is
-            not a multiple of the strides, or the base network is feasible with no patch.
-        TypeError: when the options of a decision are not a list, or an activation is not a name.
+        SettingError: when a stage does not exist, an override names no decision, the options of a decision are not a
+            list, an activation is not a name, a width is not positive, an own patch is not a multiple of the strides,
+            or the base network is feasible with no patch.
 
     Example:
         >>> space = RonasSpace((35, 50, 36))
@@ -91,7 +92,9 @@ class RonasSpace(SearchSpace):
         self.shape = tuple(int(s) for s in shape)
         self.spacing = tuple(float(s) for s in spacing) if spacing is not None else (1.0,) * len(self.shape)
         if len(self.shape) not in (2, 3) or len(self.spacing) != len(self.shape):
-            raise ValueError(f"shape and spacing must both have 2 or 3 axes, received {self.shape} and {self.spacing}.")
+            raise SettingError(
+                f"shape and spacing must both have 2 or 3 axes, received {self.shape} and {self.spacing}."
+            )
         self.stages = stages
         self.min_cells = min_cells
         self.base_patch = None if patch is None else tuple(int(p) for p in patch)
@@ -99,21 +102,25 @@ class RonasSpace(SearchSpace):
             tuple(base_strides(self.shape, self.spacing, stages=stages)) if strides is None else freeze(strides)
         )
         if len(self.base_strides) != stages or any(len(s) != len(self.shape) for s in self.base_strides):
-            raise ValueError(f"strides must be {stages} tuples of {len(self.shape)}, received {self.base_strides}.")
+            raise SettingError(f"strides must be {stages} tuples of {len(self.shape)}, received {self.base_strides}.")
+        if not isinstance(overrides or {}, Mapping):
+            raise SettingError(f"overrides must give a list of options for each decision, received {overrides!r}.")
         overrides = dict(overrides or {})
         searched_strides = range(3, stages + 1) if searched_strides is None else searched_strides
         dilated_stages = range(2, stages + 1) if dilated_stages is None else dilated_stages
         for name, chosen in (("searched_strides", searched_strides), ("dilated_stages", dilated_stages)):
             if not all(1 <= s <= stages for s in chosen):
-                raise ValueError(f"{name} must be stages from 1 to {stages}, received {tuple(chosen)}.")
+                raise SettingError(f"{name} must be stages from 1 to {stages}, received {tuple(chosen)}.")
         for name, given in {"dilations": dilations, "activations": activations, "widths": widths, **overrides}.items():
             if isinstance(given, str) or not isinstance(given, Sequence):
-                raise TypeError(f"the options of {name} must be a list, received {given!r}.")
+                raise SettingError(f"the options of {name} must be a list, received {given!r}.")
         widths = overrides.get("width", widths)
         if not all(isinstance(w, (int, float)) and w > 0 for w in widths):
-            raise ValueError(f"widths must be positive factors of the channels, received {list(widths)}.")
+            raise SettingError(f"widths must be positive factors of the channels, received {list(widths)}.")
+        if not all(type(d) is int and d > 0 for d in dilations):
+            raise SettingError(f"dilations must be positive whole numbers, received {list(dilations)}.")
         if not all(isinstance(o, str) for o in overrides.get("activation", activations)):
-            raise TypeError(f"activations must be names of MONAI's Act factory, received {list(activations)}.")
+            raise SettingError(f"activations must be names of MONAI's Act factory, received {list(activations)}.")
         self._stride_options = self._offered_strides(searched_strides, overrides)
         self.unit = self._unit()
         options = {**self._patches(patch_count, patch_ratio)}
@@ -125,7 +132,7 @@ class RonasSpace(SearchSpace):
 
         unknown = sorted(set(overrides) - set(options))
         if unknown:
-            raise ValueError(f"overrides name no decision of the space: {unknown}; it has {list(options)}.")
+            raise SettingError(f"overrides name no decision of the space: {unknown}; it has {list(options)}.")
         decisions = [Decision(n, overrides.get(n, o), kind=k) for n, (o, k) in options.items()]
         self._fixed = {d.name: d.options[0] for d in decisions if _is_fixed(d)}
         super().__init__([d for d in decisions if d.name not in self._fixed])
@@ -145,7 +152,7 @@ class RonasSpace(SearchSpace):
                 options.append(halving(self.shape, self.spacing, min_size=self.min_cells))
             given = overrides.get(f"stride_{stage}") or options
             if not all(isinstance(o, Sequence) and len(o) == len(keep) for o in given):
-                raise ValueError(
+                raise SettingError(
                     f"every option of stride_{stage} must be a list of {len(keep)} strides, received {given}."
                 )
             offered[stage] = tuple(dict.fromkeys(freeze(o) for o in given))
@@ -186,7 +193,7 @@ class RonasSpace(SearchSpace):
                 unit = self.unit[:2] if decision.name == "patch_hw" else self.unit[2:]
                 bad = [o for o in decision.options if any(s % u for s, u in zip(_axes(o), unit, strict=True))]
                 if bad:
-                    raise ValueError(f"options {bad} of {decision.name!r} must be multiples of the strides {unit}.")
+                    raise SettingError(f"options {bad} of {decision.name!r} must be multiples of the strides {unit}.")
 
     def _prepare(self) -> None:
         """Set the base network and the largest one."""
@@ -202,7 +209,7 @@ class RonasSpace(SearchSpace):
         ]
         feasible = [a for a in patches if self.is_feasible(a)]
         if not feasible:
-            raise ValueError(
+            raise SettingError(
                 f"the base network {base} is not feasible with any patch: give dilation 1, larger patches or more "
                 "memory."
             )
@@ -254,7 +261,7 @@ class RonasSpace(SearchSpace):
             fits: tells it; if it holds for an architecture, it must hold for every cheaper one.
 
         Raises:
-            ValueError: when the base network fits with no patch.
+            SettingError: when the base network fits with no patch.
         """
         space = copy.copy(self)
         space._fits = fits

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from monai_ronas.errors import SettingError
 from monai_ronas.space.architecture import Architecture
 from monai_ronas.space.decision import Decision
 
@@ -22,7 +23,7 @@ class SearchSpace:
         decisions: the variables, in the order in which they are decided.
 
     Raises:
-        ValueError: when there is no decision or a name occurs twice.
+        SettingError: when there is no decision or a name occurs twice.
 
     Example:
         >>> space = SearchSpace([Decision("a", [1, 2]), Decision("b", ["x", "y", "z"])])
@@ -33,9 +34,9 @@ class SearchSpace:
     def __init__(self, decisions: Sequence[Decision]) -> None:
         names = [d.name for d in decisions]
         if not names:
-            raise ValueError("a search space needs at least one decision.")
+            raise SettingError("a search space needs at least one decision.")
         if len(set(names)) != len(names):
-            raise ValueError(f"decision names must be unique, got {names}.")
+            raise SettingError(f"decision names must be unique, got {names}.")
         self.decisions = tuple(decisions)
 
     def __len__(self) -> int:
@@ -67,37 +68,37 @@ class SearchSpace:
         """Which options of the next decision are feasible after the option indices ``prefix``.
 
         Raises:
-            ValueError: when no option is left.
+            SettingError: when no option is left.
         """
         partial = {d.name: d.options[i] for d, i in zip(self.decisions, prefix, strict=False)}
         decision = self.decisions[len(prefix)]
         mask = tuple(self.allows({**partial, decision.name: option}) for option in decision.options)
         if not any(mask):
-            raise ValueError(f"no option of decision {decision.name!r} is feasible after {partial}.")
+            raise SettingError(f"no option of decision {decision.name!r} is feasible after {partial}.")
         return mask
 
     def decode(self, indices: Sequence[int]) -> Architecture:
         """Option indices, one per decision, to an architecture.
 
         Raises:
-            ValueError: when the number of indices or an index is out of range.
+            SettingError: when the number of indices or an index is out of range.
         """
         if len(indices) != len(self.decisions):
-            raise ValueError(f"need {len(self.decisions)} indices, one per decision, got {len(indices)}.")
+            raise SettingError(f"need {len(self.decisions)} indices, one per decision, got {len(indices)}.")
         for decision, index in zip(self.decisions, indices, strict=True):
             if not 0 <= int(index) < len(decision):
-                raise ValueError(f"index of {decision.name!r} must be in 0..{len(decision) - 1}, got {int(index)}.")
+                raise SettingError(f"index of {decision.name!r} must be in 0..{len(decision) - 1}, got {int(index)}.")
         return Architecture({d.name: d.options[int(i)] for d, i in zip(self.decisions, indices, strict=True)})
 
     def encode(self, architecture: Mapping[str, Any]) -> tuple[int, ...]:
         """Inverse of :meth:`decode`.
 
         Raises:
-            ValueError: when a decision is missing or a value is no option.
+            SettingError: when a decision is missing or a value is no option.
         """
         missing = [d.name for d in self.decisions if d.name not in architecture]
         if missing:
-            raise ValueError(f"the architecture lacks the decisions {missing}.")
+            raise SettingError(f"the architecture lacks the decisions {missing}.")
         return tuple(d.index(architecture[d.name]) for d in self.decisions)
 
     def is_feasible(self, architecture: Mapping[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.errors import TrainingError
 from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget
 from monai_ronas.utils.differences import differences
-from monai_ronas.utils.errors import TrainingError
 from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
 from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from monai_ronas.errors import SettingError
+
 
 class TimeBudget:
     """Seconds spent on a command, held against a budget.
@@ -26,12 +28,12 @@ class TimeBudget:
         reserve: seconds kept for what follows the last training: export and report. :meth:`keep` adds to it.
 
     Raises:
-        ValueError: when ``minutes`` is not positive.
+        SettingError: when ``minutes`` is not positive.
     """
 
     def __init__(self, minutes: float | None = None, *, reserve: float = 8.0) -> None:
         if minutes is not None and minutes <= 0:
-            raise ValueError(f"time_budget_minutes must be positive or null, got {minutes}.")
+            raise SettingError(f"time_budget_minutes must be positive or null, got {minutes}.")
         self.seconds = None if minutes is None else 60.0 * minutes
         self.reserve = reserve
         self.spent_before = 0.0

@@ -287,7 +287,8 @@ def test_the_readme_says_that_the_cases_of_the_comparison_were_seen(study, tmp_p
 @pytest.mark.parametrize(("shape", "device"), [((64, 64, 64), None), (((512, 512, 400)), "cpu")])
 def test_a_large_prediction_is_put_together_on_the_cpu(study, tmp_path, shape, device):
     supernet = supernet_of(study)
-    large = replace(study, fingerprint=replace(study.fingerprint, max_shape=shape, labels={0: "background", 9: "x"}))
+    labels = {value: f"label {value}" for value in range(10)}
+    large = replace(study, fingerprint=replace(study.fingerprint, max_shape=shape, labels=labels))
     supernet = RonasSuperNet(supernet.space, 1, 10, channels=(4, 6, 8, 10)).eval()
     bundle = BundleExporter(tmp_path / "bundle", large, supernet, **FACTS).run(
         result_of(supernet.space.base), seconds=1.0

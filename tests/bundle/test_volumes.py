@@ -14,6 +14,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from monai_ronas import find_error
 from monai_ronas.bundle import PredictionFiles, SoundVolumes, list_volumes
 from monai_ronas.bundle.configs import Derived, inference_config
 from monai_ronas.data import DatasetError, Fingerprint, VolumeError
@@ -47,8 +48,19 @@ def save(path: Path, data: np.ndarray | None = None, affine: np.ndarray | None =
     return path
 
 
-def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool | None = True, channels: int = 1, **changes):
+def segment(
+    folder: Path,
+    out: Path,
+    *,
+    classes: int = 2,
+    foreground: bool | None = True,
+    values: tuple[int, ...] = (),
+    channels: int = 1,
+    **changes,
+) -> str | None:
     """Run ``inference.json`` with a network of arbitrary weights; returns the sentence at the end, if there is one."""
+    values = values or tuple(range(classes))
+    classes = len(values)
     network = {
         "spatial_dims": 3,
         "in_channels": channels,
@@ -58,7 +70,7 @@ def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool | Non
         "dilations": (1, 1),
         "deep_supervision": False,
     }
-    labels = {value: str(value) for value in range(classes)}
+    labels = {value: str(value) for value in values}
     derived = Derived(
         network,
         (1, 1, 1),
@@ -86,8 +98,8 @@ def segment(folder: Path, out: Path, *, classes: int = 2, foreground: bool | Non
     try:
         for number in range(3):
             parser.get_parsed_content(f"run#{number}")
-    except SystemExit as end:
-        return str(end)
+    except RuntimeError as error:
+        return str(find_error(error))
     return None
 
 
@@ -128,7 +140,7 @@ def test_a_bad_volume_is_named_and_the_others_are_segmented(tmp_path, caplog, fo
     write(tmp_path / "in/b.nii.gz")
     save(tmp_path / "in/c.nii.gz", volume(2))
     sentence = segment(tmp_path / "in", tmp_path / "out")
-    assert sentence.startswith("monai_ronas: 1 of 3 volume(s) could not be segmented: 'b.nii.gz': the image")
+    assert sentence.startswith("1 of 3 volume(s) could not be segmented: 'b.nii.gz': the image")
     assert expected in sentence
     assert "\n" not in sentence
     assert expected in caplog.text
@@ -140,7 +152,7 @@ def test_where_no_volume_can_be_segmented_that_is_said_alone(tmp_path, caplog):
     for name in ("a", "b"):
         BAD["NaN"][0](save(tmp_path / f"in/{name}.nii"))
     sentence = segment(tmp_path / "in", tmp_path / "out")
-    assert sentence.startswith("monai_ronas: 2 of 2 volume(s) could not be segmented: 'a.nii': the image holds 1 NaN")
+    assert sentence.startswith("2 of 2 volume(s) could not be segmented: 'a.nii': the image holds 1 NaN")
     assert not (tmp_path / "out").exists()
 
 
@@ -339,3 +351,12 @@ def test_names_of_predictions(tmp_path):
         "x/c.v1_seg.nii.gz",
         "d_0000_seg.nii.gz",
     ]
+
+
+@pytest.mark.parametrize(("values", "kind"), [((0, 1, 4), np.uint8), ((0, 7, 300), np.uint16), ((0, 65535), np.uint16)])
+def test_predictions_have_the_declared_values(tmp_path, values, kind):
+    save(tmp_path / "in/a.nii.gz")
+    assert segment(tmp_path / "in", tmp_path / "out", values=values) is None
+    found = nib.load(tmp_path / "out/a_seg.nii.gz")
+    assert found.get_data_dtype() == kind
+    assert np.unique(np.asarray(found.dataobj)).tolist() == [values[-1]]

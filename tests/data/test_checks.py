@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from monai.transforms import Compose
 
-from monai_ronas.bundle import one_sentence
+from monai_ronas import find_error
 from monai_ronas.data import build_preprocessing, open_study, read_msd, verify_dataset
 
 from .corpus import CORPUS, IN_CASE, shifted
@@ -114,10 +114,10 @@ def test_other_labels_are_refused_by_name(maker, form):
     label, label_affine, expected = OTHER[form]
     root, item = written(maker, label, label_affine)
     assert verify_dataset(read_msd(root))[0]["faults"]
-    with pytest.raises(SystemExit) as caught:
-        one_sentence(build_preprocessing(FACTS), item)
-    message = str(caught.value)
-    assert message.startswith("monai_ronas: 'case.nii.gz': the label")
+    with pytest.raises(RuntimeError) as caught:
+        build_preprocessing(FACTS)(item)
+    message = str(find_error(caught.value))
+    assert message.startswith("'case.nii.gz': the label")
     assert expected in message
     assert "\n" not in message
 
@@ -149,10 +149,10 @@ def test_what_the_verification_refuses_preprocessing_refuses_too(maker, name):
     (entry,) = maker.content["training"]
     item = {key: str(root / path) for key, path in entry.items()}
     facts = dataclasses.replace(FACTS, labels={0: "background", 1: "organ"})
-    with pytest.raises(SystemExit) as caught:
-        one_sentence(build_preprocessing(facts), item)
-    message = str(caught.value)
-    assert message.startswith(f"monai_ronas: '{Path(entry['image']).name}': the ")
+    with pytest.raises(RuntimeError) as caught:
+        build_preprocessing(facts)(item)
+    message = str(find_error(caught.value))
+    assert message.startswith(f"'{Path(entry['image']).name}': the ")
     assert "\n" not in message
 
 
@@ -162,10 +162,10 @@ def test_spacings_are_compared_in_the_order_of_the_axes(maker):
     matrix[2, 0], matrix[0, 1], matrix[1, 2], matrix[3, 3] = 5.0, 0.2, 0.2, 1
     _, item = written(maker, organ(), matrix, matrix)
     assert build_preprocessing(facts, keys=("image",))(item)["image"].shape == (1, 8, 7, 9)
-    with pytest.raises(SystemExit, match=r"0.2 x 0.2 x 5 mm where 5 x 0.2 x 0.2 mm are usual"):
-        one_sentence(
-            build_preprocessing(dataclasses.replace(facts, target_spacing=(5.0, 0.2, 0.2)), keys=("image",)), item
-        )
+    other = build_preprocessing(dataclasses.replace(facts, target_spacing=(5.0, 0.2, 0.2)), keys=("image",))
+    with pytest.raises(RuntimeError) as caught:
+        other(item)
+    assert "0.2 x 0.2 x 5 mm where 5 x 0.2 x 0.2 mm are usual" in str(find_error(caught.value))
 
 
 def test_the_search_sees_the_label_that_was_verified(maker, tmp_path):

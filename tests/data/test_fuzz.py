@@ -36,7 +36,9 @@ def test_any_dataset_json_is_read_or_refused_in_a_sentence(tmp_path, changes, st
         dataset = read_msd(maker.write(), strict=strict)
     except DatasetError:
         return
-    assert sorted(dataset.labels) == list(range(len(dataset.labels)))
+    assert list(dataset.labels) == sorted(dataset.labels)
+    assert 0 in dataset.labels
+    assert dataset.ignore_label not in dataset.labels
     assert sorted(dataset.modality) == list(range(len(dataset.modality)))
     assert all(isinstance(name, str) for name in (*dataset.labels.values(), *dataset.modality.values()))
     assert dataset.cases or dataset.faults

@@ -98,9 +98,12 @@ def test_two_labels_of_one_name_are_refused(maker, labels):
     [
         ({"labels": None}, "has no labels"),
         ({"labels": {"0": "background"}}, "background alone"),
-        ({"labels": {"0": "background", "2": "organ"}}, r"consecutive numbers 0..n .* received \[0, 2\]"),
+        ({"labels": {"organ": 1, "cyst": 1, "background": 0}}, r"different numbers from 0.* received \[0, 1, 1\]"),
         ({"labels": {"1": "organ", "2": "cyst"}}, r"received \[1, 2\]"),
-        ({"labels": {"whole": [1, 2], "background": 0}}, "whole numbers"),
+        ({"labels": {"0": "background", "65536": "organ"}}, r"to 65535, received \[0, 65536\]"),
+        ({"labels": {"background": 0, "ignore": 1}}, "background alone"),
+        ({"labels": {"whole": [1, 2], "background": 0}}, "give 'whole' several values, a region, .* one value"),
+        ({"labels": {"whole": "all", "background": 0}}, "whole numbers"),
         ({"modality": {}}, "no modality"),
         ({"modality": {"1": "MRI"}}, "channels 0..n"),
         ({"training": None}, "no training list"),
@@ -152,3 +155,21 @@ def test_real_data(real_data: Path):
     dataset = read_msd(real_data)
     assert len(dataset.cases) == 208
     assert dataset.foreground == ("Anterior", "Posterior")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected", "ignored"),
+    [
+        ({"background": 0, "organ": 1, "ignore": 2}, {0: "background", 1: "organ"}, 2),
+        ({"0": "background", "4": "cyst", "1": "organ"}, {0: "background", 1: "organ", 4: "cyst"}, None),
+        ({"0": "background", "300": "organ", "7": "Ignore"}, {0: "background", 300: "organ"}, 7),
+    ],
+)
+def test_values_may_have_holes_and_one_may_be_ignored(maker, labels, expected, ignored):
+    maker.add("a")
+    maker.content["labels"] = labels
+    dataset = read_msd(maker.write())
+    assert dataset.labels == expected
+    assert list(dataset.labels) == sorted(expected)
+    assert dataset.ignore_label == ignored
+    assert dataset.out_channels == len(expected)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
-from monai.losses import DeepSupervisionLoss, DiceCELoss
+from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss
 
 from monai_ronas.losses import AreaDeepSupervisionLoss
 
@@ -45,3 +45,40 @@ def test_the_weights_of_the_levels_are_monais():
 def test_a_level_that_does_not_divide_the_label_is_refused():
     with pytest.raises(ValueError, match="must divide those of the label"):
         AreaDeepSupervisionLoss(DiceCELoss(softmax=True))([torch.zeros(1, 2, 3, 3, 3)], torch.zeros(1, 1, 8, 8, 8))
+
+
+def levels_and_label(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    levels = [torch.randn(2, 3, n, n, n, generator=generator, requires_grad=True) for n in (8, 4)]
+    return levels, torch.randint(0, 3, (2, 1, 8, 8, 8), generator=generator)
+
+
+@pytest.mark.parametrize("loss", [DiceCELoss(softmax=True, batch=True), DiceLoss(softmax=True, batch=True)])
+def test_without_ignored_voxels_the_loss_is_the_same(loss):
+    levels, label = levels_and_label()
+    expected = AreaDeepSupervisionLoss(loss)(levels, label)
+    torch.testing.assert_close(AreaDeepSupervisionLoss(loss, ignore=True)(levels, label), expected)
+
+
+def test_ignored_voxels_count_at_no_level():
+    levels, label = levels_and_label()
+    label[:, :, :, :, 3:] = 3  # halfway through a coarse voxel
+    loss = AreaDeepSupervisionLoss(DiceCELoss(softmax=True, batch=True), ignore=True)
+    value = loss(levels, label)
+    value.backward()
+    assert not levels[0].grad[..., 3:].any()
+    assert not levels[1].grad[..., 2:].any()
+    assert levels[0].grad[..., :3].all()
+    assert levels[1].grad[..., :2].all()
+    cut = [levels[0][..., :2], levels[1][..., :1]]
+    told = label.clone()
+    told[:, :, :, :, 2:] = 3
+    torch.testing.assert_close(loss(levels, told), AreaDeepSupervisionLoss(loss.loss)(cut, label[..., :2]))
+
+
+def test_a_batch_of_ignored_voxels_moves_nothing():
+    levels, label = levels_and_label()
+    value = AreaDeepSupervisionLoss(DiceCELoss(softmax=True), ignore=True)(levels, torch.full_like(label, 3))
+    value.backward()
+    assert value == 0
+    assert not any(level.grad.any() for level in levels)

@@ -128,9 +128,11 @@ def test_patches_are_multiples_of_every_stride_option():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"dilations": 2}, TypeError, "the options of dilations must be a list, received 2"),
-        ({"activations": "RELU"}, TypeError, "the options of activations must be a list"),
-        ({"activations": [["LEAKYRELU", {"negative_slope": 0.1}]]}, TypeError, "names of MONAI's Act factory"),
+        ({"dilations": ["a"]}, ValueError, r"dilations must be positive whole numbers, received \['a'\]"),
+        ({"overrides": 5}, ValueError, "overrides must give a list of options for each decision, received 5"),
+        ({"dilations": 2}, ValueError, "the options of dilations must be a list, received 2"),
+        ({"activations": "RELU"}, ValueError, "the options of activations must be a list"),
+        ({"activations": [["LEAKYRELU", {"negative_slope": 0.1}]]}, ValueError, "names of MONAI's Act factory"),
         ({"overrides": {"stride_3": [2, 1]}}, ValueError, "every option of stride_3 must be a list of 3 strides"),
         ({"overrides": {"stride_3": []}}, ValueError, "at least one option"),
         ({"dilations": [60]}, ValueError, "not feasible"),

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cases that a derived bundle is judged by and trained on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_ronas.data import Case, DatasetError, read_msd
+from monai_ronas.data.content import known_cases
+from monai_ronas.errors import SettingError
+
+logger = logging.getLogger(__name__)
+_USES = ("train", "reward", "test")
+
+
+def evaluation_cases(
+    dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str], use: str = "unseen"
+) -> list[dict[str, str | list[str]]]:
+    """Labelled cases of a data set that a bundle may be judged on.
+
+    A case is one of the search's where its image is, whatever the file is called. How many are left out is logged.
+
+    Args:
+        dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.
+        split_file: the bundle's ``data_split.json``, with the names of the cases by use and the digests of their
+            images; without digests, cases go by their names.
+        use: ``"unseen"`` for all cases that neither training nor reward saw (the search's test fold, and any other
+            case), ``"all"``, or a use of the split file.
+
+    Returns:
+        dictionaries with the paths ``image`` and ``label``.
+
+    Raises:
+        DatasetError: when no case is left.
+        SettingError: when ``use`` is unknown.
+    """
+    split = _read_split(split_file)
+    allowed = ("unseen", "all", *(key for key in split if key != "digests"))
+    if use not in allowed:
+        raise SettingError(f"evaluation_use must be one of {allowed}, got {use!r}.")
+    name, cases = _told_apart(dataset_dir, split)
+    seen = {*split["train"], *split["reward"]}
+    chosen = [
+        c.case for c in cases if use == "all" or (c.known not in seen if use == "unseen" else c.known in split[use])
+    ]
+    logger.info("evaluation_use=%s: %d of the %d cases of %s", use, len(chosen), len(cases), name)
+    if not chosen:
+        raise DatasetError(
+            f"'{dataset_dir}' holds no case for evaluation_use={use}: training or reward saw all of them, "
+            "so search with a fold, or give other data."
+        )
+    return _paths(chosen)
+
+
+def training_cases(
+    dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str]
+) -> dict[str, list[dict[str, str | list[str]]]]:
+    """Labelled cases to train a bundle on and to validate it with.
+
+    The search's training cases and all new ones are for training, its reward cases for validation; its test cases
+    stay unseen. Where there is no reward case, every fifth of the new ones is for validation. A case is one of the
+    search's where its image is, whatever the file is called.
+
+    Args:
+        dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.
+        split_file: the bundle's ``data_split.json``; without digests in it, cases go by their names.
+
+    Returns:
+        lists of dictionaries with the paths ``image`` and ``label`` under ``train`` and ``validate``.
+
+    Raises:
+        DatasetError: when there is not at least one case for each.
+    """
+    split = _read_split(split_file)
+    _, cases = _told_apart(dataset_dir, split)
+    new = [c.case for c in cases if c.known is None]
+    old = {use: [c.case for c in cases if c.known in split[use]] for use in _USES}
+    validate = old["reward"] or new[::5]
+    judges = {c.name for c in validate}
+    train = [c.case for c in cases if c.known in {None, *split["train"]} and c.case.name not in judges]
+    if not train or not validate:
+        raise DatasetError(
+            f"'{dataset_dir}' has {len(train)} case(s) for training and {len(validate)} for validation, but both are "
+            "needed: add cases."
+        )
+    if set(split["reward"]) & set(split.get("final", ())) and old["reward"]:
+        logger.warning(
+            "the search's final training had the validation cases as well, so its weights are hard to beat on them; "
+            "a search with --final_on_reward_cases false keeps them apart"
+        )
+    logger.info(
+        "%d cases for training and %d for validation: %d of the search and %d new; %d test case(s) stay unseen",
+        *(len(train), len(validate), len(old["train"]) + len(old["reward"]), len(new), len(old["test"])),
+    )
+    return {"train": _paths(train), "validate": _paths(validate)}
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A case, and the name that the search knew it by; None: it is new."""
+
+    case: Case
+    known: str | None
+
+
+def _told_apart(dataset_dir: str | os.PathLike[str], split: Mapping[str, Any]) -> tuple[str, list[_Told]]:
+    """The name of a data set and its cases, without those that the search left out for their faults."""
+    skipped: Sequence[str] = split.get("skipped", ())
+    dataset = read_msd(dataset_dir, strict=not skipped)
+    uses = {name for use in _USES for name in split[use]}
+    digests: dict[str, str] = split.get("digests", {})
+    digests = {name: digests[name] for name in sorted(digests, key=lambda name: name in uses)}  # of two, the one used
+    known = known_cases(dataset.cases, digests) if digests else {c.name: c.name for c in dataset.cases}
+    told = [_Told(c, known.get(c.name)) for c in dataset.cases]
+    others = [t.case.name for t in told if t.known is None and t.case.name in uses]
+    if others:
+        logger.warning(
+            "%d case(s) bear names of the search's but have other images, and count as new: %s%s",
+            *(len(others), ", ".join(others[:5]), ", ..." if len(others) > 5 else ""),
+        )
+    unread = {name for name in skipped if name not in digests}  # of these the name alone is known
+    kept = [t for t in told if t.known not in skipped and t.case.name not in unread]
+    return dataset.name, [t if t.known in uses else _Told(t.case, None) for t in kept]
+
+
+def _paths(cases: Sequence[Case]) -> list[dict[str, str | list[str]]]:
+    return [case.item() for case in cases]
+
+
+def _read_split(path: str | os.PathLike[str]) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which cases a bundle is judged by and trained on; the search's own are known by their images."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monai_ronas.bundle import evaluation_cases, training_cases
+from monai_ronas.data import DatasetError, open_study, verify_dataset
+from monai_ronas.data.content import image_digest, known_cases
+from monai_ronas.data.msd import read_msd
+
+USES = {"train": ["c0", "c1", "c2", "c3"], "reward": ["c4", "c5"], "test": ["c6", "c7"]}
+
+
+def image(seed):
+    return np.random.default_rng(seed).normal(size=(6, 5, 4)).astype(np.float32)
+
+
+def dataset(root, images, suffix=".nii.gz"):
+    """An MSD folder of a case for each name and seed."""
+    entries = []
+    for name, seed in images.items():
+        entry = {"image": f"imagesTr/{name}{suffix}", "label": f"labelsTr/{name}{suffix}"}
+        label = (image(seed) > 0).astype(np.uint8)
+        for path, values in ((entry["image"], image(seed)), (entry["label"], label)):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(values, np.eye(4)), root / path)
+        entries.append(entry)
+    content = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "organ"}, "training": entries}
+    (root / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    return root
+
+
+def split_file(root, **more):
+    digests = {f"c{n}": image_digest(image(n)[..., None]) for n in range(8)}
+    (root / "split.json").write_text(json.dumps({**USES, "skipped": [], "digests": digests, **more}), encoding="utf-8")
+    return root / "split.json"
+
+
+def stems(items):
+    return [Path(item["image"]).name.partition(".")[0] for item in items]
+
+
+def chosen(root, split):
+    return {use: stems(items) for use, items in training_cases(root, split).items()}
+
+
+OWN = {f"c{n}": n for n in range(8)}
+
+
+def test_new_cases_are_trained_on_beside_the_searchs_own(tmp_path, caplog):
+    caplog.set_level("INFO")
+    root = dataset(tmp_path / "data", {**OWN, **{f"new{n}": 20 + n for n in range(6)}})
+    found = chosen(root, split_file(tmp_path))
+    assert found == {"train": ["c0", "c1", "c2", "c3", *(f"new{n}" for n in range(6))], "validate": ["c4", "c5"]}
+    assert "10 cases for training and 2 for validation: 6 of the search and 6 new; 2 test case(s)" in caplog.text
+
+
+def test_other_images_of_the_same_names_are_new(tmp_path, caplog):
+    root = dataset(tmp_path / "data", {"c0": 50, "c4": 51, "c6": 52, "x": 53, "y": 54})
+    split = split_file(tmp_path)
+    assert chosen(root, split) == {"train": ["c4", "c6", "x", "y"], "validate": ["c0"]}
+    assert "3 case(s) bear names of the search's but have other images, and count as new: c0, c4, c6" in caplog.text
+    assert stems(evaluation_cases(root, split)) == ["c0", "c4", "c6", "x", "y"]
+
+
+def test_the_searchs_own_are_known_under_other_names_and_as_other_files(tmp_path):
+    root = dataset(tmp_path / "data", {f"patient{n}": n for n in range(8)}, suffix=".nii")
+    split = split_file(tmp_path)
+    assert stems(evaluation_cases(root, split)) == ["patient6", "patient7"]
+    assert stems(evaluation_cases(root, split, "reward")) == ["patient4", "patient5"]
+    assert chosen(root, split) == {"train": [f"patient{n}" for n in range(4)], "validate": ["patient4", "patient5"]}
+
+
+def test_without_digests_cases_go_by_their_names(tmp_path):
+    root = dataset(tmp_path / "data", {"c0": 50, "c5": 51, "c6": 52, "x": 53})
+    split = split_file(tmp_path, digests={})
+    assert stems(evaluation_cases(root, split)) == ["c6", "x"]
+    assert chosen(root, split) == {"train": ["c0", "x"], "validate": ["c5"]}
+
+
+def test_cases_left_out_for_their_faults_stay_out(tmp_path):
+    root = dataset(tmp_path / "data", {**OWN, "bad": 30, "unread": 31, "c1": 1})
+    digests = {**OWN, "bad": 30}
+    digests = {name: image_digest(image(seed)[..., None]) for name, seed in digests.items()}
+    split = split_file(tmp_path, skipped=["bad", "unread"], digests=digests)
+    assert stems(evaluation_cases(root, split)) == ["c6", "c7"]
+    other = dataset(tmp_path / "other", {"bad": 60, "c0": 0})
+    assert stems(evaluation_cases(other, split)) == ["bad"]
+
+
+def test_the_copy_that_the_search_left_out_does_not_hide_the_case(tmp_path):
+    digests = {name: image_digest(image(seed)[..., None]) for name, seed in {**OWN, "copy": 6}.items()}
+    split = split_file(tmp_path, skipped=["copy"], digests=digests)
+    assert stems(evaluation_cases(dataset(tmp_path / "data", OWN), split)) == ["c6", "c7"]
+
+
+def test_test_cases_alone_are_not_trained_on(tmp_path):
+    root = dataset(tmp_path / "data", {"c6": 6, "c7": 7})
+    with pytest.raises(DatasetError, match=r"has 0 case\(s\) for training and 0 for validation, but both are needed"):
+        training_cases(root, split_file(tmp_path))
+
+
+def test_a_study_records_what_a_verification_finds(tmp_path):
+    root = dataset(tmp_path / "data", OWN)
+    study = open_study(root, tmp_path / "out", fold=0, num_folds=4, reward_fraction=0.25, seed=0)
+    assert study.digests == {f"c{n}": image_digest(image(n)[..., None]) for n in range(8)}
+    (root / "imagesTr/c3.nii.gz").write_bytes(b"no volume")
+    cases = read_msd(root).cases
+    assert known_cases(cases, study.digests) == {f"c{n}": f"c{n}" for n in range(8) if n != 3}
+    assert [case["name"] for case in verify_dataset(read_msd(root))[0]["cases"] if "digest" not in case] == ["c3"]
