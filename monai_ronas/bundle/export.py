@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.data import save_net_with_metadata
 
 from monai_ronas.bundle.check import check_bundle
 from monai_ronas.bundle.configs import LOGGING_CONF, Derived, evaluate_config, inference_config
@@ -121,7 +122,6 @@ class BundleExporter:
         single.load_state_dict({k: trained[k].contiguous() for k in single.state_dict()})
         script = torch.jit.script(single.eval())
         write_atomically(root / "models" / "model.pt", lambda file: torch.save(single.state_dict(), file))
-        write_atomically(root / "models" / "model.ts", lambda file: torch.jit.save(script, file))
 
         facts = Derived(
             kwargs,
@@ -157,6 +157,8 @@ class BundleExporter:
                 reference=reference,
             ),
         }
+        carried: dict[str, Any] = {"include_config_vals": False, "meta_values": configs["metadata"]}
+        write_atomically(root / "models" / "model.ts", lambda file: save_net_with_metadata(script, file, **carried))
         for name, content in configs.items():
             (root / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         (root / "configs" / "logging.conf").write_text(LOGGING_CONF, encoding="utf-8")

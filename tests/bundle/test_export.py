@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.data import load_net_with_metadata
 
 from monai_ronas.bundle import BundleExporter, check, export, summary_table
 from monai_ronas.data import make_phantom_dataset, open_study
@@ -183,6 +184,8 @@ def test_exported_files_give_the_supernets_output_bit_for_bit(study, tmp_path, s
     derived = RonasUNet(**config).eval()
     derived.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True), strict=True)
     scripted = torch.jit.load(bundle / "models" / "model.ts").eval()
+    _, carried, _ = load_net_with_metadata(str(bundle / "models" / "model.ts"))
+    assert carried == json.loads((bundle / "configs" / "metadata.json").read_text())
     supernet.select(architecture)
     image = torch.randn(1, 1, 32, 32, 16, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():

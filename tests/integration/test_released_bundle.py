@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow, verify_net_in_out
+from monai.data import load_net_with_metadata
 
 from .conftest import ROOT, run_bundle
 from .label_server import LabelServer
@@ -41,6 +42,8 @@ def test_it_is_a_bundle_whose_files_agree():
     network.load_state_dict(torch.load(BUNDLE / "models" / "model.pt", weights_only=True), strict=True)
     image = torch.randn(1, 1, 32, 48, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
+        _, carried, _ = load_net_with_metadata(str(BUNDLE / "models" / "model.ts"))
+        assert carried == json.loads((CONFIGS / "metadata.json").read_text())
         script = torch.jit.load(BUNDLE / "models" / "model.ts").eval().double()  # rounding aside
         torch.testing.assert_close(script(image.double()), network.double()(image.double()), rtol=1e-9, atol=1e-9)
 
