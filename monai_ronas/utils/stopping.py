@@ -53,7 +53,8 @@ _watch = _Watch()
 def stop_signals() -> Iterator[None]:
     """Within it, SIGTERM and SIGUSR1 raise :class:`Stopped` in the main thread; what they did before comes back after.
 
-    Elsewhere than in the main thread nothing is changed. A signal that the process ignores stays ignored.
+    It is raised again at the end where others have swallowed it or made another exception of it. Elsewhere than in the
+    main thread nothing is changed. A signal that the process ignores stays ignored.
 
     Raises:
         Stopped: when a signal comes.
@@ -75,7 +76,12 @@ def stop_signals() -> Iterator[None]:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 _watch.process = os.getpid()
                 earlier[number] = signal.signal(number, _watch)
-        yield
+        try:
+            yield
+        except Exception:  # of others, which may have made it of ours: TorchScript's compiler, for one
+            raise_if_stopped()
+            raise
+        raise_if_stopped()
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Searches that are killed and stopped at random moments, against one that is left in peace.
 
-    python -m tests.benchmarks.kills --kills 20 --stops 20 --renames 4
+    python -m tests.benchmarks.kills --kills 20 --stops 20 --ends 20 --renames 4
 
 Processes are forked with all imports done, so that what comes at a random moment finds the search at work. SIGKILL and
 SIGTERM come by the clock; with ``--renames``, SIGKILL comes right before or after the export's change of names. Each
@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,8 @@ def start(data: Path, output: Path, before: Callable[[], None] | None = None) ->
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
             os.write(2, f"{end.code}\n".encode())
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(status)
 
@@ -136,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--stops", type=int, default=20)
+    parser.add_argument("--ends", type=int, default=20, help="SIGTERM in the last scores and the export")
     parser.add_argument("--renames", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=60.0, help="no new search after these")
     parser.add_argument("--seed", type=int, default=0)
@@ -170,10 +174,22 @@ def main() -> None:
                     left[number] -= 1
                     counts[f"{number.name}, status {status}"] += 1
                 if status not in (0, 75, -signal.SIGKILL, -signal.SIGTERM):
-                    told.append(f"{output.name}: status {status}: {output.with_suffix('.log').read_text()[-300:]}")
+                    told.append(f"{output.name}: status {status}: {output.with_suffix('.log').read_text()[-1500:]}")
                     break
                 told += [f"{output.name}: {fault}" for fault in faults(output, peace, ended=status == 0)]
             counts["searches"] += 1
+        since = time.monotonic()
+        for number in range(given.ends + 1):
+            (output / "checkpoints" / "finished.json").unlink(missing_ok=True)
+            after = draw.uniform(0.0, 1.0) * length
+            status = wait(start(data, output), signal.SIGTERM if number else None, after)
+            if not number:
+                length = time.monotonic() - since  # of scores and export alone
+                continue
+            counts[f"SIGTERM in the scores and the export, status {status}"] += 1
+            if status not in (0, 75):
+                told.append(f"ends: status {status}: {output.with_suffix('.log').read_text()[-1500:]}")
+            told += [f"ends: {fault}" for fault in faults(output, peace, ended=status == 0)]
         for number in range(given.renames):
             (output / "checkpoints" / "finished.json").unlink(missing_ok=True)  # as before the end: export once more
             status = wait(start(data, output, kill_at_renames(("before", "after")[number % 2])))

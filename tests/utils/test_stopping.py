@@ -51,12 +51,26 @@ def test_a_signal_waits_until_a_file_is_written(tmp_path):
 
 
 def test_an_exception_that_others_swallow_is_raised_again():
-    with stop_signals():
-        for swallowed in (lambda: signal.raise_signal(signal.SIGUSR1), raise_if_stopped):
+    def swallow():
+        for raises in (lambda: signal.raise_signal(signal.SIGUSR1), raise_if_stopped):
             with pytest.raises(Stopped, match="SIGUSR1"):
-                swallowed()
-        with unstopped():
-            pass
+                raises()
+
+    with pytest.raises(Stopped, match="SIGUSR1"), stop_signals():
+        swallow()
+
+
+def test_an_exception_that_others_have_turned_into_their_own_comes_back():
+    def turned():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Stopped:
+            raise RuntimeError("of a compiler") from None
+
+    with pytest.raises(Stopped, match="SIGTERM"), stop_signals():
+        turned()
+    with pytest.raises(RuntimeError, match="compiler"), stop_signals():
+        raise RuntimeError("of a compiler")
 
 
 def test_a_process_that_inherits_the_handler_dies_of_the_signal():
