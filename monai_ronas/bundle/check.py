@@ -144,7 +144,7 @@ def _segment(
         "amp": False,
         "output_dir": str(output),
     }
-    smaller = {"inferer#flips": [], "inferer#roi_size": list(roi_size)}
+    smaller = {"inferer#flips": [], "inferer#transposed_axes": None, "inferer#roi_size": list(roi_size)}
     inference = _workflow(configs, "inference", datalist=[str(image)], **changes, **smaller)
     train = _workflow(configs, "train", dataset_dir=str(study.dataset.root), **changes)
     missing = [*(inference.check_properties() or []), *(train.check_properties() or [])]

@@ -56,7 +56,8 @@ class Derived:
         batch_size: crops in a batch of the search.
         amp: the search was trained in bfloat16.
         flip_axes: spatial axes along which crops are flipped in training.
-        test_time_flips: predictions are averaged over flips along these axes.
+        test_time_flips: predictions are averaged over flips along these axes, and over ``transposed_axes``.
+        transposed_axes: two spatial axes that change places in the crops, for crops of thick slices.
         result_gb: memory in GiB for predictions and sums; None for half of what is available where it runs.
     """
 
@@ -69,6 +70,7 @@ class Derived:
     amp: bool
     flip_axes: Sequence[int]
     test_time_flips: bool
+    transposed_axes: Sequence[int] | None = None
     result_gb: float | None = None
 
     @property
@@ -95,6 +97,7 @@ def common(derived: Derived) -> dict[str, Any]:
             "max_voxels": derived.one_shot_voxels,
             "roi_size": list(derived.patch),
             "flips": list(derived.flip_axes) if derived.test_time_flips else [],
+            "transposed_axes": list(derived.transposed_axes or []) or None if derived.test_time_flips else None,
             "stitch_device": derived.stitch_device,
             "result_gb": derived.result_gb,
         },

@@ -133,6 +133,7 @@ class BundleExporter:
             amp=self.amp,
             flip_axes=self.flip_axes,
             test_time_flips=self.test_time_flips,
+            transposed_axes=self.study.transposed_axes,
             result_gb=None if self.result_gb is None else self.result_gb(architecture),
         )
         measured, reference = result.score, f"{len(result.case_names)} reward cases"

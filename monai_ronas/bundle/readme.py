@@ -121,7 +121,7 @@ It was trained by the search itself and needs no retraining.
 ## Inference
 
 {_inference(network, result, study, one_shot_voxels)}
-{_flips(flip_axes, test_time_flips)}
+{_flips(flip_axes, study.transposed_axes is not None, test_time_flips)}
 
 ## Figures
 
@@ -182,17 +182,18 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _flips(axes: Sequence[int], averaged: bool) -> str:
+def _flips(axes: Sequence[int], turned: bool, averaged: bool) -> str:
     if not axes:
         return "The network was trained without flips."
-    text, runs = _times(axes, ","), 2 ** len(axes)
+    text, runs = _times(axes, ","), 2 ** (len(axes) + turned)
+    turns = f" --inferer#transposed_axes {'None' if averaged else f'[{text}]'}" if turned else ""
     if averaged:
         return (
-            f"Probabilities are averaged over the {runs} flips along the axes {text}, with which the network was "
-            "trained;\n"
-            f"`--inferer#flips []` leaves that out and is about {runs} times faster."
+            f"Probabilities are averaged over the {runs} flips {'and quarter turns ' if turned else ''}along the axes "
+            f"{text}, with which the network was trained;\n"
+            f"`--inferer#flips []{turns}` leaves that out and is about {runs} times faster."
         )
-    return f"`--inferer#flips [{text}]` averages over the flips of the training, in {runs} times the time."
+    return f"`--inferer#flips [{text}]{turns}` averages over what the training had, in {runs} times the time."
 
 
 def _inference(network: RonasSuperNet, result: SearchResult, study: Study, one_shot_voxels: int) -> str:

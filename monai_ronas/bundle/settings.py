@@ -31,7 +31,7 @@ class Settings:
         final_on_reward_cases: the final training has the reward cases as well.
         flip_axes: spatial axes along which crops are flipped, or None: what the data's labels allow.
         augment: training crops are augmented beyond flips.
-        test_time_flips: predictions of the trained network are averaged over flips of the volume.
+        test_time_flips: predictions of the trained network are averaged over flips of the volume, and its turns.
         channels: of the stages, finest first, or None to plan them.
         group: regular expression on case names that tells the patient, or None.
         splits_file: file of own folds, or None.

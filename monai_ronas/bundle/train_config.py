@@ -47,7 +47,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
     ]
     deterministic = preprocessing_config(fingerprint, keys=keys, track_meta=False)
     shared = common(derived)
-    inferer = {**shared.pop("inferer"), "flips": []}
+    inferer = {**shared.pop("inferer"), "flips": [], "transposed_axes": None}
     postprocessing = {"_target_": "Compose", "transforms": discrete(fingerprint)}
     loader = {**shared.pop("checkpointloader"), "load_path": "$@ckpt_dir + '/model.pt'"}
     return {

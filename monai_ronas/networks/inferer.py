@@ -15,7 +15,7 @@ from monai.inferers import Inferer, SlidingWindowInferer
 from monai.utils import convert_to_dst_type
 from torch.nn import functional as F
 
-from monai_ronas.networks.flip_sum import add_flipped, flipped_dims, with_memory
+from monai_ronas.networks.views import View, add_view, views, with_memory
 from monai_ronas.networks.window_slabs import plan_slabs, segment_slabs, sum_bytes
 from monai_ronas.utils import available_memory_bytes, is_out_of_memory
 
@@ -54,6 +54,8 @@ class PadToStrideInferer(Inferer):
             only, and there are no windows.
         flips: spatial axes, from 0. The softmax probabilities are averaged over all flips along them, in
             ``2**len(flips)`` runs; the prediction is the logarithm of the mean.
+        transposed_axes: two spatial axes. The probabilities are averaged over the volume and the one in which they have
+            changed places, too: with flips along both, over the eight flips and quarter turns. Default: none.
         sw_batch_size: windows that go through the network at once.
         overlap: part of a window that it shares with the next.
         stitch_device: where windows and flips are summed up and the prediction is left, such as ``"cpu"`` where there
@@ -79,6 +81,7 @@ class PadToStrideInferer(Inferer):
         max_voxels: int | None = None,
         roi_size: Sequence[int] | None = None,
         flips: Sequence[int] = (),
+        transposed_axes: Sequence[int] | None = None,
         sw_batch_size: int = 1,
         overlap: float = 0.5,
         stitch_device: str | None = None,
@@ -90,6 +93,7 @@ class PadToStrideInferer(Inferer):
         self.max_voxels = max_voxels
         self.roi_size = None if roi_size is None else tuple(int(r) for r in roi_size)
         self.flips = tuple(int(axis) for axis in flips)
+        self.transposed_axes = None if transposed_axes is None else tuple(int(axis) for axis in transposed_axes)
         self.sw_batch_size = sw_batch_size
         self.overlap = overlap
         self.stitch_device = stitch_device
@@ -111,13 +115,14 @@ class PadToStrideInferer(Inferer):
         indices = self._in_slabs(inputs, network, *args, **kwargs)
         if indices is not None:
             return indices
-        if not self.flips:
+        if self.runs == 1:
             prediction = self._volume(inputs, network, *args, **kwargs)
             return prediction if isinstance(prediction, list) else with_memory(prediction.to, home)
         total: torch.Tensor | None = None
-        for dims in flipped_dims(self.flips):
-            volume = inputs.flip(dims) if dims else inputs
-            total = add_flipped(total, cast(torch.Tensor, self._volume(volume, network, *args, **kwargs)), dims, home)
+        for view in self._views:
+            total = add_view(
+                total, cast(torch.Tensor, self._volume(view.of(inputs), network, *args, **kwargs)), view, home
+            )
         mean = cast(torch.Tensor, total).div_(self.runs).log_()
         if isinstance(inputs, MetaTensor):
             mean = convert_to_dst_type(mean, inputs, dtype=mean.dtype, device=mean.device)[0]
@@ -126,7 +131,11 @@ class PadToStrideInferer(Inferer):
     @property
     def runs(self) -> int:
         """How often the network runs for a volume."""
-        return int(2 ** len(self.flips))
+        return len(self._views)
+
+    @property
+    def _views(self) -> list[View]:
+        return views(self.flips, self.transposed_axes)
 
     def _volume(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -182,7 +191,7 @@ class PadToStrideInferer(Inferer):
             return None
         size, classes = inputs.shape[2:], len(inputs) * head.out_channels
         most = available_memory_bytes() / 2 if self.result_gb is None else self.result_gb * 2**30
-        flips = bool(self.flips)
+        flips = self.runs > 1
         if sum_bytes(classes, math.prod(map(max, size, roi_size)), flips=flips) <= most:
             return None
         plan = plan_slabs(size, roi_size, overlap=self.overlap, classes=classes, flips=flips, most_bytes=most)
@@ -193,7 +202,7 @@ class PadToStrideInferer(Inferer):
             plan,
             roi_size=roi_size,
             overlap=self.overlap,
-            flips=self.flips,
+            views=self._views,
         )
         if isinstance(inputs, MetaTensor):
             return cast(

@@ -11,7 +11,7 @@ import torch
 from monai.data.utils import dense_patch_slices
 
 from monai_ronas.networks.classes import most_likely
-from monai_ronas.networks.flip_sum import add_flipped, flipped_dims
+from monai_ronas.networks.views import View, add_view
 
 SINGLE = 4  # bytes of float32
 
@@ -67,7 +67,7 @@ def segment_slabs(
     *,
     roi_size: Sequence[int],
     overlap: float,
-    flips: Sequence[int] = (),
+    views: Sequence[View] = (View(),),
 ) -> torch.Tensor:
     """Class indices of a volume, from the windows that the whole volume would have.
 
@@ -79,30 +79,32 @@ def segment_slabs(
         plan: how the volume is cut.
         roi_size: of a window.
         overlap: part of a window that it shares with the next.
-        flips: spatial axes, from 0, over whose flips the probabilities are averaged.
+        views: of the volume, over which the probabilities are averaged.
 
     Returns:
         ``(B, 1, H, W[, D])`` on the device of the predictions.
     """
-    dim, window = plan.axis + 2, roi_size[plan.axis]
-    length = inputs.shape[dim]
+    along = plan.axis + 2
+    length = inputs.shape[along]
 
-    def logits(dims: list[int], begin: int, end: int) -> torch.Tensor:
-        first, last = (length - end, length - begin) if dim in dims else (begin, end)
-        low, high = _reach(length, window, overlap, first, last)
-        part = inputs.narrow(dim, length - high if dim in dims else low, high - low)
-        return predict(part.flip(dims) if dims else part).narrow(dim, first - low, last - first)
+    def logits(view: View, begin: int, end: int) -> torch.Tensor:
+        dim = view.place(along)
+        flipped = dim in view.flipped
+        first, last = (length - end, length - begin) if flipped else (begin, end)
+        low, high = _reach(length, roi_size[dim - 2], overlap, first, last)
+        part = inputs.narrow(along, length - high if flipped else low, high - low)
+        return predict(view.of(part)).narrow(dim, first - low, last - first)
 
     def indices(begin: int) -> torch.Tensor:
         end = min(begin + plan.thickness, length)
-        if not flips:
-            return most_likely(logits([], begin, end))
+        if len(views) == 1:
+            return most_likely(logits(views[0], begin, end))
         total: torch.Tensor | None = None
-        for dims in flipped_dims(flips):
-            total = add_flipped(total, logits(dims, begin, end), dims)
+        for view in views:
+            total = add_view(total, logits(view, begin, end), view)
         return most_likely(cast(torch.Tensor, total))
 
-    return torch.cat([indices(begin) for begin in range(0, length, plan.thickness)], dim)
+    return torch.cat([indices(begin) for begin in range(0, length, plan.thickness)], along)
 
 
 def _interval(size: int, window: int, overlap: float) -> int:

@@ -297,7 +297,7 @@ def main() -> None:
     inferer = PadToStrideInferer(amp=content("settings").amp, roi_size=patch)
     one_shot = score(content, network, inferer)
     row["one_shot"] = one_shot if inferer.max_voxels is None else None  # some went on in windows for want of memory
-    inferer.flips = content("study").flip_axes
+    inferer.flips, inferer.transposed_axes = content("study").flip_axes, content("study").transposed_axes
     if windows:
         inferer.max_voxels = 0
     row |= score(content, network, inferer)

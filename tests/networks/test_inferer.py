@@ -161,6 +161,25 @@ def test_no_volume_goes_in_one_shot_with_a_limit_of_zero():
         PadToStrideInferer(sw_batch_size=0)
 
 
+def test_turns_by_quarters_are_averaged():
+    torch.manual_seed(0)
+    net = RonasUNet(3, 1, 3, channels=(2, 4), strides=(1, 2), dilations=(1, 1)).eval()
+    segment = PadToStrideInferer(flips=(0, 1), transposed_axes=(0, 1))
+    assert segment.runs == 8
+    volume = torch.randn(1, 1, 12, 8, 6)
+    with torch.no_grad():
+        found = segment(volume, net)
+        total = 0
+        for quarters, flip in itertools.product(range(4), ([], [3])):
+            turned = PadToStrideInferer()(volume.flip(flip).rot90(quarters, (2, 3)), net)
+            total = total + turned.softmax(1).rot90(-quarters, (2, 3)).flip(flip)
+        assert torch.allclose(found, (total / 8).log(), atol=1e-5)
+        assert torch.allclose(segment(volume.rot90(1, (2, 3)), net), found.rot90(1, (2, 3)), atol=1e-5)
+        alone = PadToStrideInferer(transposed_axes=(0, 2))(volume, net)
+    assert alone.shape == (1, 3, 12, 8, 6)
+    assert not torch.allclose(alone, found)
+
+
 def flipped_mean(volume, network, flips=(0, 1, 2)):
     total = 0.0
     for k in range(len(flips) + 1):

@@ -18,18 +18,22 @@ def network():
 
 
 @pytest.mark.parametrize(
-    ("size", "flips", "overlap"),
+    ("size", "flips", "transposed_axes", "overlap"),
     [
-        ((10, 9, 35), (), 0.5),
-        ((10, 9, 35), (0, 2), 0.5),
-        ((31, 8, 5), (0,), 0.25),
-        ((8, 17, 8), (), 0.25),
-        ((5, 4, 8), (2,), 0.5),
+        ((10, 9, 35), (), None, 0.5),
+        ((10, 9, 35), (0, 2), None, 0.5),
+        ((31, 8, 5), (0,), None, 0.25),
+        ((31, 9, 5), (0, 1), (0, 1), 0.25),
+        ((9, 35, 6), (1,), (0, 1), 0.5),
+        ((10, 9, 35), (0,), (0, 1), 0.5),
+        ((8, 17, 8), (), None, 0.25),
+        ((5, 4, 8), (2,), None, 0.5),
     ],
 )
-def test_slabs_give_the_labels_of_the_whole_volume_bit_for_bit(network, size, flips, overlap):
+def test_slabs_give_the_labels_of_the_whole_volume_bit_for_bit(network, size, flips, transposed_axes, overlap):
     volume = torch.randn(2, 1, *size)
-    how = {"roi_size": (8, 8, 8), "max_voxels": 0, "overlap": overlap, "flips": flips}
+    how = {"roi_size": (8, 6, 8), "max_voxels": 0, "overlap": overlap, "flips": flips}
+    how["transposed_axes"] = transposed_axes
     with torch.no_grad():
         expected = PadToStrideInferer(**how, result_gb=1.0)(volume, network)
         found = PadToStrideInferer(**how, result_gb=1e-5)(volume, network)
