@@ -9,7 +9,7 @@ from monai_ronas.bundle.predictions import (
     name_prediction,
     prediction_name,
 )
-from monai_ronas.bundle.protection import claim_folder, protected
+from monai_ronas.bundle.protection import claim_folder, protected, stop_in_a_sentence
 from monai_ronas.bundle.readme import summary_table
 from monai_ronas.bundle.settings import Settings, check_numbers
 from monai_ronas.bundle.steps import (
@@ -42,6 +42,7 @@ __all__ = [
     "protected",
     "refuse_misread_words",
     "refuse_unknown_keys",
+    "stop_in_a_sentence",
     "summary_table",
     "training_cases",
     "validation_dataset",

@@ -6,14 +6,16 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from monai_ronas.utils import Stopped, TrainingError, stop_signals
+from monai_ronas.utils import Stopped, TrainingError, stop_signals, stopping_signals
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -64,6 +66,22 @@ def protected_command(function: Callable[..., T], *args: Any, **kwargs: Any) -> 
     if "monai.bundle" in sys.orig_argv:
         return protected(function, *args, **kwargs)
     return told(function, *args, **kwargs)
+
+
+def stop_in_a_sentence() -> None:
+    """Let SIGTERM and SIGUSR1 end a ``python -m monai.bundle`` command with a sentence between protected calls as well.
+
+    Other programs keep their handlers.
+    """
+    if "monai.bundle" not in sys.orig_argv or threading.current_thread() is not threading.main_thread():
+        return
+    for number in stopping_signals():
+        signal.signal(number, _end)
+
+
+def _end(number: int, frame: Any) -> None:
+    logger.warning("stopped by %s; %s", signal.Signals(number).name, _AGAIN)
+    raise SystemExit(_STOPPED)
 
 
 def _stoppable(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from monai_ronas.bundle import claim_folder, one_sentence, protected
+from monai_ronas.bundle import claim_folder, one_sentence, protected, stop_in_a_sentence
 from monai_ronas.utils import Stopped, TrainingError, write_atomically
 
 
@@ -68,6 +68,23 @@ def test_outside_of_a_command_reading_a_configuration_leaves_signals_to_the_prog
     with pytest.raises(SystemExit) as caught:
         one_sentence(signal.raise_signal, signal.SIGTERM)
     assert caught.value.code == 75
+
+
+def test_between_protected_calls_a_command_ends_with_the_same_status(monkeypatch, caplog):
+    earlier = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1)]
+    stop_in_a_sentence()
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1)] == earlier  # it is no command
+    monkeypatch.setattr("sys.orig_argv", ["python", "-m", "monai.bundle", "run", "search"])
+    try:
+        stop_in_a_sentence()
+        assert protected(int, "7") == 7
+        with pytest.raises(SystemExit) as caught:
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGTERM, earlier[0])
+        signal.signal(signal.SIGUSR1, earlier[1])
+    assert caught.value.code == 75
+    assert caplog.messages[-1].startswith("stopped by SIGUSR1; run the same command again")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), FileNotFoundError(errno.ENOENT, "x"), ValueError()])
