@@ -7,7 +7,7 @@ from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
 from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
-from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, unstopped
+from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
 from monai_ronas.utils.trend import above_trend, detrend
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "memory_mb",
     "raise_if_stopped",
     "stop_signals",
+    "stopping_signals",
     "unfinished",
     "unstopped",
     "usable_memory_gb",

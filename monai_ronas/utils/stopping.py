@@ -49,6 +49,12 @@ class _Watch:
 _watch = _Watch()
 
 
+def stopping_signals() -> list[signal.Signals]:
+    """SIGTERM and SIGUSR1, as far as the system has them and the process does not ignore them."""
+    known = [signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__]
+    return [number for number in known if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+
+
 @contextmanager
 def stop_signals() -> Iterator[None]:
     """Within it, SIGTERM and SIGUSR1 raise :class:`Stopped` in the main thread; what they did before comes back after.
@@ -72,10 +78,9 @@ def stop_signals() -> Iterator[None]:
         return
     earlier = {}
     try:
-        for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                _watch.process = os.getpid()
-                earlier[number] = signal.signal(number, _watch)
+        for number in stopping_signals():
+            _watch.process = os.getpid()
+            earlier[number] = signal.signal(number, _watch)
         try:
             yield
         except Exception:  # of others, which may have made it of ours: TorchScript's compiler, for one

@@ -182,9 +182,14 @@ def main() -> None:
         for number in range(given.ends + 1):
             (output / "checkpoints" / "finished.json").unlink(missing_ok=True)
             after = draw.uniform(0.0, 1.0) * length
+            output.with_suffix(".log").unlink(missing_ok=True)
             status = wait(start(data, output), signal.SIGTERM if number else None, after)
             if not number:
                 length = time.monotonic() - since  # of scores and export alone
+                continue
+            log = output.with_suffix(".log")
+            if "data set" not in (log.read_text() if log.exists() else ""):  # imports: nothing to save
+                counts[f"SIGTERM before the search began, status {status}"] += 1
                 continue
             counts[f"SIGTERM in the scores and the export, status {status}"] += 1
             if status not in (0, 75):
