@@ -74,10 +74,15 @@ def export(finished, small_phantom, folder, **settings):
 
 
 def test_a_finished_search_gives_another_bundle_for_another_budget(whole, finished, small_phantom, tmp_path):
-    """Within a budget in which nothing could be trained; nothing is."""
+    """The derived network in smaller windows, within a budget in which nothing could be trained; nothing is."""
     space, widths = whole
     costs = ResourceEstimator(space, **widths, amp=has_fast_bfloat16("cpu"))
-    budget = 0.9 * costs.training_bytes(space.cheapest, crops=1) / 2**30
+    final = torch.load(finished / "checkpoints" / "final.pt", weights_only=True)
+    derived = Architecture.from_json(final["architecture"])
+    windows = [
+        costs.inference_bytes(a, space.patch(a)) for a in space.with_every_patch(derived) if space.is_feasible(a)
+    ]
+    budget = 1.15 * (min(windows) + 4 * costs.parameters(derived)) / 2**30
     with pytest.raises(ValueError, match="too little"):
         ResourceEstimator(space, **widths, amp=has_fast_bfloat16("cpu"), memory_gb=budget).limited_space()
     before = (finished / "history.jsonl").read_bytes()
@@ -89,13 +94,15 @@ def test_a_finished_search_gives_another_bundle_for_another_budget(whole, finish
         for bundle in (finished / "ronas_segmentation", tmp_path / "small")
     ]
     assert inferers[1]["max_voxels"] < inferers[0]["max_voxels"]
+    assert inferers[1]["result_gb"] < budget
+    assert inferers[0]["result_gb"] is None
     told = [
         re.search("The search took .* minutes", (bundle / "docs" / "README.md").read_text())[0]
         for bundle in (finished / "ronas_segmentation", tmp_path / "small")
     ]
     assert told[0] == told[1]
     weights = torch.load(tmp_path / "small" / "models" / "model.pt", weights_only=True)
-    final = torch.load(finished / "checkpoints" / "final.pt", weights_only=True)["network"]
+    final = final["network"]
     for name, weight in weights.items():
         assert torch.equal(weight, final[name][tuple(slice(size) for size in weight.shape)])  # the leading channels
 
@@ -104,6 +111,10 @@ def test_an_existing_bundle_or_an_unfinished_search_ends_in_one_sentence(finishe
     refused = export(finished, small_phantom, finished / "ronas_segmentation", memory_budget_gb=1)
     assert refused.returncode != 0
     assert "exists: give the other bundle a folder of its own" in refused.stderr.strip().splitlines()[-1]
+    refused = export(finished, small_phantom, tmp_path / "none", memory_budget_gb=1e-6)
+    assert refused.returncode != 0
+    assert "cannot tell which other network to take: give more memory" in refused.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "none").exists()
     refused = run_search(small_phantom, tmp_path, run_id="export")
     assert refused.returncode != 0
     assert "holds no finished search" in refused.stderr.strip().splitlines()[-1]
