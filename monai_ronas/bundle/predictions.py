@@ -17,6 +17,7 @@ from monai.utils import ensure_tuple
 
 from monai_ronas.data.formats import ENDINGS, NIFTI, channel_number, ending, stem
 from monai_ronas.data.writing import write_volume
+from monai_ronas.errors import SettingError
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class PredictionFiles:
         output_ext: ending of their files; None for that of the volume, and ``.nii.gz`` for NIfTI and DICOM.
 
     Raises:
-        ValueError: when the ending is unknown.
+        SettingError: when the ending is unknown.
 
     Example:
         >>> files = PredictionFiles("in", "out")
@@ -45,7 +46,7 @@ class PredictionFiles:
 
     def __post_init__(self) -> None:
         if self.output_ext is not None and self._ending(self.output_ext) not in ENDINGS:
-            raise ValueError(f"output_ext must be null or one of {', '.join(ENDINGS)}, received {self.output_ext!r}.")
+            raise SettingError(f"output_ext must be null or one of {', '.join(ENDINGS)}, received {self.output_ext!r}.")
 
     def path(self, volume: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Path:
         """The file of the prediction for a volume, which may have several paths, its channels.

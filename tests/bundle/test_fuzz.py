@@ -32,7 +32,6 @@ SOUND = {
 OTHERS = {
     "notes.txt": lambda path: path.write_text("not a volume"),
     "image.png": lambda path: path.write_bytes(b"\x89PNG"),
-    "below": lambda path: save(path / "deep.nii.gz"),
 }
 
 
@@ -46,9 +45,12 @@ def fill(folder: Path, chance: random.Random) -> tuple[list[str], list[str], lis
         if name.endswith(".nii") and chance.random() < 0.4:  # another volume of the same stem
             save(folder / f"{name}.gz", volume(chance.randrange(1000)))
             sound.append(f"{name}.gz")
+    if chance.random() < 0.3:
+        save(folder / "below" / "deep.nii.gz", volume(chance.randrange(1000)))
+        sound.append("below/deep.nii.gz")
     for n, form in enumerate(chance.sample(list(BAD), chance.randint(0, 3))):
         BAD[form][0](folder / f"{chance.choice('aex')}{n}.nii.gz")  # before and after the sound ones
-    bad = [p.name for p in folder.iterdir() if p.name not in sound]
+    bad = [p.name for p in folder.iterdir() if p.name not in {*sound, "below"}]
     for name in chance.sample(list(OTHERS), chance.randint(0, 2)):
         OTHERS[name](folder / name)
         others.append(name)
@@ -69,7 +71,7 @@ def test_any_folder_of_volumes(tmp_path, caplog, seed):
         assert "\n" not in sentence
         assert all(f"'{name}'" in sentence for name in bad)
     assert all(f"'{name}'" in caplog.text for name in others)
-    written = {p.name for p in out.iterdir()} - ({*sound, *bad, *others} if out == folder else set())
+    written = list(out.rglob("*_seg.nii.gz"))
     assert len(written) == len(sound)
     for name in sound:
         stem = (
@@ -79,11 +81,11 @@ def test_any_folder_of_volumes(tmp_path, caplog, seed):
         assert found.shape == image.shape[:3]
         np.testing.assert_allclose(found.affine, image.affine, atol=1e-4)
         alone = tmp_path / f"alone {name}"
-        alone.mkdir()
+        (alone / name).parent.mkdir(parents=True)
         (alone / name).write_bytes((folder / name).read_bytes())
         if chance.random() < 0.3:  # one after the other gives the same
             assert segment(alone, tmp_path / f"out {name}") is None
-            (single,) = (tmp_path / f"out {name}").iterdir()
+            (single,) = (path for path in (tmp_path / f"out {name}").rglob("*") if path.is_file())
             np.testing.assert_array_equal(np.asarray(nib.load(single).dataobj), np.asarray(found.dataobj))
 
 

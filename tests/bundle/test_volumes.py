@@ -272,7 +272,7 @@ def test_a_single_volume_may_be_given(tmp_path, name):
 def test_an_unknown_ending_is_refused(tmp_path):
     save(tmp_path / "in/a.nii")
     sentence = segment(tmp_path / "in", tmp_path / "out", output_ext=".png")
-    assert sentence.startswith("monai_ronas: output_ext must be null or one of .nii.gz, .nii, .nrrd")
+    assert sentence.startswith("output_ext must be null or one of .nii.gz, .nii, .nrrd")
 
 
 def test_a_bad_series_among_others_is_named(tmp_path):
@@ -281,7 +281,7 @@ def test_a_bad_series_among_others_is_named(tmp_path):
         write(tmp_path / "in" / name, voxels, np.eye(4))
     sorted((tmp_path / "in/p2/ct").iterdir())[3].unlink()
     sentence = segment(tmp_path / "in", tmp_path / "out")
-    assert sentence.startswith("monai_ronas: 1 of 3 volume(s) could not be segmented: 'p2/ct': 1 slice(s) of the DICOM")
+    assert sentence.startswith("1 of 3 volume(s) could not be segmented: 'p2/ct': 1 slice(s) of the DICOM")
     assert sorted(p.parent.name for p in (tmp_path / "out").rglob("*.gz")) == ["p1", "p3"]
 
 
