@@ -24,6 +24,7 @@ from monai_ronas.utils import Stopped, stop_signals
 
 logger = logging.getLogger(__name__)
 _until_the_end = ExitStack()  # of the process
+_RETIRED = {"base_share", "shared_lr_factor", "trial_epochs", "trial_until"}  # keys of version 0.1
 _PLACES = ("bundle_root", "cache_dir", "ckpt_dir", "dataset_dir", "export_dir", "output_dir", "splits_file")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _STOPPED = 75  # EX_TEMPFAIL of sysexits.h: to be tried again
@@ -127,8 +128,8 @@ def refuse_misread_words(words: Sequence[str] | None = None) -> None:
 def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
     """Refuse keys that the configuration does not have, which MONAI would add to it without a word.
 
-    A key such as ``controller#loss#entropy_weight`` goes by its first part, ``+key`` by ``key``. Keys inside an
-    ``args_file`` are not looked at.
+    A key such as ``controller#loss#entropy_weight`` goes by its first part, ``+key`` by ``key``. Keys of version 0.1
+    that have gone pass with a warning. Keys inside an ``args_file`` are not looked at.
 
     Args:
         words: the command. Default: that of this process, where it is a ``python -m monai.bundle`` command.
@@ -145,7 +146,9 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
         known |= set(cast(dict, DEFAULT_MLFLOW_SETTINGS["configs"]))
     for name in given:
         first = re.split("#|::", name.removeprefix(MERGE_KEY))[0]
-        if first not in known:
+        if first in _RETIRED - known:
+            logger.warning("--%s has no effect any more: the race decides how long the contenders train", name)
+        elif first not in known:
             near = difflib.get_close_matches(first, sorted(known), n=1)
             hint = f"did you mean --{near[0]}?" if near else "the README lists the keys."
             raise SettingError(f"--{name} is no key of the configuration: {hint}")

@@ -38,6 +38,11 @@ def test_misspelt_key_is_refused_with_the_nearest(command):
         refuse_unknown_keys([*command, "--time_budget_minuts", "5"])
 
 
+def test_a_key_that_has_gone_passes_with_a_warning(command, caplog):
+    refuse_unknown_keys([*command, "--trial_epochs", "1"])
+    assert "--trial_epochs has no effect any more" in caplog.text
+
+
 def test_misspelt_section_is_refused(command):
     with pytest.raises(ValueError, match=r"^--controler#loss is no key .* did you mean --controller\?$"):
         refuse_unknown_keys([*command, "--controler#loss=1"])
