@@ -110,8 +110,9 @@ def test_an_error_of_the_program_keeps_its_traceback(tmp_path):
 
 
 def test_an_interruption_ends_with_the_status_of_shells(tmp_path):
-    step = "$__import__('_thread').interrupt_main() or __import__('time').sleep(5)"
-    done = command(tmp_path, "$monai_ronas.bundle.begin_command(resumes=True)", step)
+    heeded = "$__import__('signal').signal(2, __import__('signal').default_int_handler)"  # in a background job as well
+    raised = "$__import__('signal').raise_signal(2)"
+    done = command(tmp_path, heeded, "$monai_ronas.bundle.begin_command(resumes=True)", raised)
     assert done.returncode == 130
     assert "interrupted; run the same command again: it continues from the last checkpoint" in done.stderr
     assert "Traceback" not in done.stderr

@@ -150,7 +150,7 @@ def test_formats_and_layouts_make_no_difference(crops, expected, tmp_path, kind,
 def test_a_bundle_is_evaluated_on_cases_of_any_layout(crops, tmp_path):
     root = make(tmp_path / "data", crops, "MetaImage", "folder per case", "two as files")
     split = tmp_path / "split.json"
-    split.write_text(json.dumps({"train": [min(crops)], "reward": []}))
+    split.write_text(json.dumps({"train": [min(crops)], "reward": [], "test": []}))
     assert evaluation_cases(root, split) == [
         {"image": [str(root / name / f"t{k}.mha") for k in (0, 1)], "label": str(root / name / "segmentation.mha")}
         for name in sorted(crops)[1:]
