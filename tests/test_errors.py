@@ -118,12 +118,11 @@ def test_an_interruption_ends_with_the_status_of_shells(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 @pytest.mark.parametrize(
-    ("saved", "told"),
+    ("name", "saved", "told"),
     [
-        (False, "; run the same command again: it continues from the last checkpoint"),
-        (True, ", saved; the same command goes on"),
+        ("SIGTERM", False, "; run the same command again: it continues from the last checkpoint"),
+        ("SIGUSR1", True, ", saved; the same command goes on"),
     ],
 )
 def test_a_signal_to_stop_ends_with_a_status_of_its_own(tmp_path, name, saved, told):
