@@ -58,7 +58,7 @@ def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture,
         (Path(folder) / "out").mkdir()
         logits, inferer = _segment(root, image, Path(folder) / "out", study, device, roi_size)
         inputs = build_preprocessing(study.fingerprint, keys=("image",))({"image": str(image)})["image"][None]
-    own = PadToStrideInferer(max_voxels=inferer.max_voxels, roi_size=roi_size, result_gb=math.inf)
+    own = PadToStrideInferer(max_voxels=inferer.max_voxels, roi_size=roi_size)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # as the bundle's: other kernels
     with eval_mode(network):
         expected = cast(torch.Tensor, own(inputs.to(device), network)).to(logits.device)
@@ -156,7 +156,7 @@ def _segment(
     _check_geometry(image, output)
     preprocessed = inference.parser.get_parsed_content("preprocessing")({"image": str(image)})["image"][None]
     network, inferer = (inference.parser.get_parsed_content(name) for name in ("network", "inferer"))
-    inferer.result_gb = math.inf  # logits are compared, which a small memory leaves no room for
+    inferer.result_gb = None  # logits are compared, which a small memory leaves no room for
     with torch.no_grad():
         return inferer(preprocessed.as_tensor().to(device), network.eval()), inferer
 

@@ -20,7 +20,7 @@ from monai.bundle import ConfigParser, create_workflow, run
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 
 from monai_ronas.errors import SettingError, find_error
-from monai_ronas.utils import Stopped, stop_signals
+from monai_ronas.utils import Stopped, raise_if_stopped, stop_signals
 
 logger = logging.getLogger(__name__)
 _until_the_end = ExitStack()  # of the process
@@ -57,6 +57,7 @@ def begin_command(*, resumes: bool = False) -> None:
         if isinstance(error, KeyboardInterrupt):
             logger.warning("interrupted; %s", again)
             raise SystemExit(_INTERRUPTED)
+        error = _stop_behind(error)
         if isinstance(error, Stopped):
             how = ", saved; the same command goes on" if error.saved else f"; {again}"
             logger.warning("stopped by %s%s", error, how)
@@ -72,6 +73,17 @@ def begin_command(*, resumes: bool = False) -> None:
     _until_the_end.enter_context(stop_signals())
     refuse_unknown_keys()
     refuse_misread_words()
+
+
+def _stop_behind(error: BaseException) -> BaseException:
+    """The stop of which others, such as TorchScript's compiler, have made an error of their own; else the error."""
+    if not isinstance(error, Stopped):
+        try:
+            raise_if_stopped()
+        except Stopped as stop:
+            logger.debug("", exc_info=error)
+            return stop
+    return error
 
 
 def sentence(error: BaseException, *, again: str) -> str | None:

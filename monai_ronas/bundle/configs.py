@@ -41,6 +41,7 @@ format=%(asctime)s %(levelname)s %(message)s
 
 
 _LARGEST_PREDICTION = 2 * 2**30  # bytes
+HALF_OF_MEMORY = "$monai_ronas.utils.available_memory_bytes() / 2**31"  # GiB
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def common(derived: Derived) -> dict[str, Any]:
             "flips": list(derived.flip_axes) if derived.test_time_flips else [],
             "transposed_axes": list(derived.transposed_axes or []) or None if derived.test_time_flips else None,
             "stitch_device": derived.stitch_device,
-            "result_gb": derived.result_gb,
+            "result_gb": HALF_OF_MEMORY if derived.result_gb is None else derived.result_gb,
         },
         "checkpointloader": {
             "_target_": "CheckpointLoader",

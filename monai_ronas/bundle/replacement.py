@@ -20,6 +20,7 @@ _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
 
 def new_beside(folder: Path) -> Path:
     """An empty folder, hidden beside ``folder``, in which its successor is made."""
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f".{folder.name}.new.", dir=folder.parent))
 
@@ -29,6 +30,7 @@ def clear_up(folder: Path) -> None:
 
     Where it was killed between two renames (see :func:`replace`), the old folder comes back first.
     """
+    folder = folder.resolve()
     if not folder.parent.is_dir():
         return
     ours = re.compile(rf"\.{re.escape(folder.name)}\.(?:new|old)\.[a-z0-9_]{{8}}")
@@ -49,9 +51,10 @@ def replace(folder: Path, new: Path) -> None:
     :func:`clear_up` mends what a kill between them leaves.
 
     Args:
-        folder: the place; nothing need be there.
+        folder: the place; nothing need be there. Where it is a link, what it points to is replaced.
         new: made by :func:`new_beside`; gone afterwards.
     """
+    folder = folder.resolve()
     if folder.exists():
         for path in folder.iterdir():
             target = new / path.name

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from monai_ronas.engines.inference_mode import InferenceMode
 from monai_ronas.engines.scorer import ChildScorer, valid_score
 from monai_ronas.errors import SettingError
 from monai_ronas.resources import ResourceEstimator
@@ -38,6 +39,7 @@ class Reselection:
         number: how many architectures of the history are scored.
         seen: the final training had the reward cases as well.
         tester: scores the choice on the test cases.
+        inference: chooses one shot or windows for the choice. Default: one shot as far as the memory reaches.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Reselection:
         number: int = 8,
         seen: bool = False,
         tester: ChildScorer | None = None,
+        inference: InferenceMode | None = None,
     ) -> None:
         self.scorer = scorer
         self.space = space
@@ -58,6 +61,7 @@ class Reselection:
         self.number = number
         self.seen = seen
         self.tester = tester
+        self.inference = inference
         self.result: SearchResult | None = None
 
     def candidates(self, history: Sequence[Mapping[str, Any]]) -> dict[Architecture, str]:
@@ -139,19 +143,26 @@ class Reselection:
                 "origin": origins[a],
                 "architecture": a.to_dict(),
                 "id": a.id,
-                "reward": scores[a].reward,
+                "reward": scores[a].reward if scores[a].status == "ok" else None,
                 "trained": None,
                 "forecast": None,
             }
             for a in scores
         ]
+        if scores[best].status != "ok":
+            logger.warning("the reward cases have no score: %s", scores[best].status)
+        remark = "which the final training has seen" if self.seen else ""
+        inference = None if self.inference is None else self.inference(best)
+        if inference is not None and inference.windows and inference.one_shot:
+            remark = f"{remark}, in one shot".removeprefix(", ")
         self.result = SearchResult(
             architecture=best,
-            score=scores[best],
+            score=scores[best] if scores[best].status == "ok" else None,
             candidates=rows,
             steps=steps,
             case_names=self.scorer.case_names,
-            remark="which the final training has seen" if self.seen else "",
+            remark=remark,
             test=valid_score(self.tester, best),
+            inference=inference,
         )
         return self.result

@@ -113,7 +113,11 @@ class SearchCheckpoint:
             Stopped: when a signal has come; ``saved`` is true.
         """
         try:
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except Exception:  # of others, which may have made it of ours
+                raise_if_stopped()
+                raise
         except Stopped as stop:
             if self._copy is not None:
                 self._write(*self._copy)
@@ -256,6 +260,8 @@ class SearchCheckpoint:
             )
         passed_over: list[Path] = []
         found = self._load_newest(engine, passed_over)
+        if passed_over and not found:
+            logger.warning("there is no checkpoint after an episode: the search starts over under the new limits")
         for newer in passed_over:  # or they would be taken for newer than what comes now
             newer.unlink()
         return found

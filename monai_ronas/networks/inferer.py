@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from monai_ronas.networks.views import View, add_view, views, with_memory
 from monai_ronas.networks.window_slabs import plan_slabs, segment_slabs, sum_bytes
-from monai_ronas.utils import available_memory_bytes, is_out_of_memory
+from monai_ronas.utils import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 _LARGEST_INDEX = 2**31 - 1
@@ -39,10 +39,10 @@ class PadToStrideInferer(Inferer):
     Where the memory of the device does not suffice for the sums over windows or flips, they are made on the CPU, and
     the prediction stays there where it does not fit on the device either.
 
-    Where the sums of all classes take more than ``result_gb``, the volume goes through the same windows in slabs along
-    one axis, and the prediction holds class indices ``(B, 1, H, W[, D])`` instead of logits, so that its single channel
-    tells it apart: :func:`~monai_ronas.networks.most_likely` takes both. The number of classes is read from the
-    network's ``heads``.
+    Where ``result_gb`` is given and the sums of all classes take more, the volume goes through the same windows in
+    slabs along one axis, and the prediction holds class indices ``(B, 1, H, W[, D])`` instead of logits, so that its
+    single channel tells it apart: :func:`~monai_ronas.networks.most_likely` takes both. The number of classes is read
+    from the network's ``heads``.
 
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
@@ -60,8 +60,8 @@ class PadToStrideInferer(Inferer):
         overlap: part of a window that it shares with the next.
         stitch_device: where windows and flips are summed up and the prediction is left, such as ``"cpu"`` where there
             are many classes. Default: the device of the inputs.
-        result_gb: memory in GiB that the prediction and the sums over windows and flips may take. Default: half of the
-            machine's available memory, at each call.
+        result_gb: memory in GiB that the prediction and the sums over windows and flips may take; what comes after has
+            to take class indices as well. Default: no limit, the prediction always holds logits.
 
     Raises:
         ValueError: when ``roi_size`` is not a multiple of ``divisor``, or ``sw_batch_size`` is less than 1.
@@ -187,10 +187,10 @@ class PadToStrideInferer(Inferer):
         """Class indices where the sums of all classes are beyond the memory; None where they are not."""
         roi_size = self.roi_size or getattr(network, "patch", None)
         head = next(iter(getattr(network, "heads", ())), None)
-        if roi_size is None or head is None or torch.is_grad_enabled():
+        if self.result_gb is None or roi_size is None or head is None or torch.is_grad_enabled():
             return None
         size, classes = inputs.shape[2:], len(inputs) * head.out_channels
-        most = available_memory_bytes() / 2 if self.result_gb is None else self.result_gb * 2**30
+        most = self.result_gb * 2**30
         flips = self.runs > 1
         if sum_bytes(classes, math.prod(map(max, size, roi_size)), flips=flips) <= most:
             return None

@@ -27,6 +27,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _told(name: str, then: Any, now: Any) -> Iterator[str]:
+    listed = not isinstance(then, Mapping) and not isinstance(now, Mapping)
     then, now = _mapping(then), _mapping(now)
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         for key, value in now.items():
@@ -38,6 +39,8 @@ def _told(name: str, then: Any, now: Any) -> Iterator[str]:
         for key in then if name else ():  # what is no longer recorded of a whole record tells nothing
             if key not in now:
                 yield f"{name} {key} was {_short(then[key])} and is not given"
+        if listed and list(then) != list(now) and set(then) == set(now):  # transforms one after the other, for one
+            yield f"{name} was in the order {_short(list(then))} and is in the order {_short(list(now))}"
     elif isinstance(then, (list, tuple)) and isinstance(now, (list, tuple)) and len(then) == len(now):
         if list(then) == list(now):
             return
@@ -51,9 +54,9 @@ def _told(name: str, then: Any, now: Any) -> Iterator[str]:
 
 
 def _mapping(value: Any) -> Any:
-    """A mapping for a list of pairs with a name each."""
+    """A mapping for a list of pairs with a name of its own each."""
     pairs = isinstance(value, (list, tuple)) and value and all(_is_pair(item) for item in value)
-    return dict(value) if pairs else value
+    return dict(value) if pairs and len(dict(value)) == len(value) else value
 
 
 def _is_pair(value: Any) -> bool:

@@ -2,10 +2,14 @@
 """Keys on the command line."""
 
 import json
+import signal
+import sys
+from contextlib import ExitStack
 
 import pytest
 
-from monai_ronas.bundle import check_numbers, refuse_misread_words, refuse_unknown_keys
+from monai_ronas.bundle import begin_command, check_numbers, command_line, refuse_misread_words, refuse_unknown_keys
+from monai_ronas.utils import Stopped
 
 
 @pytest.fixture
@@ -109,3 +113,28 @@ def test_other_names_of_folders_pass(command, word):
 def test_numbers_are_numbers(given, told):
     with pytest.raises(ValueError, match=told):
         check_numbers(**given)
+
+
+def stopped(others):
+    """The error of a command that gets a signal, of which others make one of their own."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except Stopped as stop:
+        return RuntimeError("cannot compile") if others else stop
+    raise AssertionError
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_a_stop_ends_a_command_as_a_stop_whatever_others_make_of_it(monkeypatch, caplog, others):
+    monkeypatch.setattr(command_line, "_command", lambda: ("-m", "monai.bundle"))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    process = ExitStack()
+    monkeypatch.setattr(command_line, "_until_the_end", process)
+    begin_command(resumes=True)
+    error = stopped(others)
+    with pytest.raises(SystemExit) as ended:
+        sys.excepthook(type(error), error, None)
+    with pytest.raises(Stopped):
+        process.close()
+    assert ended.value.code == 75
+    assert "stopped by SIGTERM; run the same command again: it continues from the last checkpoint" in caplog.text

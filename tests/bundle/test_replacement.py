@@ -46,6 +46,19 @@ def test_files_that_the_new_folder_lacks_stay(place):
     assert os.listdir(place.parent) == ["bundle"]
 
 
+def test_a_link_stays_a_link(place, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "linked"
+    link.symlink_to(place)
+    new = new_beside(link)
+    fill(new, "new")
+    replace(link, new)
+    clear_up(link)
+    assert link.readlink() == place
+    assert content(place) == {**WHOLE["new"], **OWN}
+    assert os.listdir(link.parent) == ["linked"]
+
+
 def calls_of(place, stop_at):
     """Replace in a process of its own that is killed before a call of the system; the number of all."""
     reader, writer = os.pipe()

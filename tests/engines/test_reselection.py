@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from monai_ronas.engines import Reselection
-from monai_ronas.utils import ChildScore
+from monai_ronas.utils import ChildScore, InferenceChoice
 from tests.toys import toy_space
 
 
@@ -50,6 +50,27 @@ def test_the_derived_network_is_taken_where_it_fits(children):
     assert result.architecture == derived
     assert scorer.scored == [derived]
     assert (result.steps, result.remark) == (7, "which the final training has seen")
+
+
+def test_one_shot_or_windows_is_measured_for_the_choice(children):
+    space, (derived, *_) = children
+    asked = []
+    windows = InferenceChoice(True, "Windows.", ("a", "b"), (0.7, 0.7), (0.8, 0.8))
+
+    def inference(architecture):
+        asked.append(architecture)
+        return windows
+
+    again = reselection(space, Scorer({derived: 0.7}), [derived], inference=inference)
+    result = again.run([], derived, steps=7)
+    assert asked == [derived]
+    assert (result.inference, result.remark) == (windows, "in one shot")
+
+
+def test_no_number_is_told_where_the_reward_cases_have_no_score(children):
+    space, (derived, *_) = children
+    result = reselection(space, Scorer({derived: math.nan}), [derived]).run([], derived, steps=7)
+    assert (result.score, result.candidates[0]["reward"]) == (None, None)
 
 
 def test_else_the_best_of_the_episodes_on_unseen_cases_in_terms_of_the_objective(children):

@@ -253,6 +253,20 @@ def test_stopped_by_a_signal_it_goes_on_from_a_copy_of_some_seconds_ago(make_eng
         same_end(slices, result, weights, expected)
 
 
+def test_a_stop_of_which_others_make_an_error_is_guarded_as_well(make_engine, tmp_path):
+    _, _, checkpoint, _ = long_search(make_engine, tmp_path)
+
+    def wraps():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Stopped:
+            raise RuntimeError("cannot compile") from None
+
+    with pytest.raises(Stopped) as caught, stop_signals():
+        checkpoint.guard(wraps)
+    assert caught.value.saved
+
+
 def test_within_a_stretch_it_saves_from_time_to_time_only(make_engine, tmp_path):
     run, _, checkpoint, _ = long_search(make_engine, tmp_path, every_seconds=3600)
     run()

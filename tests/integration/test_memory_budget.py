@@ -9,6 +9,7 @@ import statistics
 import pytest
 import torch
 
+from monai_ronas.bundle.configs import HALF_OF_MEMORY
 from monai_ronas.data import open_study
 from monai_ronas.engines import PatchBatch
 from monai_ronas.handlers import read_history
@@ -95,7 +96,7 @@ def test_a_finished_search_gives_another_bundle_for_another_budget(whole, finish
     ]
     assert inferers[1]["max_voxels"] < inferers[0]["max_voxels"]
     assert inferers[1]["result_gb"] < budget
-    assert inferers[0]["result_gb"] is None
+    assert inferers[0]["result_gb"] == HALF_OF_MEMORY
     told = [
         re.search("The search took .* minutes", (bundle / "docs" / "README.md").read_text())[0]
         for bundle in (finished / "ronas_segmentation", tmp_path / "small")

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -70,6 +72,14 @@ def test_the_meta_data_stay_and_training_has_no_slabs(network):
     assert torch.equal(found.affine, volume.affine)
     assert found.dtype == torch.uint8
     assert segment(volume, network).shape == (1, CLASSES, 16, 16, 40)
+
+
+def test_without_a_limit_the_prediction_holds_logits_however_little_memory_there_is(network, monkeypatch):
+    """Bundles of version 0.1 take the argmax of what they get."""
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1, total=1))
+    with torch.no_grad():
+        found = PadToStrideInferer(roi_size=(8, 8, 8), max_voxels=0)(torch.randn(1, 1, 9, 8, 8), network)
+    assert found.shape == (1, CLASSES, 9, 8, 8)
 
 
 def test_slabs_are_as_thick_as_the_memory_allows():

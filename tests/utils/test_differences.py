@@ -22,3 +22,15 @@ from monai_ronas.utils import differences
 )
 def test_differences_are_named(then, now, told):
     assert differences(then, now) == told
+
+
+def test_two_of_the_same_name_and_another_order_are_told_apart():
+    """As transforms are described, one after the other."""
+    flips = [["Flip", [["axis", 0]]], ["Flip", [["axis", 1]]]]
+    other = [["Flip", [["axis", 2]]], ["Flip", [["axis", 1]]]]
+    assert differences({"crops": flips}, {"crops": flips}) == []
+    assert len(differences({"crops": flips}, {"crops": other})) == 1
+    mixed = [["Flip", [["axis", 0]]], ["Noise", [["std", 1]]]]
+    assert differences({"crops": mixed}, {"crops": mixed[::-1]}) == [
+        "crops was in the order ['Flip', 'Noise'] and is in the order ['Noise', 'Flip']"
+    ]
