@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from monai_ronas.errors import SettingError
 
 logger = logging.getLogger(__name__)
 _USES = ("train", "reward", "test")
+_SHOWN = 5
 
 
 def evaluation_cases(
@@ -118,15 +119,19 @@ def _told_apart(dataset_dir: str | os.PathLike[str], split: Mapping[str, Any]) -
     digests = {name: digests[name] for name in sorted(digests, key=lambda name: name in uses)}  # of two, the one used
     known = known_cases(dataset.cases, digests) if digests else {c.name: c.name for c in dataset.cases}
     told = [_Told(c, known.get(c.name)) for c in dataset.cases]
-    others = [t.case.name for t in told if t.known is None and t.case.name in uses]
-    if others:
-        logger.warning(
-            "%d case(s) bear names of the search's but have other images, and count as new: %s%s",
-            *(len(others), ", ".join(others[:5]), ", ..." if len(others) > 5 else ""),
-        )
+    others = {t.case.name for t in told if t.known is None} & uses
+    _tell("bear names of the search's but have other images, and count as new", others)
     unread = {name for name in skipped if name not in digests}  # of these the name alone is known
     kept = [t for t in told if t.known not in skipped and t.case.name not in unread]
+    _tell("are left out, as the search could not read cases of these names", {c.name for c in dataset.cases} & unread)
+    _tell("are left out, as files are missing or wrong", {name for name, _ in dataset.faults} - {*skipped})
     return dataset.name, [t if t.known in uses else _Told(t.case, None) for t in kept]
+
+
+def _tell(what: str, names: Collection[str]) -> None:
+    if names:
+        more = ", ..." if len(names) > _SHOWN else ""
+        logger.warning("%d case(s) %s: %s%s", len(names), what, ", ".join(sorted(names)[:_SHOWN]), more)
 
 
 def _paths(cases: Sequence[Case]) -> list[dict[str, str | list[str]]]:

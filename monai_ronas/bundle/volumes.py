@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from monai_ronas.bundle.predictions import PredictionFiles
 from monai_ronas.data import DatasetError
 from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, files_of
+from monai_ronas.data.layouts.found import numbered_channels
 from monai_ronas.data.msd import listed_images
 from monai_ronas.errors import SettingError, find_error
 from monai_ronas.utils import is_out_of_memory
@@ -33,9 +35,9 @@ def list_volumes(
     """The volumes that are to be segmented, sorted. What else lies there is passed over and named in the log.
 
     Args:
-        folder: a folder, with all those below it; a file; or the folder of a data set with a ``dataset.json``, of which
-            the images are meant, those of the training and of the test.
-        predictions: where predictions are written; those of an earlier run are passed over.
+        folder: a folder, with all those below it; a file, or that of one of the channels; or the folder of a data set
+            with a ``dataset.json``, of which the images are meant, those of the training and of the test.
+        predictions: where predictions are written; those of an earlier run, of any format, are passed over.
         channels: of the network: files ``a_0000.nii.gz``, ``a_0001.nii.gz`` and so on are one volume.
 
     Returns:
@@ -48,7 +50,9 @@ def list_volumes(
     if root.is_file():
         if not ending(root):
             raise DatasetError(f"dataset_dir '{root}' is neither a folder nor a volume ({_READ}).")
-        return [str(root)]
+        numbered = channel_number(root) if channels > 1 else None
+        files = numbered_channels(root.parent, numbered[0], ending(root)) if numbered else ()
+        return [[str(path) for path in files]] if len(files) == channels and root in files else [str(root)]
     if not root.is_dir():
         raise DatasetError(f"dataset_dir '{root}' is not a folder: give the folder that holds the volumes.")
     others: list[Path] = []
@@ -57,7 +61,8 @@ def list_volumes(
     else:
         own = None if predictions is None else Path(predictions.output_dir).resolve()
         single, others = _walk(root, own)
-        written = set() if predictions is None else {predictions.path(path) for path in single}
+        kinds = [] if predictions is None else [replace(predictions, output_ext=end) for end in (None, *ENDINGS)]
+        written = {kind.path(path) for kind in kinds for path in single}
         earlier = [path for path in single if Path(os.path.abspath(path)) in written]
         found = _joined([path for path in single if path not in earlier], channels)
         others = sorted([*others, *earlier])

@@ -93,6 +93,16 @@ def test_cases_left_out_for_their_faults_stay_out(tmp_path):
     assert stems(evaluation_cases(other, split)) == ["bad"]
 
 
+def test_new_cases_that_are_left_out_are_named(tmp_path, caplog):
+    root = dataset(tmp_path / "data", {"c6": 6, "unread": 60, "new": 61, "incomplete": 62, "gone": 63})
+    for name in ("incomplete", "gone"):
+        (root / f"labelsTr/{name}.nii.gz").unlink()
+    split = split_file(tmp_path, skipped=["unread", "gone"])
+    assert stems(evaluation_cases(root, split)) == ["c6", "new"]
+    assert "1 case(s) are left out, as the search could not read cases of these names: unread" in caplog.text
+    assert "1 case(s) are left out, as files are missing or wrong: incomplete" in caplog.text
+
+
 def test_the_copy_that_the_search_left_out_does_not_hide_the_case(tmp_path):
     digests = {name: image_digest(image(seed)[..., None]) for name, seed in {**OWN, "copy": 6}.items()}
     split = split_file(tmp_path, skipped=["copy"], digests=digests)

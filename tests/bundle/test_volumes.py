@@ -217,6 +217,14 @@ def test_a_second_run_segments_the_same_volumes(tmp_path, caplog, out):
     assert ("passed over" in caplog.text) == (out == "in")
 
 
+def test_predictions_of_another_format_are_no_volumes(tmp_path, caplog):
+    save(tmp_path / "a.nii.gz", volume(1))
+    for end in (None, ".mha", None):
+        assert segment(tmp_path, tmp_path, output_ext=end) is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nii.gz", "a_seg.mha", "a_seg.nii.gz"]
+    assert "a DICOM series): 'a_seg.mha', 'a_seg.nii.gz'" in caplog.text
+
+
 def test_what_is_passed_over_is_named(tmp_path, caplog):
     for name in ("a.nii", "notes.txt", "scan.mha", ".hidden", "case_0/imaging.nii.gz", "case_0/report.pdf"):
         path = tmp_path / name
@@ -295,6 +303,14 @@ def test_channels_of_a_file_each_are_one_volume(tmp_path):
     assert "1 of 4 volume(s) could not be segmented: 'e_0000.nii.gz': the image has 1 channel(s)" in sentence
     found = [str(p.relative_to(tmp_path / "out")) for p in sorted((tmp_path / "out").rglob("*.gz"))]
     assert found == ["a_seg.nii.gz", "b/c_seg.nii.gz", "d_seg.nii.gz"]
+
+
+@pytest.mark.parametrize("given", ["a_0000.nii.gz", "a_0001.nii.gz"])
+def test_the_file_of_a_channel_stands_for_all_of_them(tmp_path, given):
+    for channel in (0, 1):
+        save(tmp_path / f"in/a_{channel:04d}.nii.gz", volume(channel))
+    assert segment(tmp_path / "in" / given, tmp_path / "out", channels=2) is None
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
 
 
 def test_the_images_of_a_data_set_are_meant_and_not_its_labels(tmp_path):
