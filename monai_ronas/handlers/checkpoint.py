@@ -217,6 +217,7 @@ class SearchCheckpoint:
     def _compare(self, identity: dict[str, Any], may_differ: Sequence[str] = ()) -> None:
         changed = differences(identity, {k: v for k, v in self.identity.items() if k not in may_differ})
         if changed:
+            changed.sort(key=lambda text: re.split(" was | is ", text)[0].count(" "))  # settings before what follows
             more = f", and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
             raise SettingError(
                 f"{self.directory.parent} holds a search of which {', '.join(changed[:_TOLD])}{more}: give the same "
