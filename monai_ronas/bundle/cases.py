@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_ronas.data import Case, DatasetError, read_msd
+from monai_ronas.data import Case, DatasetError, MSDDataset, read_msd
 from monai_ronas.data.content import known_cases
 from monai_ronas.errors import SettingError
 
@@ -38,11 +38,11 @@ def evaluation_cases(
         dictionaries with the paths ``image`` and ``label``.
 
     Raises:
-        DatasetError: when no case is left.
+        DatasetError: when no case is left, or a label has another value than in the bundle.
         SettingError: when ``use`` is unknown.
     """
     split = _read_split(split_file)
-    allowed = ("unseen", "all", *(key for key in split if key != "digests"))
+    allowed = ("unseen", "all", *(key for key in split if key not in ("digests", "labels")))
     if use not in allowed:
         raise SettingError(f"evaluation_use must be one of {allowed}, got {use!r}.")
     name, cases = _told_apart(dataset_dir, split)
@@ -76,7 +76,7 @@ def training_cases(
         lists of dictionaries with the paths ``image`` and ``label`` under ``train`` and ``validate``.
 
     Raises:
-        DatasetError: when there is not at least one case for each.
+        DatasetError: when there is not at least one case for each, or a label has another value than in the bundle.
     """
     split = _read_split(split_file)
     _, cases = _told_apart(dataset_dir, split)
@@ -114,6 +114,7 @@ def _told_apart(dataset_dir: str | os.PathLike[str], split: Mapping[str, Any]) -
     """The name of a data set and its cases, without those that the search left out for their faults."""
     skipped: Sequence[str] = split.get("skipped", ())
     dataset = read_msd(dataset_dir, strict=not skipped)
+    _compare_labels(dataset, split.get("labels", {}))
     uses = {name for use in _USES for name in split[use]}
     digests: dict[str, str] = split.get("digests", {})
     digests = {name: digests[name] for name in sorted(digests, key=lambda name: name in uses)}  # of two, the one used
@@ -132,6 +133,27 @@ def _tell(what: str, names: Collection[str]) -> None:
     if names:
         more = ", ..." if len(names) > _SHOWN else ""
         logger.warning("%d case(s) %s: %s%s", len(names), what, ", ".join(sorted(names)[:_SHOWN]), more)
+
+
+def _compare_labels(dataset: MSDDataset, labels: Mapping[str, str]) -> None:
+    """Refuse a data set that gives a label of the bundle another value.
+
+    Raises:
+        DatasetError: with the first such label.
+    """
+    known = {name.strip().casefold(): int(value) for value, name in labels.items()}
+    for value, name in dataset.labels.items():
+        other = known.get(name.strip().casefold(), value)
+        if other != value:
+            raise DatasetError(
+                f"the label '{name}' is {value} in '{dataset.root}' and {other} in the bundle: renumber the labels of "
+                "the data set."
+            )
+    if str(dataset.ignore_label) in labels:
+        raise DatasetError(
+            f"{dataset.ignore_label} is to be ignored in '{dataset.root}' and '{labels[str(dataset.ignore_label)]}' in "
+            "the bundle: renumber the labels of the data set."
+        )
 
 
 def _paths(cases: Sequence[Case]) -> list[dict[str, str | list[str]]]:

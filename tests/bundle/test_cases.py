@@ -123,3 +123,21 @@ def test_a_study_records_what_a_verification_finds(tmp_path):
     cases = read_msd(root).cases
     assert known_cases(cases, study.digests) == {f"c{n}": f"c{n}" for n in range(8) if n != 3}
     assert [case["name"] for case in verify_dataset(read_msd(root))[0]["cases"] if "digest" not in case] == ["c3"]
+
+
+@pytest.mark.parametrize("cases", [evaluation_cases, training_cases])
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({"background": 0, "Organ ": 2, "cyst": 1}, "the label 'cyst' is 1 in '.*' and 2 in the bundle: renumber"),
+        ({"background": 0, "organ": 1, "ignore": 2}, "2 is to be ignored in '.*' and 'cyst' in the bundle: renumber"),
+    ],
+)
+def test_labels_of_other_values_are_refused(tmp_path, cases, labels, told):
+    root = dataset(tmp_path / "data", OWN)
+    split = split_file(tmp_path, labels={"0": "background", "1": "organ", "2": "cyst"})
+    assert cases(root, split)
+    content = json.loads((root / "dataset.json").read_text())
+    (root / "dataset.json").write_text(json.dumps({**content, "labels": labels}))
+    with pytest.raises(DatasetError, match=told):
+        cases(root, split)
