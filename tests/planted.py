@@ -56,7 +56,7 @@ class PlantedScorer:
 
 
 def planted_search(scorer, *, episodes, children=10, seed=0, strategy="reinforce", watch=None):
-    """A search with the settings of ``search.json``, run; ``watch`` is called with the engine behind each episode."""
+    """A search with the settings of ``search.json``, run; ``watch`` is called with the engine after each episode."""
     policy = make_controller(strategy, SPACE, seed=seed)
     weights = list(policy.parameters())
     engine = ControllerTrainer(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The check that a derived bundle passes before it is left behind."""
+"""The check that a derived bundle passes before it is left."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def begin_command(*, resumes: bool = False) -> None:
         if isinstance(error, KeyboardInterrupt):
             logger.warning("interrupted; %s", again)
             raise SystemExit(_INTERRUPTED)
-        error = _stop_behind(error)
+        error = _underlying_stop(error)
         if isinstance(error, Stopped):
             how = ", saved; the same command goes on" if error.saved else f"; {again}"
             logger.warning("stopped by %s%s", error, how)
@@ -75,7 +75,7 @@ def begin_command(*, resumes: bool = False) -> None:
     refuse_misread_words()
 
 
-def _stop_behind(error: BaseException) -> BaseException:
+def _underlying_stop(error: BaseException) -> BaseException:
     """The stop of which others, such as TorchScript's compiler, have made an error of their own; else the error."""
     if not isinstance(error, Stopped):
         try:

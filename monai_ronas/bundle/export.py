@@ -95,7 +95,7 @@ class BundleExporter:
             the bundle's folder.
 
         Raises:
-            RuntimeError: when the bundle does not pass its check; nothing is left behind.
+            RuntimeError: when the bundle does not pass its check; nothing is left.
         """
         work = new_beside(self.export_dir)
         try:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from monai.data import ImageReader
+from monai.data.utils import orientation_ras_lps
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from monai_ronas.data.dicom_series import ordered_slices
 from monai_ronas.data.formats import SIMPLEITK, dicom_files, ending
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _COMPLEX = {"c8": 32, "c16": 1792}  # as the field datatype of NIfTI headers has it
 
 
@@ -138,7 +138,7 @@ def _file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     affine[:size, :size] = np.array(image.GetDirection()).reshape(spatial, spatial)[:size, :size]
     affine[:size, :size] *= image.GetSpacing()[:size]
     affine[:size, 3] = image.GetOrigin()[:size]
-    return voxels, _LPS_TO_RAS @ affine
+    return voxels, orientation_ras_lps(affine)
 
 
 def _series(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +153,7 @@ def _series(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         voxels = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise RuntimeError(_words(error, folder)) from error
-    return voxels.transpose(2, 1, 0), _LPS_TO_RAS @ affine
+    return voxels.transpose(2, 1, 0), orientation_ras_lps(affine)
 
 
 def _words(error: Exception, path: Path) -> str:

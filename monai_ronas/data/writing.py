@@ -7,10 +7,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from monai.data.utils import orientation_ras_lps
 
 from monai_ronas.data.formats import ENDINGS, NIFTI, ending
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def write_volume(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
@@ -33,7 +32,7 @@ def write_volume(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
         return
     import SimpleITK as sitk  # here, as it takes a while
 
-    lps = _LPS_TO_RAS @ affine
+    lps = orientation_ras_lps(affine)
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image = sitk.GetImageFromArray(voxels.transpose(2, 1, 0))
     image.SetSpacing(spacing.tolist())

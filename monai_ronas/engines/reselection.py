@@ -114,7 +114,7 @@ class Reselection:
         Args:
             history: the lines of ``history.jsonl``.
             chosen: what the search has chosen.
-            steps: training steps behind the weights that the search has left.
+            steps: training steps of the weights that the search has left.
 
         Raises:
             SettingError: when the search cannot tell which network to take, with what to do.

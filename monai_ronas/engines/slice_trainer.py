@@ -82,7 +82,7 @@ class SliceTrainer:
             choose: called before every step for the architecture to train.
             phase: how long to train. Default: one slice.
             decay: let the learning rate fall to 0 over the phase, as a cosine.
-            between: called behind every slice but the last, such as for a checkpoint.
+            between: called after every slice but the last, such as for a checkpoint.
         """
         self._choose, self._decay, self.phase = choose, decay, phase
         done = False

@@ -70,7 +70,7 @@ class SearchResult:
         candidates: one dictionary for each contender: ``origin``, ``architecture``, ``id``, ``trained`` (seconds, or
             steps without a limit of time, in the race), ``reward`` (its Dice on the reward cases after that) and
             ``forecast`` (soft Dice expected with all the time that was left); None where it had no turn.
-        steps: training steps behind the network's weights.
+        steps: training steps of the network's weights.
         case_names: names of the reward cases, in the order of ``score.per_case``.
         remark: what has to be known about ``score``, such as that training has seen the reward cases.
         test: the network's score on the test cases; None without any.

@@ -12,7 +12,7 @@ weights, ``grid`` a cell of the grid in ``grid.py``, told by ``--resolution``, `
 ``peers.py``, with the optimiser told there and a patch of their own.
 
 Whether a contender segments volumes in one shot or in windows of its patch is chosen as a search chooses, on reward
-cases, but behind the minutes and without a limit of time; the search's own choice is in its bundle. Volumes are padded
+cases, but after the minutes and without a limit of time; the search's own choice is in its bundle. Volumes are padded
 at least to the size of the crops, as our bundles do it. Writes ``network.pt``, the weights, and ``result.json`` with
 the Dice of every test case and class in the chosen way, averaged over the flips of the volume, with which all were
 trained, and ``one_shot`` without flips in one shot (null where the memory did not suffice). The folder ``cache`` is

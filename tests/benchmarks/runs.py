@@ -43,7 +43,7 @@ def run(commands: Sequence[list[str]], *, at_once: int | None = None) -> None:
         at_once: how many at a time, with one thread each. Default: one after the other, with all threads.
 
     Raises:
-        SystemExit: when one of them failed, behind the others; when there is a result of another command.
+        SystemExit: when one of them failed, after the others; when there is a result of another command.
     """
     missing = [words for words in commands if is_missing(words)]
     environment = None if at_once is None else {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes behind the choice: the cases of the final training, and the last scores."""
+"""What comes after the choice: the cases of the final training, and the last scores."""
 
 import math
 
@@ -25,7 +25,7 @@ def test_the_final_training_has_the_reward_cases_once_they_have_decided():
     assert drawn[:spent] == [1] * spent
     assert 2 in drawn[spent:]
     turns = sum(len(c.scores) for c in end.race.contenders)
-    assert len(scorer.calls) == turns  # none behind the final training, which has seen the cases
+    assert len(scorer.calls) == turns  # none after the final training, which has seen the cases
     assert result.score.reward == pytest.approx(0.7)
     assert "before the final training" in result.remark
 

@@ -182,7 +182,7 @@ def long_search(
         engine.state.best_child = None  # the base network and one with a smaller patch
         race = Race(
             slices, scorer, space, budget, steps=final_steps, **RACE
-        )  # as the command makes it: behind the episodes
+        )  # as the command makes it: after the episodes
         parts = (engine, race, slices, space, budget)
         return found, Exploitation(*parts, final_steps=final_steps, final_cases=3, checkpoint=checkpoint).run()
 

@@ -52,7 +52,7 @@ def test_killed_at_random_moments_the_search_comes_to_the_same_end(undisturbed, 
                     kills, killed = kills + 1, True
             ended = process.returncode >= 0
             length = length if killed else min(length, time.monotonic() - begin)
-        finished_before = process.returncode != 0  # killed behind its end, when all was written
+        finished_before = process.returncode != 0  # killed after its end, when all was written
         assert not finished_before or (output / "checkpoints" / "finished.json").exists()
         same_end(output, undisturbed[0])
 

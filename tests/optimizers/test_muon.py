@@ -43,7 +43,7 @@ def test_the_size_of_a_matrix_does_not_matter_and_nothing_stays_nothing():
 
 
 class TensorFloat32(TorchFunctionMode):
-    """Matrix products with operands of ten bits behind the point, as on the GPUs that know TF32."""
+    """Matrix products with operands of ten bits after the point, as on the GPUs that know TF32."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function in (torch.Tensor.matmul, torch.Tensor.__matmul__):
