@@ -118,7 +118,7 @@ def check_numbers(**given: Any) -> None:
         >>> check_numbers(episodes="abc")
         Traceback (most recent call last):
         ...
-        ValueError: episodes must be a whole number of at least 0, got 'abc'.
+        monai_ronas.errors.SettingError: episodes must be a whole number of at least 0, got 'abc'.
     """
     for name, value in given.items():
         least = _COUNTS.get(name, 0)

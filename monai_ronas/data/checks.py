@@ -80,7 +80,7 @@ class CheckImaged(MapTransform):
         >>> CheckImaged("image", channels=1, spacing=(1, 1, 1))({"image": volume})
         Traceback (most recent call last):
         ...
-        monai_ronas.data.errors.VolumeError: 'image': the image has voxels of 50 x 1 x 1 mm where 1 x 1 x 1 mm are \
+        monai_ronas.errors.VolumeError: 'image': the image has voxels of 50 x 1 x 1 mm where 1 x 1 x 1 mm are \
 usual in the data set: it would be resampled to 51 x 2 x 2 voxels
     """
 
