@@ -117,7 +117,7 @@ class Muon(torch.optim.AdamW):
         return loss
 
     def _move(self, kernels: list[torch.Tensor], group: dict[str, Any]) -> None:
-        """Move the kernels; on a GPU, where launching small products takes longer than forming them, a shape at once."""
+        """Move the kernels; on a GPU those of a shape at once, to launch fewer small products."""
         alike: dict[tuple[Any, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for kernel in kernels:
             part, matrix = self._direction(kernel, group)
