@@ -24,7 +24,6 @@ from monai_ronas.errors import SettingError
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult, write_atomically
-from monai_ronas.visualize import draw_network
 
 _MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
 LICENSE = Path(__file__).parent / "LICENSE.txt"
@@ -179,6 +178,8 @@ class BundleExporter:
             test_time_flips=self.test_time_flips,
         )
         (root / "docs" / "README.md").write_text(readme, encoding="utf-8")
+        from monai_ronas.visualize import draw_network  # here, as a derived bundle needs no matplotlib
+
         picture = draw_network(self.network.space, architecture, kwargs["channels"])
         picture.savefig(root / "docs" / "network.png", dpi=110)
         licence = plain(self.study.dataset.licence)
