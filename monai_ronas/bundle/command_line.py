@@ -154,7 +154,7 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
     known = set(ConfigParser.load_config_files(_as_read(given["config_file"])))
     known |= {*inspect.signature(run).parameters, *inspect.signature(create_workflow).parameters}
     if "tracking" in given:
-        known |= set(cast(dict, DEFAULT_MLFLOW_SETTINGS["configs"]))
+        known |= set(cast(dict[str, Any], DEFAULT_MLFLOW_SETTINGS["configs"]))
     for name in given:
         first = re.split("#|::", name.removeprefix(MERGE_KEY))[0]
         if first in _RETIRED - known:
