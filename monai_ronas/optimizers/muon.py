@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -17,7 +17,7 @@ ITERATIONS = 2, 3  # on a Gram matrix, which is formed anew between them
 
 
 def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
-    """The matrix with its singular vectors and all of its singular values near 1 (0.65 to 1.25).
+    """Matrices with their singular vectors and all of their singular values near 1 (0.65 to 1.25).
 
     Five steps of the Newton-Schulz iteration of Jordan et al. (2024, https://kellerjordan.github.io/posts/muon),
     ``X <- a X + b (X X^T) X + c (X X^T)^2 X``. Their factors are polynomials of the first ``X X^T``, so that they can
@@ -26,23 +26,26 @@ def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
     https://dao-lab.ai/blog/2026/gram-newton-schulz).
 
     Args:
-        matrix: of shape ``(rows, columns)``. Singular values below 0.002 of its Frobenius norm end smaller than 0.65.
+        matrix: of shape ``(..., rows, columns)``, each by itself. Singular values below 0.002 of its Frobenius norm end
+            smaller than 0.65.
     """
     a, b, c = COEFFICIENTS
+    rows, columns = matrix.shape[-2:]
     with torch.autocast(matrix.device.type, enabled=False):
-        wide = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().mT
-        wide = wide / (wide.norm() + 1e-7)
+        wide = matrix.float() if rows <= columns else matrix.float().mT
+        wide = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
         for iterations in ITERATIONS:
             gram = wide @ wide.mT
-            product = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-            for _ in range(iterations):
+            product = None
+            for left in reversed(range(iterations)):
                 factor = b * gram + c * gram @ gram
-                factor.diagonal().add_(a)
-                product = factor @ product
-                gram = factor @ gram @ factor
+                factor.diagonal(dim1=-2, dim2=-1).add_(a)
+                product = factor if product is None else factor @ product
+                if left:
+                    gram = factor @ gram @ factor
             wide = product @ wide
     result = wide.to(matrix.dtype)
-    return result if matrix.shape[0] <= matrix.shape[1] else result.mT
+    return result if rows <= columns else result.mT
 
 
 class Muon(torch.optim.AdamW):
@@ -104,9 +107,8 @@ class Muon(torch.optim.AdamW):
                 loss = closure()
         groups = self.param_groups
         for group in groups:
-            for kernel in group["params"] if group.get("orthogonal") else ():
-                if kernel.grad is not None:
-                    self._move(kernel, kernel.grad, group)
+            if group.get("orthogonal"):
+                self._move([kernel for kernel in group["params"] if kernel.grad is not None], group)
         self.param_groups = [group for group in groups if not group.get("orthogonal")]
         try:
             inspect.unwrap(torch.optim.AdamW.step)(self)  # without hooks, which run around this method already
@@ -114,18 +116,29 @@ class Muon(torch.optim.AdamW):
             self.param_groups = groups
         return loss
 
-    def _move(self, kernel: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
-        state = self.state[kernel]
+    def _move(self, kernels: list[torch.Tensor], group: dict[str, Any]) -> None:
+        """Move the kernels; on a GPU those of a shape at once, to launch fewer small products."""
+        alike: dict[tuple[Any, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        for kernel in kernels:
+            part, matrix = self._direction(kernel, group)
+            alone = len(alike) if matrix.device.type == "cpu" else None
+            alike.setdefault((matrix.shape, matrix.dtype, matrix.device, alone), []).append((part, matrix))
+        for (shape, *_), moved in alike.items():
+            rows, columns = shape
+            updates = orthogonalized(torch.stack([matrix for _, matrix in moved]))
+            for (part, _), update in zip(moved, updates, strict=True):
+                part.mul_(1 - group["lr"] * group["weight_decay"])
+                part.add_(update.view(part.shape), alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+
+    def _direction(self, kernel: torch.Tensor, group: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The part of a kernel that is in use, and its gradient and momentum together, as a matrix."""
+        gradient, state = cast(torch.Tensor, kernel.grad), self.state[kernel]
         if not state:
             state["step"] = torch.tensor(0.0)  # AdamW wants to find one when a state is loaded
             state["momentum"] = torch.zeros_like(kernel)
         state["step"] += 1
-        momentum, part = state["momentum"], used_part(kernel)
-        if part is not None:
-            kernel, gradient, momentum = kernel[part], gradient[part], momentum[part]
+        momentum, used = state["momentum"], used_part(kernel)
+        if used is not None:
+            kernel, gradient, momentum = kernel[used], gradient[used], momentum[used]
         momentum.lerp_(gradient, 1 - group["momentum"])
-        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
-        rows, columns = matrix.shape
-        kernel.mul_(1 - group["lr"] * group["weight_decay"])
-        update = orthogonalized(matrix).view(kernel.shape)
-        kernel.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+        return kernel, gradient.lerp(momentum, group["momentum"]).flatten(1)

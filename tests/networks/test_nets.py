@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 from monai.networks import eval_mode
 
 from monai_ronas.networks import PadToStrideInferer
-from monai_ronas.networks.blocks import SearchableConvBlock, SumSkip
+from monai_ronas.networks.blocks import SearchableConvBlock, SearchableDownSample, SumSkip
 from monai_ronas.networks.blocks.instance_norm import ChannelsLastInstanceNorm
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.optimizers import Muon, keep_unused
@@ -274,3 +274,11 @@ def test_widths_want_an_instance_normalisation():
     space = RonasSpace((32, 32, 32), widths=(1, 0.5))
     with pytest.raises(ValueError, match="norm must be an instance normalisation"):
         RonasSuperNet(space, 1, 2, channels=(8, 8, 8, 8), norm="BATCH")
+
+
+@pytest.mark.parametrize(("size", "stride"), [((7, 8, 5), (2, 3, 1)), ((6, 9), (2, 2))])
+def test_pooling_is_the_same_with_a_gradient_and_without(size, stride):
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    pooled = SearchableDownSample(len(size), stride)(x)
+    assert pooled.shape[2:] == tuple(n // k for n, k in zip(size, stride, strict=True))
+    assert torch.equal(pooled, SearchableDownSample(len(size), stride)(x.requires_grad_()))

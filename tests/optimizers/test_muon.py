@@ -42,6 +42,13 @@ def test_the_size_of_a_matrix_does_not_matter_and_nothing_stays_nothing():
     assert orthogonalized(matrix.bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("shape", [(16, 54), (54, 16)])
+def test_matrices_at_once_are_as_each_by_itself(shape):
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(5))
+    each = torch.stack([orthogonalized(matrix) for matrix in 10 * matrices])
+    assert torch.allclose(orthogonalized(matrices), each, atol=1e-6)
+
+
 class TensorFloat32(TorchFunctionMode):
     """Matrix products with operands of ten bits after the point, as on the GPUs that know TF32."""
 
