@@ -4,4 +4,4 @@
 from monai_ronas.errors import RonasError, find_error
 
 __all__ = ["RonasError", "find_error"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import pairwise, zip_longest
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
-from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, create_workflow, run
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 
@@ -131,7 +130,7 @@ def refuse_misread_words(words: Sequence[str] | None = None) -> None:
     """
     for name, word in _given(words).items():
         if name in _PLACES:
-            read = DefaultParseValue(word)
+            read = _as_read(word)
             quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
             if read is not None and read != word and not quoted:
                 raise SettingError(f"--{name} {word} would be read as {read!r}: write --{name} ./{word}")
@@ -152,10 +151,10 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
     given = _given(words)
     if "config_file" not in given:
         return
-    known = set(ConfigParser.load_config_files(DefaultParseValue(given["config_file"])))
+    known = set(ConfigParser.load_config_files(_as_read(given["config_file"])))
     known |= {*inspect.signature(run).parameters, *inspect.signature(create_workflow).parameters}
     if "tracking" in given:
-        known |= set(cast(dict, DEFAULT_MLFLOW_SETTINGS["configs"]))
+        known |= set(cast(dict[str, Any], DEFAULT_MLFLOW_SETTINGS["configs"]))
     for name in given:
         first = re.split("#|::", name.removeprefix(MERGE_KEY))[0]
         if first in _RETIRED - known:
@@ -170,6 +169,13 @@ def _command() -> Sequence[str]:
     """The words of this process, where it is a ``python -m monai.bundle`` command, under ``torchrun`` too."""
     words = sys.orig_argv
     return words if ("-m", "monai.bundle") in pairwise(words) else ()
+
+
+def _as_read(word: str) -> Any:
+    """A word as MONAI's command line reads it."""
+    from fire.parser import DefaultParseValue  # here, as only commands need it
+
+    return DefaultParseValue(word)
 
 
 def _given(words: Sequence[str] | None) -> dict[str, str]:

@@ -24,7 +24,6 @@ from monai_ronas.errors import SettingError
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult, write_atomically
-from monai_ronas.visualize import draw_network
 
 _MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
 LICENSE = Path(__file__).parent / "LICENSE.txt"
@@ -108,6 +107,8 @@ class BundleExporter:
         return self.export_dir
 
     def _write(self, root: Path, result: SearchResult, seconds: float) -> None:
+        from monai_ronas.visualize import draw_network  # here, as a derived bundle needs no matplotlib
+
         fingerprint, architecture = self.study.fingerprint, result.architecture
         for folder in ("configs", "models", "docs"):
             (root / folder).mkdir()
@@ -153,12 +154,16 @@ class BundleExporter:
                 fingerprint,
                 patch,
                 derived.divisor,
-                name=self.export_dir.name,
+                licence=self.study.dataset.licence,
                 dice=None if measured is None else measured.reward,
                 reference=reference,
             ),
         }
-        carried: dict[str, Any] = {"include_config_vals": False, "meta_values": configs["metadata"]}
+        carried: dict[str, Any] = {
+            "include_config_vals": False,
+            "meta_values": configs["metadata"],
+            "more_extra_files": {"inference.json": json.dumps(configs["inference"]).encode()},  # as ckpt_export has it
+        }
         write_atomically(root / "models" / "model.ts", lambda file: save_net_with_metadata(script, file, **carried))
         for name, content in configs.items():
             (root / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")

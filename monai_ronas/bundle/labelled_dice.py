@@ -30,7 +30,7 @@ class LabelledDice(MeanDice):
     def compute(self) -> Any:
         """The mean, as a number."""
         mean = super().compute()
-        details: Any = self.metric_fn.get_buffer()  # type: ignore[attr-defined]  # (cases, classes)
+        details: Any = self.metric_fn.get_buffer()  # (cases, classes)
         empty = int(details.isnan().all(dim=1).sum())
         if empty:
             logger.warning("%d of %d case(s) have no foreground and no Dice: left out of the mean", empty, len(details))

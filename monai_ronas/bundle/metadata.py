@@ -8,7 +8,18 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
+from monai_ronas import __version__
 from monai_ronas.data import Fingerprint
+
+REFERENCES = (
+    "Bae, W., Lee, S., Lee, Y., Park, B., Chung, M. and Jung, K.-H., 2019. Resource Optimized Neural Architecture "
+    "Search for 3D Medical Image Segmentation. MICCAI 2019, LNCS 11765. https://doi.org/10.1007/978-3-030-32245-8_26",
+    "Cardoso, M.J. et al., 2022. MONAI: An open-source framework for deep learning in healthcare. arXiv:2211.02701.",
+)
+INTENDED_USE = (
+    "Research on images like those that the network was trained on. It is no medical device and not to be used for "
+    "diagnosis or treatment."
+)
 
 
 def metadata(
@@ -16,7 +27,7 @@ def metadata(
     patch: Sequence[int],
     divisor: Sequence[int],
     *,
-    name: str,
+    licence: str,
     dice: float | None,
     reference: str,
 ) -> dict[str, Any]:
@@ -27,7 +38,7 @@ def metadata(
         patch: training patch of the architecture; stated as the shape of input and output, though any multiple of
             ``divisor`` will do.
         divisor: multiple that the network needs, for each axis.
-        name: name of the bundle.
+        licence: of the data; may be empty.
         dice: mean foreground Dice; None where it was not measured.
         reference: where ``dice`` was measured, in words.
     """
@@ -42,26 +53,26 @@ def metadata(
         "pytorch_version": _version("torch"),
         "numpy_version": _version("numpy"),
         "required_packages_version": {
-            "monai-ronas": _version("monai-ronas"),
+            "monai-ronas": __version__,
             "nibabel": _version("nibabel"),
             "pytorch-ignite": _version("pytorch-ignite"),
             "SimpleITK": _version("SimpleITK"),
         },
         "supported_apps": {},
-        "name": name,
+        "name": f"{plain(fingerprint.name)} segmentation",
         "task": f"Segmentation of {foreground}",
         "description": f"A network found by RONASMIS architecture search for {plain(fingerprint.name)} ({modality}).",
         "authors": "monai_ronas",
         "copyright": "the authors of the data set and of monai_ronas",
-        "data_source": plain(fingerprint.name),
+        "data_source": f"{plain(fingerprint.name)}, {fingerprint.num_cases} cases, licence: "
+        + (plain(licence) or "not stated"),
         "data_type": "nibabel",
         "image_classes": f"{modality}, resampled to {list(fingerprint.target_spacing)} mm",
         "label_classes": f"single channel: {foreground}",
         "pred_classes": f"{fingerprint.out_channels} channels, background first",
         "eval_metrics": {"mean_dice": None if dice is None else round(dice, 4), "measured_on": reference},
-        "references": [
-            "Bae et al., Resource Optimized Neural Architecture Search for 3D Medical Image Segmentation, MICCAI 2019"
-        ],
+        "intended_use": INTENDED_USE,
+        "references": list(REFERENCES),
         "python_version": platform.python_version(),
         "network_data_format": {
             "inputs": {

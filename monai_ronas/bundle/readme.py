@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from monai_ronas.bundle.metadata import plain
-from monai_ronas.data import Split, Study
+from monai_ronas.bundle.metadata import INTENDED_USE, REFERENCES, plain
+from monai_ronas.data import Fingerprint, Split, Study
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult
@@ -99,10 +99,13 @@ def bundle_readme(
     )
     labels = ", ".join(f"{v} {plain(t)}" for v, t in sorted(fingerprint.labels.items()) if v)
     divisor = tuple(network.derive(result.architecture).divisor)
-    return f"""# {name}
+    references = "\n\n".join(f"[{number}] {text}" for number, text in enumerate(REFERENCES, 1))
+    return f"""# {plain(fingerprint.name)} segmentation
 
-A segmentation network found by RONASMIS architecture search (Bae et al., MICCAI 2019) with `monai_ronas`.
+A segmentation network found by RONASMIS architecture search [1] with `monai_ronas`, as the MONAI bundle `{name}`.
 It was trained by the search itself and needs no retraining.
+
+{INTENDED_USE}
 
 ## Data
 
@@ -110,23 +113,36 @@ It was trained by the search itself and needs no retraining.
 {len(split.train)} cases for training, {len(split.reward)} for the reward, {len(split.test)} for the test
 (`docs/data_split.json`). Licence of the data: {plain(study.dataset.licence) or "not stated"}.
 
-## Network
+### Preprocessing
+
+{_preprocessing(fingerprint)}
+
+## Model configuration
 
 {words}
 - origin: {_origin(result)}{_kept(result)}
 - {parameter_count(network, result.architecture):,} parameters
+- input channels {fingerprint.in_channels}
+- output channels {fingerprint.out_channels}, background first
 
 ![encoder left, decoder right, skips in orange](network.png)
 
-## Inference
+### Inference
 
 {_inference(network, result, study, one_shot_voxels)}
 {_flips(flip_axes, study.transposed_axes is not None, test_time_flips)}
 
-## Figures
+## Performance
+
+### Dice
 
 {_figures(result, split)}
+
+### Cost
+
 The search took {seconds / 60:.1f} minutes; the weights have had {result.steps} training steps.
+
+### Contenders
 
 Contenders at the end of the search, each after its training in the race (seconds, or steps where there was no limit of
 time): Dice on the reward cases, and the soft Dice that was expected of it with all the time that was left. One that
@@ -136,18 +152,59 @@ was not worth a turn has no figures.
 |---|---|---|---|---|
 {table}
 
-## Use
+## MONAI Bundle Commands
+
+Segment volumes:
 
     python -m monai.bundle run --config_file configs/inference.json --bundle_root . \\
         --dataset_dir VOLUMES --output_dir OUT
+
+Evaluate:
+
     python -m monai.bundle run --config_file configs/evaluate.json --bundle_root . \\
         --dataset_dir MSD_FOLDER
+
+Train on:
+
     python -m monai.bundle run --config_file configs/train.json --bundle_root . \\
         --dataset_dir MSD_FOLDER --epochs 10
 
 `models/model.ts` is the network as TorchScript and runs where `monai_ronas` is not installed; it wants volumes
 preprocessed and padded as said above, every axis a multiple of {_times(divisor)}.
+
+## References
+
+{references}
+
+## License
+
+The bundle is under the Apache License, version 2.0 (`LICENSE`).{_data_licence(study)}
 """
+
+
+def _preprocessing(fingerprint: Fingerprint) -> str:
+    """What happens to a volume before the network, in a sentence each."""
+    spacing = _times([f"{size:g}" for size in fingerprint.target_spacing])
+    lines = [f"Volumes are turned to RAS and resampled to {spacing} mm."]
+    if fingerprint.crop_foreground:
+        lines.append("They are cropped to the box around their voxels above 0.")
+    channels = fingerprint.normalization
+    if all(channel["mode"] == "ct" for channel in channels):
+        lower, upper = min(channel["lower"] for channel in channels), max(channel["upper"] for channel in channels)
+        mean, deviation = (", ".join(f"{channel[key]:g}" for channel in channels) for key in ("mean", "std"))
+        each = " (by channel)" if len(channels) > 1 else ""
+        lines.append(
+            f"Intensities are clipped to {lower:g} to {upper:g}; then {mean}{each} is subtracted, and they are divided "
+            f"by {deviation}."
+        )
+    else:
+        voxels = " over the voxels that are not 0" if fingerprint.crop_foreground else ""
+        lines.append(f"Each channel then has mean 0 and standard deviation 1{voxels}.")
+    return "\n".join(lines)
+
+
+def _data_licence(study: Study) -> str:
+    return " That of the data is in `docs/data_license.txt`." if plain(study.dataset.licence) else ""
 
 
 def _figures(result: SearchResult, split: Split) -> str:
@@ -234,5 +291,5 @@ def _measured(result: SearchResult) -> list[str]:
     return [*lines, ""]
 
 
-def _times(values: Sequence[int], sign: str = "x") -> str:
+def _times(values: Sequence[int | str], sign: str = "x") -> str:
     return sign.join(str(v) for v in values)

@@ -108,7 +108,7 @@ def _joined(volumes: Sequence[Path], channels: int) -> list[tuple[Path, ...]]:
     return found
 
 
-class SoundVolumes(IterableDataset):
+class SoundVolumes(IterableDataset[Any]):
     """Items that are preprocessed one after the other; those whose files are at fault are named and left out.
 
     Args:

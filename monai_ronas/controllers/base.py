@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -95,7 +95,7 @@ class Controller(nn.Module, ABC):
         return torch.stack(chosen, dim=1), torch.stack(entropy, dim=1)
 
     @torch.no_grad()
-    def _unroll(self, count: int, choose) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    def _unroll(self, count: int, choose: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         indices = torch.zeros(count, 0, dtype=torch.long)
         for t in range(len(self.space)):
             logits = self.step_logits(indices)[t]

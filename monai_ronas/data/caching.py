@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from monai.data import CacheDataset, Dataset
@@ -31,7 +32,7 @@ _MOST_WORKERS = 4
 
 def build_dataset(
     cases: Sequence[Case],
-    transform: Callable | Sequence[Callable],
+    transform: Callable[..., Any] | Sequence[Callable[..., Any]],
     *,
     memory_gb: float | None = None,
     cache_dir: str | os.PathLike[str] | None = None,

@@ -40,7 +40,7 @@ class DiskCache(Dataset):
     def __init__(
         self,
         data: Sequence[Mapping[str, str | Sequence[str]]],
-        transform: Callable | Sequence[Callable],
+        transform: Callable[..., Any] | Sequence[Callable[..., Any]],
         *,
         cache_dir: Path,
     ) -> None:

@@ -99,7 +99,7 @@ class Muon(torch.optim.AdamW):
         super().__init__(groups, lr=lr, weight_decay=weight_decay)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move the weights that have a gradient; returns what ``closure`` returns, which is called first."""
         loss = None
         if closure is not None:

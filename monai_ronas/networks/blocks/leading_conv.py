@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -20,7 +22,7 @@ class LeadingConv2d(nn.Conv2d):
         torch.Size([1, 4, 5, 5])
     """
 
-    def __init__(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.width = self.out_channels
 
@@ -35,7 +37,7 @@ class LeadingConv2d(nn.Conv2d):
 class LeadingConv3d(nn.Conv3d):
     """The same in three dimensions; see :class:`LeadingConv2d`."""
 
-    def __init__(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.width = self.out_channels
 

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checks that MONAI's model zoo makes of a bundle, and its habits, on derived bundles."""
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from monai.bundle import ckpt_export, load, push_to_hf_hub, verify_net_in_out
+from monai.data import load_net_with_metadata
+
+from .conftest import ROOT
+
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+TEXTS = (
+    *("version", "monai_version", "pytorch_version", "numpy_version", "name", "task", "description", "authors"),
+    *("copyright", "data_source", "data_type", "image_classes", "label_classes", "pred_classes", "intended_use"),
+)
+CHANNELS = {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range", "is_patch_data", "channel_def"}
+MEGABYTE = 2**20
+
+
+@pytest.fixture(scope="module", params=["released", "finished"])
+def bundle(request, tmp_path_factory):
+    """A copy of the bundle that the repository carries, and of one that a search has just left."""
+    if request.param == "released":
+        source = ROOT / "bundles" / "hippocampus_mri_ronas_segmentation"
+    else:
+        source = request.getfixturevalue("finished") / "ronas_segmentation"
+    copy = tmp_path_factory.mktemp("zoo") / source.name
+    shutil.copytree(source, copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def metadata(bundle):
+    return json.loads((bundle / "configs" / "metadata.json").read_text())
+
+
+def config(bundle, name="inference"):
+    return str(bundle / "configs" / f"{name}.json")
+
+
+def test_the_files_of_a_bundle_are_there_and_none_is_large(bundle):
+    names = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()}
+    assert names >= {
+        *("LICENSE", "docs/README.md", "docs/data_license.txt", "models/model.pt", "models/model.ts"),
+        *(f"configs/{name}" for name in ("metadata.json", "inference.json", "train.json", "evaluate.json")),
+        *("configs/logging.conf", "configs/multi_gpu_train.json"),
+    }
+    assert max((bundle / name).stat().st_size for name in names) < 100 * MEGABYTE
+
+
+def test_the_metadata_has_what_the_schema_requires(bundle, metadata):
+    assert metadata["schema"] == SCHEMA
+    for key in TEXTS:
+        assert isinstance(metadata[key], str), key
+        assert metadata[key].strip(), key
+    for key in ("version", "monai_version", "pytorch_version", "numpy_version"):
+        assert re.fullmatch(r"\d+\.\d+\.\d+", metadata[key]), key
+    assert set(metadata["required_packages_version"]) >= {"monai-ronas", "nibabel", "pytorch-ignite"}
+    assert all(re.fullmatch(r"\d+\.\d+(\.\d+)?", text) for text in metadata["required_packages_version"].values())
+    assert metadata["version"] in metadata["changelog"]
+    assert all(isinstance(text, str) and text for text in metadata["references"])
+    assert 0 < metadata["eval_metrics"]["mean_dice"] < 1
+    assert metadata["name"] != bundle.name
+    (image,) = metadata["network_data_format"]["inputs"].values()
+    (pred,) = metadata["network_data_format"]["outputs"].values()
+    for channels in (image, pred):
+        assert set(channels) >= CHANNELS
+        assert len(channels["channel_def"]) == channels["num_channels"]
+        assert len(channels["spatial_shape"]) == 3
+
+
+def test_the_network_takes_and_gives_what_the_metadata_say(bundle):
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=config(bundle, "metadata"),
+        config_file=config(bundle),
+        bundle_root=str(bundle),
+        device="cpu",
+    )
+
+
+def test_the_checkpoint_is_exported_and_the_torchscript_loads(bundle, metadata, tmp_path):
+    exported = tmp_path / "verify_model.ts"
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(exported),
+        ckpt_file=str(bundle / "models" / "model.pt"),
+        meta_file=config(bundle, "metadata"),
+        config_file=config(bundle),
+        bundle_root=str(bundle),
+    )
+    shape = [1, 1, *metadata["network_data_format"]["inputs"]["image"]["spatial_shape"]]
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    given = torch.jit.load(bundle / "models" / "model.ts").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.load(exported).eval()(image), given(image), rtol=1e-4, atol=1e-4)
+
+
+def test_the_torchscript_carries_metadata_and_configuration(bundle, metadata):
+    files = ("inference.json",)
+    _, told, others = load_net_with_metadata(str(bundle / "models" / "model.ts"), more_extra_files=files)
+    assert told == metadata
+    assert json.loads(others["inference.json"]) == json.loads((bundle / "configs" / "inference.json").read_text())
+    network, same, _ = load(bundle.name, bundle_dir=str(bundle.parent), load_ts_module=True, source="github")
+    assert isinstance(network, torch.jit.ScriptModule)
+    assert same == metadata
+
+
+def test_the_readme_has_the_sections_of_the_zoo(bundle, metadata):
+    text = (bundle / "docs" / "README.md").read_text()
+    title, *sections = re.findall(r"^#+ .*$", text, flags=re.MULTILINE)
+    assert title == f"# {metadata['name']}"
+    wanted = ["## Data", "### Preprocessing", "## Model configuration", "## Performance", "### Dice"]
+    wanted += ["## MONAI Bundle Commands", "## References", "## License"]
+    assert [section for section in sections if section in wanted] == wanted
+    assert metadata["intended_use"] in text
+    assert all(f"[{number}] {reference}" in text for number, reference in enumerate(metadata["references"], 1))
+    assert f"{metadata['eval_metrics']['mean_dice']:.4f}" in text
+    assert [name for name in re.findall(r"(?<![\w/])configs/\w+\.json", text) if not (bundle / name).exists()] == []
+
+
+def test_it_is_pushed_to_the_hub_with_a_valid_card(bundle, tmp_path, monkeypatch):
+    """Against a stand-in of the hub's API, which keeps what it is given."""
+    hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub: pip install monai-ronas[dev]")
+    uploaded = tmp_path / "uploaded"
+    calls = []
+
+    class Api:
+        def __init__(self, token=None):
+            calls.append(("token", token))
+
+        def create_repo(self, **words):
+            calls.append(("repo", words["repo_id"]))
+
+        def upload_folder(self, *, repo_id, folder_path):
+            shutil.copytree(folder_path, uploaded)
+            return f"https://hub.example/{repo_id}"
+
+        def create_tag(self, **words):
+            calls.append(("tag", words["tag"]))
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    work = tmp_path / "work"
+    shutil.copytree(bundle, work / bundle.name)
+    url = push_to_hf_hub("someone/ronas", bundle.name, str(work), token="none", version="0.1.0")
+    assert url == "https://hub.example/someone/ronas"
+    assert calls == [("token", "none"), ("repo", "someone/ronas"), ("tag", "0.1.0")]
+    card = hub.ModelCard.load(uploaded / "README.md")
+    assert card.data.license == "apache-2.0"
+    assert card.data.library_name == "monai"
+    assert {"monai", "medical"} <= set(card.data.tags)
+    assert card.text.strip() == (bundle / "docs" / "README.md").read_text().strip()
+    assert (uploaded / "models" / "model.pt").read_bytes() == (bundle / "models" / "model.pt").read_bytes()
