@@ -16,7 +16,7 @@ from monai.data import save_net_with_metadata
 from monai_ronas.bundle.check import check_bundle
 from monai_ronas.bundle.configs import LOGGING_CONF, Derived, evaluate_config, inference_config
 from monai_ronas.bundle.metadata import metadata, plain
-from monai_ronas.bundle.readme import bundle_readme
+from monai_ronas.bundle.readme import bundle_readme, not_all_tested
 from monai_ronas.bundle.replacement import clear_up, new_beside, replace
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
@@ -138,8 +138,9 @@ class BundleExporter:
         )
         measured, reference = result.score, f"{len(result.case_names)} reward cases"
         if result.test is not None:
+            all_of = f"of the {result.test_cases} " if not_all_tested(result) else ""
             found = sum(math.isfinite(value) for value in result.test.per_case)
-            measured, reference = result.test, f"{found} test cases"
+            measured, reference = result.test, f"{found} {all_of}test cases"
         elif result.score is None:
             reference = "no cases yet: configs/evaluate.json measures it"
         elif result.remark:

@@ -79,6 +79,7 @@ def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(stud
     for changed, dice, reference in (
         ({"remark": "before it"}, 0.5, "2 reward cases, before it"),
         ({"remark": "before it", "test": test}, 0.75, "3 test cases"),
+        ({"test": test, "test_names": ("x", "y", "z"), "test_cases": 52}, 0.75, "3 of the 52 test cases"),
         ({}, 0.5, "2 reward cases"),
         ({"score": None, "case_names": ()}, None, "no cases yet: configs/evaluate.json measures it"),
     ):
@@ -87,6 +88,8 @@ def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(stud
         assert told == {"mean_dice": dice, "measured_on": reference}
         readme = (bundle / "docs" / "README.md").read_text()
         assert ("3 test cases, which neither training nor reward saw: 0.7500" in readme) == ("test" in changed)
+        told = "Dice on 3 of the 52 test cases, the time did not allow more: x, y, z."
+        assert (told in readme) == ("test_cases" in changed)
         assert ("reward cases,\nbefore it: 0.5000" in readme) == ("remark" in changed)
         assert ("reward cases was not measured" in readme) == ("score" in changed)
 
@@ -125,6 +128,10 @@ def test_the_table_says_where_the_trained_network_was_not_measured(study):
     table = summary_table(supernet, replace(found, remark="before it", test=test), seconds=1.0, where={})
     assert "test Dice  0.7500" in table
     assert "not measured" not in table
+    assert "did not allow" not in table
+    part = replace(found, test=test, test_names=("x", "y"), test_cases=9)
+    table = summary_table(supernet, part, seconds=1.0, where={})
+    assert "(standard error, 2 cases), Dice on 2 of the 9 test cases, the time did not allow more" in table
 
 
 def test_cases_without_foreground_are_counted_apart(study):
