@@ -58,12 +58,13 @@ def test_the_last_scores_have_their_time(final_cases, test_cases, seconds):
     assert set(reserves[spent:]) == {8.0 + seconds}
 
 
-def timed_end(test_seconds, *, minutes=1.0):
+def timed_end(test_seconds, *, minutes=1.0, checkpoint=None):
     """The end of a search without a race, on a clock of its own, where a step takes a quarter of a second."""
     budget = ScriptedBudget(minutes)
     tester = Tester(budget, seconds=test_seconds)
     tester.estimated_seconds = lambda seconds_per_run: test_seconds
-    end = make_end(Scorer(), tester=tester, budget=budget, final_cases=3, best_child=False)
+    more = {"best_child": False, "checkpoint": checkpoint}
+    end = make_end(Scorer(), tester=tester, budget=budget, final_cases=3, **more)
     end.engine.scorer.seconds = 8.0  # of four cases: too long to score them anew
     end.race._is_worth = lambda first: False
 
@@ -89,6 +90,36 @@ def test_as_many_test_cases_are_scored_as_the_time_allows(seconds, kept, scored,
     assert ("left to evaluate.json: one would take about 3 s" in caplog.text) == (scored == 0)
     assert (result.test is not None, result.test_cases) == (scored > 0, 10)
     assert result.test_names == tuple(f"test{9 - n}" for n in range(scored))
+
+
+class Kept:
+    """In the place of a checkpoint; remembers the last state."""
+
+    interrupted = None
+
+    def save_within(self, engine, stretch, state, *, at_once=False):
+        self.interrupted = {stretch: state}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds", "scored"), [(2.0, 3.1, 1), (3.0, 0.75, 10), (1.2, 3.7, 0), (2.0, 0.25, 10)]
+)
+def test_with_more_time_after_the_end_the_test_cases_are_scored_anew(minutes, seconds, scored):
+    """After a minute none, four, none and ten have been scored."""
+    kept = Kept()
+    first = timed_end(seconds, checkpoint=kept)
+    before = first.run()
+    end = timed_end(seconds, minutes=minutes, checkpoint=kept)
+    end.budget.spent_before = first.budget.elapsed()
+    end.slices.load_state_dict(first.slices.state_dict())
+    result = end.run()
+    share = 3.0 * minutes
+    assert end.budget.reserve == pytest.approx(8.0 + (min(10 * seconds, share) if seconds <= share else 0.0))
+    assert result.steps > before.steps
+    assert end.tester.scored == [scored] * (scored > 0)
+    assert len(result.test_names) == scored
+    assert (result.test is None) == (scored == 0)
+    assert 60 * minutes - 8 - 3.2 < end.budget.elapsed() <= 60 * minutes - 8
 
 
 def test_without_a_limit_of_time_all_test_cases_are_scored(caplog):
