@@ -27,6 +27,7 @@ from monai_ronas.utils import SearchResult, write_atomically
 from monai_ronas.visualize import draw_network
 
 _MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
+_NOT_ALWAYS = ("docs/data_license.txt",)  # files of a bundle that another one need not have
 LICENSE = Path(__file__).parent / "LICENSE.txt"
 
 
@@ -35,7 +36,7 @@ class BundleExporter:
 
     The bundle is made in a temporary folder beside its place and moved there when it is whole and has passed
     :func:`~monai_ronas.bundle.check.check_bundle`. An older bundle there is replaced, in one step where the file system
-    can; other files in its folder stay. What a killed process has left beside it is removed.
+    can; files of others in its folder and those below stay. What a killed process has left beside it is removed.
 
     Args:
         export_dir: the bundle's folder; its name is the bundle's name.
@@ -102,7 +103,7 @@ class BundleExporter:
             self._write(work, result, seconds)
             check_bundle(work, self.network, result.architecture, self.study)
             work.chmod(0o755)
-            replace(self.export_dir, work)
+            replace(self.export_dir, work, ours=_NOT_ALWAYS)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return self.export_dir
