@@ -47,9 +47,9 @@ def replace(folder: Path, new: Path, *, ours: Collection[str] = ()) -> None:
     """Put a finished folder in the place of another.
 
     Files of the other that the new one does not have stay, at any depth. They are linked into the new folder first, so
-    that they are never elsewhere only. Then both folders change names in one step: whenever the process is killed, one of the two is
-    there, whole. Where the file system knows no such step (it is Linux' ``renameat2``), there are two renames, and
-    :func:`clear_up` mends what a kill between them leaves.
+    that they are never elsewhere only. Then both folders change names in one step: whenever the process is killed, one
+    of the two is there, whole. Where the file system knows no such step (it is Linux' ``renameat2``), there are two
+    renames, and :func:`clear_up` mends what a kill between them leaves.
 
     Args:
         folder: the place; nothing need be there. Where it is a link, what it points to is replaced.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import random
+import re
 import signal
 
 import numpy as np
@@ -262,9 +263,16 @@ def test_a_stop_of_which_others_make_an_error_is_guarded_as_well(make_engine, tm
         except Stopped:
             raise RuntimeError("cannot compile") from None
 
-    with pytest.raises(Stopped) as caught, stop_signals():
+    with pytest.raises(Stopped), stop_signals():
         checkpoint.guard(wraps)
-    assert caught.value.saved
+
+
+def test_a_stop_before_the_first_checkpoint_is_not_said_to_be_saved(make_engine, tmp_path):
+    stopped, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=1, every_seconds=3600, number=signal.SIGTERM)
+    with pytest.raises(Stopped) as caught, stop_signals():
+        checkpoint.guard(stopped)
+    assert not caught.value.saved
+    assert checkpoint.files() == []
 
 
 def test_within_a_stretch_it_saves_from_time_to_time_only(make_engine, tmp_path):
@@ -275,7 +283,7 @@ def test_within_a_stretch_it_saves_from_time_to_time_only(make_engine, tmp_path)
 
 
 @pytest.mark.parametrize("stretch", ["race", "final training"])
-def test_more_episodes_go_on_behind_the_last_one_and_not_behind_it(make_engine, tmp_path, stretch):
+def test_more_episodes_go_on_behind_the_last_one_and_not_behind_it(make_engine, tmp_path, stretch, caplog):
     stop_at = {"race": BEFORE + 8, "final training": BEFORE + 29}[stretch]
     run, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=stop_at)
     with pytest.raises(KeyboardInterrupt):
@@ -286,6 +294,10 @@ def test_more_episodes_go_on_behind_the_last_one_and_not_behind_it(make_engine, 
     again, _, checkpoint, made = long_search(make_engine, tmp_path, episodes=2, every_seconds=3600)
     assert again()[0]
     assert len(made) == 4 + 30
+    lost = int(re.search(r"(?:chosen, of|it \()(\d+) steps", caplog.text)[1])
+    assert 0 < lost <= {"race": 8, "final training": 30}[stretch]
+    assert ("a new race and a new final training" in caplog.text) == (stretch == "final training")
+    assert "its bundle stays" not in caplog.text
     assert [path.name for path in checkpoint.files()[:2]] == ["episode_00002_part_00000000.pt", "episode_00002.pt"]
 
 
@@ -336,6 +348,28 @@ def test_after_its_end_a_search_with_more_final_epochs_trains_on_from_its_last_w
     assert rates[-1] < rates[0] < 1
 
 
+def test_after_its_end_more_episodes_lead_to_a_new_race_and_say_so(make_engine, tmp_path, caplog):
+    run, slices, checkpoint, _ = long_search(make_engine, tmp_path)
+    _, first = run()
+    finish(checkpoint, search(make_engine, tmp_path / "other", 1)[0], slices)
+    again, _, _, made = long_search(make_engine, tmp_path, episodes=2)
+    assert again()[0]
+    assert len(made) == 4 + 30
+    assert (
+        f"the one that was chosen, of {first.steps} steps, is given up; its bundle stays until the new" in caplog.text
+    )
+
+
+def test_fewer_episodes_do_not_cost_the_final_training(make_engine, tmp_path, caplog):
+    run, _, _, first = long_search(make_engine, tmp_path, stop_at=BEFORE + 4 + 26, episodes=2)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    again, _, _, rest = long_search(make_engine, tmp_path, episodes=1)
+    assert again()[0]
+    assert len(first) + len(rest) <= BEFORE + 4 + 30 + 2  # a slice twice
+    assert "given up" not in caplog.text
+
+
 def test_a_search_without_episodes_that_saw_the_reward_cases_is_not_gone_on_with(make_engine, tmp_path):
     run, _, _, _ = long_search(make_engine, tmp_path, episodes=0, stop_at=25)
     with pytest.raises(KeyboardInterrupt):
@@ -346,15 +380,15 @@ def test_a_search_without_episodes_that_saw_the_reward_cases_is_not_gone_on_with
 
 
 def test_checkpoints_of_other_limits_do_not_outlive_what_comes_after(make_engine, tmp_path):
-    run, _, before, _ = long_search(make_engine, tmp_path, stop_at=BEFORE + 4 + 26, episodes=2)
+    run, _, before, _ = long_search(make_engine, tmp_path, stop_at=BEFORE + 26)
     with pytest.raises(KeyboardInterrupt):
         run()
     old = before.files()[0].read_bytes()
-    fewer, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=26)
+    more, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=4 + 26, episodes=2)
     with pytest.raises(KeyboardInterrupt):
-        fewer()
+        more()
     newest, *others = checkpoint.files()
     assert newest.read_bytes() != old
     assert {"episode_00002.pt", "episode_00001.pt"} <= {path.name for path in others}
     state = torch.load(newest, weights_only=True)
-    assert (state["engine"]["epoch"], state["limits"]["episodes"]) == (2, 1)
+    assert (state["engine"]["epoch"], state["limits"]["episodes"]) == (2, 2)
