@@ -24,7 +24,7 @@ class ScriptedBudget(TimeBudget):
 class Tester:
     """Scores of test cases that take so many seconds each on a budget's clock."""
 
-    def __init__(self, budget, number=10, *, seconds=1.0):
+    def __init__(self, budget, number=8, *, seconds=1.0):
         self.budget, self.seconds, self.scored = budget, seconds, []
         self.cases = self.case_names = tuple(f"test{n}" for n in range(number))
 
