@@ -3,6 +3,7 @@
 
 import json
 import random
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -14,6 +15,7 @@ from monai.data import load_net_with_metadata
 
 from monai_ronas.bundle import BundleExporter, check, export, summary_table
 from monai_ronas.data import make_phantom_dataset, open_study
+from monai_ronas.errors import find_error
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import ChildScore, InferenceChoice, SearchResult
@@ -386,3 +388,25 @@ def test_a_part_of_another_format_is_a_nifti_file(tmp_path, names, size):
     assert part.shape[:3] == ((30, 40, 20) if size[0] == 20 else (16, 16, 8))
     where = np.argwhere(np.asanyarray(part.dataobj))[0][:3]
     assert np.allclose(part.affine @ [*where, 1], affine @ [29, 3, 10, 1], atol=1e-5)
+
+
+def test_a_training_that_did_without_cases_ends_as_a_failure_but_in_monai_label(study, tmp_path):
+    supernet = supernet_of(study)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
+    data = tmp_path / "data"
+    shutil.copytree(study.dataset.root, data)
+    lost = study.split.train[0]
+    next((data / "labelsTr").glob(f"{lost}.*")).unlink()
+    for config in (["train"], ["train", "multi_gpu_train"]):
+        parser = ConfigParser(ConfigParser.load_config_files([bundle / "configs" / f"{name}.json" for name in config]))
+        parser["bundle_root"], parser["dataset_dir"] = str(bundle), str(data)
+        last = f"run#{len(parser['run']) - 1}"
+        with pytest.raises(RuntimeError) as refused:
+            parser.get_parsed_content(last)
+        assert str(find_error(refused.value)).startswith(f"1 case(s) were left out: '{lost}': ")
+        parser["dataset_dir"] = "nowhere"  # as in MONAI Label, which gives the cases themselves
+        parser["train#dataset#data"] = [{"image": "a.nii.gz", "label": "b.nii.gz"}]
+        parser.parse(reset=True)
+        assert parser.get_parsed_content(last) is None
