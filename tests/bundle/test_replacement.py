@@ -22,7 +22,7 @@ def content(folder):
 
 EXCHANGE = replacement._exchange
 WHOLE = {text: dict.fromkeys(("configs/a.json", "models/model.pt"), text) for text in ("old", "new")}
-INSIDE = ("configs/mine.json", "models/other/model.onnx", "docs/.notes")
+INSIDE = ("configs/mine.json", "docs/other/.notes")
 OWN = dict.fromkeys(("eval/table.csv", "notes.txt", *INSIDE), "mine")
 
 

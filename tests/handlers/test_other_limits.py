@@ -22,7 +22,7 @@ def test_more_episodes_go_on_behind_the_last_one_and_not_behind_it(make_engine, 
     again, _, checkpoint, made = long_search(make_engine, tmp_path, episodes=2, every_seconds=3600)
     assert again()[0]
     assert len(made) == 4 + 30
-    lost = int(re.search(r"(?:chosen, of|it \()(\d+) steps", caplog.text)[1])
+    lost = int(re.search(r"(?:chosen, of |it \()(\d+) steps", caplog.text)[1])
     assert 0 < lost <= {"race": 8, "final training": 30}[stretch]
     assert ("a new race and a new final training" in caplog.text) == (stretch == "final training")
     assert "its bundle stays" not in caplog.text
