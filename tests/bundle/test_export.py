@@ -230,7 +230,7 @@ def test_an_older_bundle_is_replaced_and_other_files_in_its_folder_stay(study, t
     BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.largest), seconds=1.0)
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
     assert (tmp_path / "bundle" / "notes.txt").read_text() == "mine"
-    assert not (tmp_path / "bundle" / "configs" / "old.json").exists()
+    assert (tmp_path / "bundle" / "configs" / "old.json").read_text() == "{}"
     weights = torch.load(tmp_path / "bundle" / "models" / "model.pt", weights_only=True)
     assert not weights["heads.0.weight"].any()
 
