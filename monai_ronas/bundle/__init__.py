@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from monai_ronas.bundle.cases import evaluation_cases, training_cases
+from monai_ronas.bundle.cases import CaseList, evaluation_cases, tell_left_out, training_cases
 from monai_ronas.bundle.class_inversion import InvertToClassesd
 from monai_ronas.bundle.command_line import begin_command, refuse_misread_words, refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
@@ -22,6 +22,7 @@ from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
 
 __all__ = [
     "BundleExporter",
+    "CaseList",
     "InvertToClassesd",
     "LabelledDice",
     "PredictionFiles",
@@ -40,6 +41,7 @@ __all__ = [
     "refuse_misread_words",
     "refuse_unknown_keys",
     "summary_table",
+    "tell_left_out",
     "training_cases",
     "validation_dataset",
 ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ _SHOWN = 5
 
 def evaluation_cases(
     dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str], use: str = "unseen"
-) -> list[dict[str, str | list[str]]]:
+) -> CaseList:
     """Labelled cases of a data set that a bundle may be judged on.
 
     A case is one of the search's where its image is, whatever the file is called. How many are left out is logged.
+    Cases whose files are missing or wrong are named and left out, which is a fault at the end: see
+    :func:`tell_left_out`.
 
     Args:
         dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.
@@ -35,7 +37,7 @@ def evaluation_cases(
             case), ``"all"``, or a use of the split file.
 
     Returns:
-        dictionaries with the paths ``image`` and ``label``.
+        dictionaries with the paths ``image`` and ``label``, and what is wrong with cases left out.
 
     Raises:
         DatasetError: when no case is left, or a label has another value than in the bundle.
@@ -45,7 +47,7 @@ def evaluation_cases(
     allowed = ("unseen", "all", *(key for key in split if key not in ("digests", "labels")))
     if use not in allowed:
         raise SettingError(f"evaluation_use must be one of {allowed}, got {use!r}.")
-    name, cases = _told_apart(dataset_dir, split)
+    name, cases, left_out = _told_apart(dataset_dir, split)
     seen = {*split["train"], *split["reward"]}
     chosen = [
         c.case for c in cases if use == "all" or (c.known not in seen if use == "unseen" else c.known in split[use])
@@ -56,30 +58,30 @@ def evaluation_cases(
             f"'{dataset_dir}' holds no case for evaluation_use={use}: training or reward saw all of them, "
             "so search with a fold, or give other data."
         )
-    return _paths(chosen)
+    return CaseList(chosen, left_out)
 
 
-def training_cases(
-    dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str]
-) -> dict[str, list[dict[str, str | list[str]]]]:
+def training_cases(dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str]) -> dict[str, CaseList]:
     """Labelled cases to train a bundle on and to validate it with.
 
     The search's training cases and all new ones are for training, its reward cases for validation; its test cases
     stay unseen. Where there is no reward case, every fifth of the new ones is for validation. A case is one of the
-    search's where its image is, whatever the file is called.
+    search's where its image is, whatever the file is called. Cases whose files are missing or wrong are named and left
+    out, which is a fault at the end: see :func:`tell_left_out`.
 
     Args:
         dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.
         split_file: the bundle's ``data_split.json``; without digests in it, cases go by their names.
 
     Returns:
-        lists of dictionaries with the paths ``image`` and ``label`` under ``train`` and ``validate``.
+        lists of dictionaries with the paths ``image`` and ``label`` under ``train`` and ``validate``; that of ``train``
+        tells what is wrong with cases left out.
 
     Raises:
         DatasetError: when there is not at least one case for each, or a label has another value than in the bundle.
     """
     split = _read_split(split_file)
-    _, cases = _told_apart(dataset_dir, split)
+    _, cases, left_out = _told_apart(dataset_dir, split)
     new = [c.case for c in cases if c.known is None]
     old = {use: [c.case for c in cases if c.known in split[use]] for use in _USES}
     validate = old["reward"] or new[::5]
@@ -99,7 +101,35 @@ def training_cases(
         "%d cases for training and %d for validation: %d of the search and %d new; %d test case(s) stay unseen",
         *(len(train), len(validate), len(old["train"]) + len(old["reward"]), len(new), len(old["test"])),
     )
-    return {"train": _paths(train), "validate": _paths(validate)}
+    return {"train": CaseList(train, left_out), "validate": CaseList(validate)}
+
+
+class CaseList(list[dict[str, str | list[str]]]):
+    """Items of paths.
+
+    Args:
+        cases: the cases.
+        left_out: what is wrong with those that were left out, in words.
+    """
+
+    def __init__(self, cases: Iterable[Case], left_out: Iterable[str] = ()) -> None:
+        super().__init__(case.item() for case in cases)
+        self.left_out = tuple(left_out)
+
+
+def tell_left_out(cases: Sequence[Any]) -> None:
+    """End a command that has done without some cases as a failure.
+
+    Args:
+        cases: of a :class:`CaseList`; of any other list nothing is known to be left out.
+
+    Raises:
+        DatasetError: where cases were left out, with what is wrong with the first of them.
+    """
+    left_out = getattr(cases, "left_out", ())
+    if left_out:
+        more = "; ..." if len(left_out) > _SHOWN else "."
+        raise DatasetError(f"{len(left_out)} case(s) were left out: {'; '.join(left_out[:_SHOWN])}{more}")
 
 
 @dataclass(frozen=True)
@@ -110,10 +140,10 @@ class _Told:
     known: str | None
 
 
-def _told_apart(dataset_dir: str | os.PathLike[str], split: Mapping[str, Any]) -> tuple[str, list[_Told]]:
-    """The name of a data set and its cases, without those that the search left out for their faults."""
+def _told_apart(dataset_dir: str | os.PathLike[str], split: Mapping[str, Any]) -> tuple[str, list[_Told], list[str]]:
+    """The name of a data set, its cases without those that the search left out for their faults, and other faults."""
     skipped: Sequence[str] = split.get("skipped", ())
-    dataset = read_msd(dataset_dir, strict=not skipped)
+    dataset = read_msd(dataset_dir, strict=False)
     _compare_labels(dataset, split.get("labels", {}))
     uses = {name for use in _USES for name in split[use]}
     digests: dict[str, str] = split.get("digests", {})
@@ -125,8 +155,10 @@ def _told_apart(dataset_dir: str | os.PathLike[str], split: Mapping[str, Any]) -
     unread = {name for name in skipped if name not in digests}  # of these the name alone is known
     kept = [t for t in told if t.known not in skipped and t.case.name not in unread]
     _tell("are left out, as the search could not read cases of these names", {c.name for c in dataset.cases} & unread)
-    _tell("are left out, as files are missing or wrong", {name for name, _ in dataset.faults} - {*skipped})
-    return dataset.name, [t if t.known in uses else _Told(t.case, None) for t in kept]
+    left_out = [f"'{name}': {problem}" for name, problem in dataset.faults if name not in skipped]
+    for fault in left_out:
+        logger.error("left out: %s", fault)
+    return dataset.name, [t if t.known in uses else _Told(t.case, None) for t in kept], left_out
 
 
 def _tell(what: str, names: Collection[str]) -> None:
@@ -154,10 +186,6 @@ def _compare_labels(dataset: MSDDataset, labels: Mapping[str, str]) -> None:
             f"{dataset.ignore_label} is to be ignored in '{dataset.root}' and '{labels[str(dataset.ignore_label)]}' in "
             "the bundle: renumber the labels of the data set."
         )
-
-
-def _paths(cases: Sequence[Case]) -> list[dict[str, str | list[str]]]:
-    return [case.item() for case in cases]
 
 
 def _read_split(path: str | os.PathLike[str]) -> dict[str, Any]:

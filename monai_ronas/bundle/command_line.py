@@ -50,7 +50,9 @@ def begin_command(*, resumes: bool = False) -> None:
     if not _command():
         return
     other = sys.excepthook
-    again = "run the same command again" + (": it continues from the last checkpoint" if resumes else "")
+    again = "run the same command again" + (
+        ": it continues from the last checkpoint, where there is one" if resumes else ""
+    )
 
     def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, KeyboardInterrupt):

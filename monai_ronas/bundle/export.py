@@ -16,7 +16,7 @@ from monai.data import save_net_with_metadata
 from monai_ronas.bundle.check import check_bundle
 from monai_ronas.bundle.configs import LOGGING_CONF, Derived, evaluate_config, inference_config
 from monai_ronas.bundle.metadata import metadata, plain
-from monai_ronas.bundle.readme import bundle_readme
+from monai_ronas.bundle.readme import bundle_readme, not_all_tested
 from monai_ronas.bundle.replacement import clear_up, new_beside, replace
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
@@ -26,6 +26,7 @@ from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult, write_atomically
 
 _MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
+_NOT_ALWAYS = ("docs/data_license.txt",)  # files of a bundle that another one need not have
 LICENSE = Path(__file__).parent / "LICENSE.txt"
 
 
@@ -34,7 +35,7 @@ class BundleExporter:
 
     The bundle is made in a temporary folder beside its place and moved there when it is whole and has passed
     :func:`~monai_ronas.bundle.check.check_bundle`. An older bundle there is replaced, in one step where the file system
-    can; other files in its folder stay. What a killed process has left beside it is removed.
+    can; files of others in its folder and those below stay. What a killed process has left beside it is removed.
 
     Args:
         export_dir: the bundle's folder; its name is the bundle's name.
@@ -101,7 +102,7 @@ class BundleExporter:
             self._write(work, result, seconds)
             check_bundle(work, self.network, result.architecture, self.study)
             work.chmod(0o755)
-            replace(self.export_dir, work)
+            replace(self.export_dir, work, ours=_NOT_ALWAYS)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return self.export_dir
@@ -139,8 +140,9 @@ class BundleExporter:
         )
         measured, reference = result.score, f"{len(result.case_names)} reward cases"
         if result.test is not None:
+            all_of = f"of the {result.test_cases} " if not_all_tested(result) else ""
             found = sum(math.isfinite(value) for value in result.test.per_case)
-            measured, reference = result.test, f"{found} test cases"
+            measured, reference = result.test, f"{found} {all_of}test cases"
         elif result.score is None:
             reference = "no cases yet: configs/evaluate.json measures it"
         elif result.remark:

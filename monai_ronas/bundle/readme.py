@@ -57,7 +57,7 @@ def _origin(result: SearchResult) -> str:
 
 
 def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
-    scores = [("test Dice", result.test, ""), ("reward Dice", result.score, result.remark)]
+    scores = [("test Dice", result.test, not_all_tested(result)), ("reward Dice", result.score, result.remark)]
     missing = ("test Dice", "not measured: no test cases, or no time for them (then evaluate.json measures it)")
     rows = [missing] if result.test is None and (result.remark or result.score is None) else []
     return rows + [
@@ -69,6 +69,14 @@ def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
         for name, score, remark in scores
         if score is not None
     ]
+
+
+def not_all_tested(result: SearchResult) -> str:
+    """A sentence where the time allowed a part of the test cases only; else nothing."""
+    scored = len(result.test_names)
+    if result.test is None or scored >= result.test_cases:
+        return ""
+    return f"Dice on {scored} of the {result.test_cases} test cases, the time did not allow more"
 
 
 def _cases(score: ChildScore) -> str:
@@ -225,6 +233,9 @@ def _figures(result: SearchResult, split: Split) -> str:
             f"{test.reward:.4f}, standard error {test.standard_error:.4f}, after preprocessing;\n"
             "`configs/evaluate.json` measures them on the images' own grid, by class and case, into `eval/`."
         )
+        if not_all_tested(result):
+            named = ", ".join(plain(name) for name in result.test_names)
+            lines[1] += f"\n{not_all_tested(result)}: {named}."
     return "\n".join(lines)
 
 

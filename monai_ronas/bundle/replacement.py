@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from monai_ronas.utils import flush_folder, unstopped
@@ -42,28 +43,27 @@ def clear_up(folder: Path) -> None:
             shutil.rmtree(path)
 
 
-def replace(folder: Path, new: Path) -> None:
+def replace(folder: Path, new: Path, *, ours: Collection[str] = ()) -> None:
     """Put a finished folder in the place of another.
 
-    What lies in the other beside what the new one has stays. It is linked into the new folder first, so that it is
-    never elsewhere only. Then both folders change names in one step: whenever the process is killed, one of the two is
-    there, whole. Where the file system knows no such step (it is Linux' ``renameat2``), there are two renames, and
-    :func:`clear_up` mends what a kill between them leaves.
+    Files of the other that the new one does not have stay, at any depth. They are linked into the new folder first, so
+    that they are never elsewhere only. Then both folders change names in one step: whenever the process is killed, one
+    of the two is there, whole. Where the file system knows no such step (it is Linux' ``renameat2``), there are two
+    renames, and :func:`clear_up` mends what a kill between them leaves.
 
     Args:
         folder: the place; nothing need be there. Where it is a link, what it points to is replaced.
         new: made by :func:`new_beside`; gone afterwards.
+        ours: files, relative to the folder, that do not stay where the new one does not have them.
     """
     folder = folder.resolve()
     if folder.exists():
-        for path in folder.iterdir():
-            target = new / path.name
-            if os.path.lexists(target):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.copytree(path, target, symlinks=True, copy_function=_link)
-            else:
-                _link(str(path), str(target))
+
+        def replaced(directory: str, names: list[str]) -> set[str]:
+            places = {name: Path(directory).relative_to(folder) / name for name in names}
+            return {n for n, p in places.items() if p.as_posix() in ours or _is_replaced(folder / p, new / p)}
+
+        shutil.copytree(folder, new, symlinks=True, ignore=replaced, copy_function=_link, dirs_exist_ok=True)
     for path in (*new.rglob("*"), new):
         _flush(path)
     if not folder.exists():
@@ -76,6 +76,12 @@ def replace(folder: Path, new: Path) -> None:
         new = old
     flush_folder(folder.parent)
     shutil.rmtree(new, ignore_errors=True)
+
+
+def _is_replaced(path: Path, successor: Path) -> bool:
+    """Whether a successor takes the place of what is there; in a folder it is for each file to be told."""
+    folders = all(p.is_dir() and not p.is_symlink() for p in (path, successor))
+    return os.path.lexists(successor) and not folders
 
 
 def _link(source: str, target: str, *, follow_symlinks: bool = False) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from monai_ronas.bundle.configs import COMMAND, Derived, common, discrete, mean_dice
 from monai_ronas.data import preprocessing_config
 
+_TELL = "$monai_ronas.bundle.tell_left_out(@train#dataset#data)"  # MONAI Label gives a list of its own there
+
 
 def train_config(derived: Derived) -> dict[str, Any]:
     """``train.json``: train on from ``model.pt``, with the search's patch, loss and preprocessing.
@@ -164,7 +166,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
             },
         },
         "initialize": [COMMAND, "$monai.utils.set_determinism(seed=0)"],
-        "run": ["$@train#trainer.run()"],
+        "run": ["$@train#trainer.run()", _TELL],
         "finalize": ["$monai.utils.set_determinism(None)"],
     }
 
@@ -200,6 +202,6 @@ def multi_gpu_train_config() -> dict[str, Any]:
             "$torch.cuda.set_device(@device) if @device.type == 'cuda' else None",
             "$monai.utils.set_determinism(seed=0)",
         ],
-        "run": ["$@train#sampler.set_epoch(0)", "$@train#trainer.run()"],
+        "run": ["$@train#sampler.set_epoch(0)", "$@train#trainer.run()", _TELL],
         "finalize": ["$dist.destroy_process_group()", "$monai.utils.set_determinism(None)"],
     }

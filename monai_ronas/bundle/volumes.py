@@ -112,13 +112,14 @@ class SoundVolumes(IterableDataset[Any]):
     """Items that are preprocessed one after the other; those whose files are at fault are named and left out.
 
     Args:
-        data: items of paths, the first of which names the item.
+        data: items of paths, the first of which names the item; a :class:`~monai_ronas.bundle.CaseList` has others that
+            were left out before.
         transform: the preprocessing.
         predictions: where predictions are written: of items that would have the same file the first is taken.
         what: what is done with them, in the words of the messages.
 
     Attributes:
-        left_out: the items left out by the last iteration, as their faults in words.
+        left_out: the items left out, before and by the last iteration, as their faults in words.
     """
 
     def __init__(
@@ -134,7 +135,8 @@ class SoundVolumes(IterableDataset[Any]):
         self.transform = transform
         self.predictions = predictions
         self.what = what
-        self.left_out: list[str] = []
+        self._before: tuple[str, ...] = getattr(data, "left_out", ())
+        self.left_out = list(self._before)
         self._begun: Iterator[Any] | None = None
         self._name, self._seconds = "", 0.0  # of the item that was preprocessed last
 
@@ -176,7 +178,7 @@ class SoundVolumes(IterableDataset[Any]):
             logger.info("%s: '%s' in %.1f s", self.what, self._name, seconds)
 
     def _sound(self) -> Iterator[Any]:
-        self.left_out = []
+        self.left_out = list(self._before)
         written: dict[Path, str] = {}
         for item in self.data:
             path = str(ensure_tuple(next(iter(item.values())))[0])
@@ -204,7 +206,7 @@ class SoundVolumes(IterableDataset[Any]):
         return path
 
     def _summary(self) -> str:
-        count = f"{len(self.left_out)} of {len(self.data)} volume(s) could not be {self.what}"
+        count = f"{len(self.left_out)} of {len(self.data) + len(self._before)} volume(s) could not be {self.what}"
         return f"{count}: {'; '.join(self.left_out[:_SHOWN])}" + ("; ..." if len(self.left_out) > _SHOWN else ".")
 
 

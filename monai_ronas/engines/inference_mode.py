@@ -68,24 +68,19 @@ class InferenceMode:
         self.cases = cases
         self.least_gain = least_gain
 
-    def estimated_seconds(
-        self, architecture: Architecture, seconds: float, *, testing: float = 0.0, most_testing: float = math.inf
-    ) -> float:
-        """Seconds to keep for the comparison and for what windows may add to the test; 0 where nothing is compared.
+    def estimated_seconds(self, architecture: Architecture, seconds: float) -> float:
+        """Seconds to keep for the comparison; 0 where nothing is compared.
 
         Args:
             architecture: the network to be compared.
             seconds: of a case in one shot.
-            testing: seconds of the test cases' score in one shot; half of the comparison's limit may be added to it.
-            most_testing: seconds of a test that would not be made any more.
         """
         first = self._order()[: self.cases]
         factor = max(self._factor(architecture, index) for index in first)
         pair = (1 + factor) * seconds
         if factor == 1 or _LEAST * pair > self.seconds:
             return 0.0
-        more = (factor - 1) * testing if factor * testing <= most_testing else 0.0
-        return min(len(first) * pair, self.seconds) + min(more, self.seconds / 2)
+        return min(len(first) * pair, self.seconds)
 
     def is_open(self, architecture: Architecture) -> bool:
         """Whether there are cases that tell: larger than the patch, and not larger than one shot allows."""

@@ -163,6 +163,8 @@ class Reselection:
             case_names=self.scorer.case_names,
             remark=remark,
             test=valid_score(self.tester, best),
+            test_names=() if self.tester is None else self.tester.case_names,
+            test_cases=0 if self.tester is None else len(self.tester.case_names),
             inference=inference,
         )
         return self.result

@@ -26,10 +26,10 @@ _LONG = 2.0  # seconds of a score that is not made twice to know how long it tak
 
 
 class EpisodeSampler(Sampler[int]):
-    """The reward cases that the next scores are made on; the same until :meth:`choose` is called again.
+    """The cases that the next scores are made on; the same until :meth:`choose` is called again.
 
     Args:
-        num_cases: number of reward cases.
+        num_cases: number of cases.
         per_episode: cases in an episode.
         seed: seed of the choice, which depends on nothing else but the episode.
     """
@@ -42,13 +42,16 @@ class EpisodeSampler(Sampler[int]):
 
     def choose(self, episode: int) -> None:
         """Choose the cases of an episode: a rotation through a fixed random order, so that all get their turn."""
-        order = torch.randperm(self.num_cases, generator=torch.Generator().manual_seed(self.seed)).tolist()
+        order = self._order()
         first = (episode - 1) * self.per_episode
         self.indices = sorted(order[(first + k) % self.num_cases] for k in range(self.per_episode))
 
-    def choose_all(self) -> None:
-        """Choose every reward case."""
-        self.indices = list(range(self.num_cases))
+    def choose_all(self, *, shuffled: bool = False) -> None:
+        """Choose every case; ``shuffled``: in the fixed random order."""
+        self.indices = self._order() if shuffled else list(range(self.num_cases))
+
+    def _order(self) -> list[int]:
+        return torch.randperm(self.num_cases, generator=torch.Generator().manual_seed(self.seed)).tolist()
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
@@ -65,7 +68,7 @@ class ChildScorer:
         evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``.
             Where its postprocessing has :class:`~monai_ronas.metrics.SoftDiced`, scores tell that too.
         sampler: the sampler of the evaluator's data loader.
-        case_names: names of all reward cases, in the order of the data set.
+        case_names: names of all cases, in the order of the data set.
         one_shot_voxels: voxels of the largest volume that an architecture segments in one shot; where the evaluator's
             inferer does not segment all volumes in windows, this is its limit. Default: the inferer's own.
     """
@@ -99,15 +102,14 @@ class ChildScorer:
         return [self.case_names[i] for i in self.sampler.indices]
 
     def estimated_seconds(self, seconds_per_run: float) -> float:
-        """Seconds that a score takes, by those of a network's run on a volume; one case is read to see how long."""
+        """Seconds of a case's score, by those of a network's run on a volume; one case is read to see how long."""
         begin = time.perf_counter()
         next(iter(self.evaluator.data_loader))
         reading = time.perf_counter() - begin
-        runs = getattr(self.evaluator.inferer, "runs", 1)
-        return len(self.sampler) * (reading + runs * seconds_per_run)
+        return reading + getattr(self.evaluator.inferer, "runs", 1) * seconds_per_run
 
     def seconds_of_a_case(self) -> float:
-        """Seconds that the score of a reward case takes with the selected architecture; of two where they are quick."""
+        """Seconds that the score of a case takes with the selected architecture; of two where they are quick."""
         chosen, self.sampler.indices = self.sampler.indices, self.sampler.indices[:1]
         try:
             seconds = self.score(self.network.architecture).seconds
@@ -178,11 +180,46 @@ class ChildScorer:
             soft=tuple(self._soft),
         )
 
+    def score_in_time(self, architecture: Architecture, left: Callable[[], float]) -> ChildScore:
+        """Score on as many of all cases, in the sampler's fixed random order, as the time allows, but at least one.
 
-def valid_score(scorer: ChildScorer | None, architecture: Architecture) -> ChildScore | None:
-    """The score of an architecture, or None without a scorer and, with a warning, where it has no score."""
-    score = None if scorer is None else scorer.score(architecture)
-    if score is not None and score.status != "ok":
+        No case is begun that would end too late if it took as long as the longest so far. :attr:`cases` then names
+        those that were scored, in the order of ``per_case``.
+
+        Args:
+            architecture: to be scored.
+            left: tells the seconds that are left.
+        """
+        self.sampler.choose_all(shuffled=True)
+        before, longest = left(), 0.0
+
+        def look(engine: Engine) -> None:
+            nonlocal before, longest
+            now = left()
+            longest, before = max(longest, before - now), now
+            if now < longest and engine.state.iteration < len(self.sampler):
+                engine.terminate_epoch()
+
+        with self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, look):
+            score = self.score(architecture)
+        self.sampler.indices = self.sampler.indices[: len(score.per_case)]
+        return score
+
+
+def valid_score(
+    scorer: ChildScorer | None, architecture: Architecture, *, left: Callable[[], float] | None = None
+) -> ChildScore | None:
+    """The score of an architecture, or None without a scorer and, with a warning, where it has no score.
+
+    Args:
+        scorer: scores the architecture.
+        architecture: to be scored.
+        left: tells the seconds that the score may take. Default: no limit, all cases.
+    """
+    if scorer is None:
+        return None
+    score = scorer.score(architecture) if left is None else scorer.score_in_time(architecture, left)
+    if score.status != "ok":
         logger.warning("the test cases have no score: %s", score.status)
         return None
     return score

@@ -53,8 +53,9 @@ class SearchCheckpoint:
         slices: the shared weights and their optimiser.
         budget: the time spent so far is part of the state.
         identity: what must be the same for a search to be continued (space, data, seed), as JSON's types.
-        final_epochs: length of the final training where counts rule. A search that has ended goes on where it, the
-            budget or the number of episodes is larger.
+        final_epochs: length of the final training where counts rule. A search that has ended trains on where it or the
+            budget is larger. Where the number of episodes is larger, race and final training follow them anew, which
+            a warning says.
         resume: continue from a checkpoint where there is one.
         every_seconds: time between two checkpoints within a stretch without episodes.
         copy_seconds: time between two copies in memory there.
@@ -110,7 +111,7 @@ class SearchCheckpoint:
         """Call ``function``, a part of the search; where a signal stops it, write what is not on the disk yet.
 
         Raises:
-            Stopped: when a signal has come; ``saved`` is true.
+            Stopped: when a signal has come; ``saved`` tells whether there is a checkpoint.
         """
         try:
             try:
@@ -121,7 +122,7 @@ class SearchCheckpoint:
         except Stopped as stop:
             if self._copy is not None:
                 self._write(*self._copy)
-            stop.saved = True
+            stop.saved = bool(self.files())
             raise
 
     def save_within(self, engine: Engine, stretch: str, state: dict[str, Any], *, at_once: bool = False) -> None:
@@ -276,7 +277,7 @@ class SearchCheckpoint:
                 continue
             self._compare(state["identity"])
             if self._has_other_limits(state, engine):
-                logger.info("%s is of a search with other limits: going on after its last episode", path.name)
+                self._tell_given_up(path.name, state)
                 passed_over.append(path)
                 continue
             engine.load_state_dict(state["engine"])
@@ -296,13 +297,34 @@ class SearchCheckpoint:
     def _has_other_limits(self, state: dict[str, Any], engine: Engine) -> bool:
         """Whether a stretch was begun under limits with which it would now be another.
 
-        The warm-up before the first episode goes on under any, the final training under those of other episodes not.
+        The warm-up before the first episode goes on under any, the final training unless there are to be more episodes.
         """
         now, then, interrupted = self._limits(engine), state["limits"], state["interrupted"]
         if "final training" in interrupted:
-            return bool(now["episodes"] != then["episodes"])
+            return bool(now["episodes"] > then["episodes"])
         later = state["engine"]["epoch"] or "warm-up" not in interrupted
         return bool(interrupted and later and now != then)
+
+    def _tell_given_up(self, name: str, state: dict[str, Any]) -> None:
+        """Say what training other limits cost."""
+        steps = state["training"]["iteration"]
+        if "final training" not in state["interrupted"]:
+            logger.warning(
+                "%s is of a search with other limits: going on after its last episode, without the training that "
+                "followed it (%d steps of the network that was trained last)",
+                *(name, steps),
+            )
+            return
+        bundle = ""
+        if (self.directory / _FINISHED).exists():
+            bundle = (
+                "; its bundle stays until the new one takes its place, and for good where you give another export_dir"
+            )
+        logger.warning(
+            "%s is of a search with fewer episodes: more follow the last one, and then a new race and a new final "
+            "training, as they may propose another network; the one that was chosen, of %d steps, is given up%s",
+            *(name, steps, bundle),
+        )
 
 
 def _place(path: Path) -> tuple[int, int]:

@@ -21,7 +21,8 @@ class TimeBudget:
     Where the process is a ``python -m monai.bundle`` command, counting starts with the process, so that imports are
     paid for; elsewhere, as in a notebook, it starts here. What interrupted runs of the same search spent before is
     :attr:`spent_before`; :meth:`record` keeps it in a file, second by second, so that
-    what a killed run did after its last checkpoint counts as well.
+    what a killed run did after its last checkpoint counts as well. A command that is refused before that leaves no
+    trace in the file, and does not count.
 
     Args:
         minutes: the budget, or None for no limit.

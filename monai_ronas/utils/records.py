@@ -73,7 +73,9 @@ class SearchResult:
         steps: training steps of the network's weights.
         case_names: names of the reward cases, in the order of ``score.per_case``.
         remark: what has to be known about ``score``, such as that training has seen the reward cases.
-        test: the network's score on the test cases; None without any.
+        test: the network's score on the test cases, or on those that the time allowed; None without any.
+        test_names: names of the cases of ``test``, in the order of its ``per_case``.
+        test_cases: number of all test cases.
         inference: one shot or windows, as measured; None where it was not.
     """
 
@@ -84,4 +86,6 @@ class SearchResult:
     case_names: tuple[str, ...] = ()
     remark: str = ""
     test: ChildScore | None = None
+    test_names: tuple[str, ...] = ()
+    test_cases: int = 0
     inference: InferenceChoice | None = None

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_ronas.bundle import evaluation_cases, training_cases
+from monai_ronas.bundle import SoundVolumes, evaluation_cases, tell_left_out, training_cases
 from monai_ronas.data import DatasetError, open_study, verify_dataset
 from monai_ronas.data.content import image_digest, known_cases
 from monai_ronas.data.msd import read_msd
@@ -93,6 +93,36 @@ def test_cases_left_out_for_their_faults_stay_out(tmp_path):
     assert stems(evaluation_cases(other, split)) == ["bad"]
 
 
+@pytest.mark.parametrize("skipped", [[], ["unread", "gone"]])
+def test_cases_whose_files_are_missing_are_named_and_the_others_used(tmp_path, caplog, skipped):
+    root = dataset(tmp_path / "data", {**OWN, "unread": 60, "new": 61, "incomplete": 62, "gone": 63})
+    for name in ("incomplete", "gone"):
+        (root / f"labelsTr/{name}.nii.gz").unlink()
+    split = split_file(tmp_path, skipped=skipped)
+    found = training_cases(root, split)
+    others = [] if skipped else ["unread"]
+    assert stems(found["train"]) == ["c0", "c1", "c2", "c3", "new", *others]
+    assert stems(found["validate"]) == ["c4", "c5"]
+    faults = [f"'{name}': " for name in (["incomplete"] if skipped else ["gone", "incomplete"])]
+    assert len(found["train"].left_out) == len(faults)
+    assert all(told.startswith(fault) for told, fault in zip(found["train"].left_out, faults, strict=True))
+    assert f"left out: {found['train'].left_out[0]}" in caplog.text
+    with pytest.raises(DatasetError, match=rf"^{len(faults)} case\(s\) were left out: {faults[0]}.*missing"):
+        tell_left_out(found["train"])
+    judged = evaluation_cases(root, split)
+    assert stems(judged) == ["c6", "c7", "new", *others]
+    volumes = SoundVolumes(judged, lambda item: item, what="evaluated")
+    volumes.begin()
+    assert len(list(volumes)) == len(judged)
+    with pytest.raises(DatasetError, match=rf"^{len(faults)} of {len(judged) + len(faults)} volume\(s\) could not be"):
+        volumes.end()
+
+
+def test_where_nothing_is_left_out_nothing_is_told(tmp_path):
+    tell_left_out(training_cases(dataset(tmp_path / "data", OWN), split_file(tmp_path))["train"])
+    tell_left_out([{"image": "a", "label": "b"}])  # MONAI Label's own
+
+
 def test_new_cases_that_are_left_out_are_named(tmp_path, caplog):
     root = dataset(tmp_path / "data", {"c6": 6, "unread": 60, "new": 61, "incomplete": 62, "gone": 63})
     for name in ("incomplete", "gone"):
@@ -100,7 +130,7 @@ def test_new_cases_that_are_left_out_are_named(tmp_path, caplog):
     split = split_file(tmp_path, skipped=["unread", "gone"])
     assert stems(evaluation_cases(root, split)) == ["c6", "new"]
     assert "1 case(s) are left out, as the search could not read cases of these names: unread" in caplog.text
-    assert "1 case(s) are left out, as files are missing or wrong: incomplete" in caplog.text
+    assert "left out: 'incomplete': " in caplog.text
 
 
 def test_the_copy_that_the_search_left_out_does_not_hide_the_case(tmp_path):

@@ -137,4 +137,4 @@ def test_a_stop_ends_a_command_as_a_stop_whatever_others_make_of_it(monkeypatch,
     with pytest.raises(Stopped):
         process.close()
     assert ended.value.code == 75
-    assert "stopped by SIGTERM; run the same command again: it continues from the last checkpoint" in caplog.text
+    assert "stopped by SIGTERM; run the same command again: it continues from the last checkpoint, where" in caplog.text

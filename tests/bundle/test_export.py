@@ -3,6 +3,7 @@
 
 import json
 import random
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -14,6 +15,7 @@ from monai.data import load_net_with_metadata
 
 from monai_ronas.bundle import BundleExporter, check, export, summary_table
 from monai_ronas.data import make_phantom_dataset, open_study
+from monai_ronas.errors import find_error
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import ChildScore, InferenceChoice, SearchResult
@@ -79,6 +81,7 @@ def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(stud
     for changed, dice, reference in (
         ({"remark": "before it"}, 0.5, "2 reward cases, before it"),
         ({"remark": "before it", "test": test}, 0.75, "3 test cases"),
+        ({"test": test, "test_names": ("x", "y", "z"), "test_cases": 52}, 0.75, "3 of the 52 test cases"),
         ({}, 0.5, "2 reward cases"),
         ({"score": None, "case_names": ()}, None, "no cases yet: configs/evaluate.json measures it"),
     ):
@@ -87,6 +90,8 @@ def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(stud
         assert told == {"mean_dice": dice, "measured_on": reference}
         readme = (bundle / "docs" / "README.md").read_text()
         assert ("3 test cases, which neither training nor reward saw: 0.7500" in readme) == ("test" in changed)
+        told = "Dice on 3 of the 52 test cases, the time did not allow more: x, y, z."
+        assert (told in readme) == ("test_cases" in changed)
         assert ("reward cases,\nbefore it: 0.5000" in readme) == ("remark" in changed)
         assert ("reward cases was not measured" in readme) == ("score" in changed)
 
@@ -125,6 +130,10 @@ def test_the_table_says_where_the_trained_network_was_not_measured(study):
     table = summary_table(supernet, replace(found, remark="before it", test=test), seconds=1.0, where={})
     assert "test Dice  0.7500" in table
     assert "not measured" not in table
+    assert "did not allow" not in table
+    part = replace(found, test=test, test_names=("x", "y"), test_cases=9)
+    table = summary_table(supernet, part, seconds=1.0, where={})
+    assert "(standard error, 2 cases), Dice on 2 of the 9 test cases, the time did not allow more" in table
 
 
 def test_cases_without_foreground_are_counted_apart(study):
@@ -221,7 +230,7 @@ def test_an_older_bundle_is_replaced_and_other_files_in_its_folder_stay(study, t
     BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.largest), seconds=1.0)
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
     assert (tmp_path / "bundle" / "notes.txt").read_text() == "mine"
-    assert not (tmp_path / "bundle" / "configs" / "old.json").exists()
+    assert (tmp_path / "bundle" / "configs" / "old.json").read_text() == "{}"
     weights = torch.load(tmp_path / "bundle" / "models" / "model.pt", weights_only=True)
     assert not weights["heads.0.weight"].any()
 
@@ -379,3 +388,25 @@ def test_a_part_of_another_format_is_a_nifti_file(tmp_path, names, size):
     assert part.shape[:3] == ((30, 40, 20) if size[0] == 20 else (16, 16, 8))
     where = np.argwhere(np.asanyarray(part.dataobj))[0][:3]
     assert np.allclose(part.affine @ [*where, 1], affine @ [29, 3, 10, 1], atol=1e-5)
+
+
+def test_a_training_that_did_without_cases_ends_as_a_failure_but_in_monai_label(study, tmp_path):
+    supernet = supernet_of(study)
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(
+        result_of(supernet.space.base), seconds=1.0
+    )
+    data = tmp_path / "data"
+    shutil.copytree(study.dataset.root, data)
+    lost = study.split.train[0]
+    next((data / "labelsTr").glob(f"{lost}.*")).unlink()
+    for config in (["train"], ["train", "multi_gpu_train"]):
+        parser = ConfigParser(ConfigParser.load_config_files([bundle / "configs" / f"{name}.json" for name in config]))
+        parser["bundle_root"], parser["dataset_dir"] = str(bundle), str(data)
+        last = f"run#{len(parser['run']) - 1}"
+        with pytest.raises(RuntimeError) as refused:
+            parser.get_parsed_content(last)
+        assert str(find_error(refused.value)).startswith(f"1 case(s) were left out: '{lost}': ")
+        parser["dataset_dir"] = "nowhere"  # as in MONAI Label, which gives the cases themselves
+        parser["train#dataset#data"] = [{"image": "a.nii.gz", "label": "b.nii.gz"}]
+        parser.parse(reset=True)
+        assert parser.get_parsed_content(last) is None

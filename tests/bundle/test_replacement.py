@@ -22,7 +22,8 @@ def content(folder):
 
 EXCHANGE = replacement._exchange
 WHOLE = {text: dict.fromkeys(("configs/a.json", "models/model.pt"), text) for text in ("old", "new")}
-OWN = {"eval/table.csv": "mine", "notes.txt": "mine"}
+INSIDE = ("configs/mine.json", "docs/other/.notes")
+OWN = dict.fromkeys(("eval/table.csv", "notes.txt", *INSIDE), "mine")
 
 
 @pytest.fixture(params=[True, False], ids=["one step", "two renames"])
@@ -31,9 +32,10 @@ def place(request, tmp_path, monkeypatch):
         monkeypatch.setattr(replacement, "_exchange", lambda one, other: False)
     fill(tmp_path / "bundle", "old")
     for name, text in OWN.items():
-        (tmp_path / "bundle" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "bundle" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "bundle" / name).write_text(text)
     (tmp_path / "bundle" / "link").symlink_to("eval")
+    (tmp_path / "bundle" / "models" / "link.pt").symlink_to("model.pt")
     return tmp_path / "bundle"
 
 
@@ -41,9 +43,17 @@ def test_files_that_the_new_folder_lacks_stay(place):
     new = new_beside(place)
     fill(new, "new")
     replace(place, new)
-    assert content(place) == {**WHOLE["new"], **OWN}
+    assert content(place) == {**WHOLE["new"], **OWN, "models/link.pt": "new"}
     assert (place / "link").is_symlink()
     assert os.listdir(place.parent) == ["bundle"]
+
+
+def test_files_of_ours_that_the_new_folder_lacks_go(place):
+    (place / "docs" / "data_license.txt").write_text("of the old data")
+    new = new_beside(place)
+    fill(new, "new")
+    replace(place, new, ours=("docs/data_license.txt",))
+    assert content(place) == {**WHOLE["new"], **OWN, "models/link.pt": "new"}
 
 
 def test_a_link_stays_a_link(place, tmp_path):
@@ -55,7 +65,7 @@ def test_a_link_stays_a_link(place, tmp_path):
     replace(link, new)
     clear_up(link)
     assert link.readlink() == place
-    assert content(place) == {**WHOLE["new"], **OWN}
+    assert content(place) == {**WHOLE["new"], **OWN, "models/link.pt": "new"}
     assert os.listdir(link.parent) == ["linked"]
 
 
@@ -102,7 +112,7 @@ def test_killed_at_any_call_it_leaves_the_old_or_the_new_folder(place):
         clear_up(place)
         now = content(place)
         found.add(now["models/model.pt"])
-        assert now in (kept, {**kept, **WHOLE["new"]}), stop_at
+        assert now in (kept, {**kept, **WHOLE["new"], "models/link.pt": "new"}), stop_at
         assert os.listdir(parent) == ["bundle"]
     assert found == {"old", "new"}
     assert bool(missing) == (replacement._exchange is not EXCHANGE)

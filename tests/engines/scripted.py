@@ -12,6 +12,38 @@ from tests.toys import toy_slices, toy_space
 PRIOR = Prior(slope=0.4, slope_sd=0.1, own_sd=0.05, noise=0.02, lead=0.0, lead_sd=0.3)
 
 
+class ScriptedBudget(TimeBudget):
+    """A time budget whose clock, :attr:`now`, is the test's own."""
+
+    now = 0.0
+
+    def elapsed(self):
+        return self.spent_before + self.now
+
+
+class Tester:
+    """Scores of test cases that take so many seconds each on a budget's clock."""
+
+    def __init__(self, budget, number=8, *, seconds=1.0):
+        self.budget, self.seconds, self.scored = budget, seconds, []
+        self.cases = self.case_names = tuple(f"test{n}" for n in range(number))
+
+    def estimated_seconds(self, seconds_per_run):
+        return seconds_per_run
+
+    def score(self, architecture):
+        return self.score_in_time(architecture, lambda: float("inf"))
+
+    def score_in_time(self, architecture, left):
+        number = 0
+        while number < len(self.case_names) and left() >= self.seconds:
+            self.budget.now += self.seconds
+            number += 1
+        self.cases = self.case_names[::-1][:number]
+        self.scored.append(number)
+        return ChildScore(0.7, (0.7,) * number, self.seconds * number, peak_memory_mb=1.0)
+
+
 class Scorer:
     """Dice by what an architecture has, soft Dice that rises with the steps as well; counts the calls."""
 

@@ -7,8 +7,8 @@ import pytest
 from ignite.engine import Events
 
 from monai_ronas.handlers import FiniteSteps
-from monai_ronas.utils import ChildScore, TimeBudget
-from tests.engines.scripted import Scorer, make_end, other_than_base
+from monai_ronas.utils import ChildScore
+from tests.engines.scripted import Scorer, ScriptedBudget, Tester, make_end, other_than_base
 from tests.toys import toy_slices
 
 
@@ -46,7 +46,7 @@ def test_the_trained_network_is_scored_on_the_test_cases_at_the_very_end():
 def test_the_last_scores_have_their_time(final_cases, test_cases, seconds):
     tester = Scorer() if test_cases else None
     if tester:
-        tester.estimated_seconds = lambda seconds_per_run: 6 * seconds_per_run
+        tester.estimated_seconds = lambda seconds_per_run: 1.5 * seconds_per_run
     end = make_end(Scorer(), final_cases=final_cases, tester=tester)
     scorer = end.engine.scorer
     scorer.seconds = 8.0  # of four cases
@@ -58,19 +58,77 @@ def test_the_last_scores_have_their_time(final_cases, test_cases, seconds):
     assert set(reserves[spent:]) == {8.0 + seconds}
 
 
-@pytest.mark.parametrize(("seconds", "tested"), [(179.0, True), (181.0, False)])
-def test_test_cases_that_would_take_more_than_a_twentieth_of_the_time_are_left_out(seconds, tested, caplog):
-    tester = Scorer()
-    tester.estimated_seconds = lambda seconds_per_run: seconds
-    end = make_end(Scorer(), tester=tester, budget=TimeBudget(60))
+def timed_end(test_seconds, *, minutes=1.0, checkpoint=None):
+    """The end of a search without a race, on a clock of its own, where a step takes a second and a slice two."""
+    budget = ScriptedBudget(minutes, reserve=7.0)
+    tester = Tester(budget, seconds=test_seconds)
+    tester.estimated_seconds = lambda seconds_per_run: test_seconds
+    more = {"best_child": False, "checkpoint": checkpoint}
+    end = make_end(Scorer(), tester=tester, budget=budget, final_cases=3, **more)
+    end.engine.scorer.seconds = 8.0  # of four cases: too long to score them anew
+    end.race._is_worth = lambda first: False
 
-    def spend(engine):
-        end.budget.spent_before += 3600.0  # every stretch of training is over at once
+    def spend():
+        budget.now += 1.0
 
     end.slices.trainer.add_event_handler(Events.ITERATION_STARTED, spend)
+    return end
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept", "steps", "scored"),
+    [(0.125, 1.0, 52, 8), (0.4, 3.0, 50, 7), (2.0, 3.0, 50, 1), (2.9, 3.0, 50, 1), (3.1, 0.0, 54, 0)],
+)
+def test_as_many_test_cases_are_scored_as_the_time_allows(seconds, kept, steps, scored, caplog):
+    """A twentieth of a minute is kept for them, seven seconds for the export; the final training has the rest."""
+    end = timed_end(seconds)
     result = end.run()
-    assert (result.test is not None, len(tester.calls)) == (tested, int(tested))
-    assert ("left to evaluate.json: their score would take about 181 s" in caplog.text) != tested
+    assert end.budget.reserve == 7.0 + kept
+    assert result.steps == steps
+    assert end.budget.elapsed() == pytest.approx(steps + scored * seconds)
+    told = f"Dice on {scored} of the 8 test cases, the time did not allow more"
+    assert (told in caplog.text) == (0 < scored < 8)
+    assert ("left to evaluate.json: one would take about 3 s" in caplog.text) == (scored == 0)
+    assert (result.test is not None, result.test_cases) == (scored > 0, 8)
+    assert result.test_names == tuple(f"test{7 - n}" for n in range(scored))
+
+
+class Kept:
+    """In the place of a checkpoint; remembers the last state."""
+
+    def __init__(self):
+        self.interrupted = {}
+
+    def save_within(self, engine, stretch, state, *, at_once=False):
+        self.interrupted = {stretch: state}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds", "kept", "scored"),
+    [(2.0, 3.1, 6.0, 1), (1.5, 0.5, 4.0, 8), (1.2, 3.7, 0.0, 0), (1.5, 0.25, 2.0, 8)],
+)
+def test_with_more_time_after_the_end_the_test_cases_are_scored_anew(minutes, seconds, kept, scored):
+    """After a minute none, six, none and four of them have been scored."""
+    checkpoint = Kept()
+    first = timed_end(seconds, checkpoint=checkpoint)
+    before = first.run()
+    end = timed_end(seconds, minutes=minutes, checkpoint=checkpoint)
+    end.budget.spent_before = first.budget.elapsed()
+    end.slices.load_state_dict(first.slices.state_dict())
+    result = end.run()
+    assert end.budget.reserve == 7.0 + kept
+    assert result.steps > before.steps
+    assert end.tester.scored == [scored] * (scored > 0)
+    assert len(result.test_names) == scored
+    assert (result.test is None) == (scored == 0)
+    assert 60 * minutes - 7 - 3.1 < end.budget.elapsed() <= 60 * minutes - 7 + 1
+
+
+def test_without_a_limit_of_time_all_test_cases_are_scored(caplog):
+    end = timed_end(1000.0, minutes=None)
+    result = end.run()
+    assert (len(result.test.per_case), result.test_cases) == (8, 8)
+    assert "test cases" not in caplog.text
 
 
 def test_a_candidate_that_diverges_leaves_the_learning_rate_of_the_final_training_alone():

@@ -3,10 +3,10 @@
 
 import logging
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanDice, from_engine
 from monai.transforms import AsDiscreted
@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 
 from monai_ronas.engines import ChildScorer, EpisodeSampler, InferenceMode
 from monai_ronas.networks import PadToStrideInferer
-from monai_ronas.utils import ChildScore, InferenceChoice, TimeBudget
-from tests.engines.scripted import Scorer, make_end
+from monai_ronas.utils import ChildScore, InferenceChoice
+from tests.engines.scripted import Scorer, ScriptedBudget, Tester, make_end
 from tests.toys import toy_cases, toy_space
 
 PATCH = (16, 16, 8)
@@ -183,12 +183,6 @@ def test_the_time_is_estimated_by_that_of_a_score(seconds, kept):
     base = scorer.network.space.base
     mode = InferenceMode(scorer, seconds=seconds)
     assert mode.estimated_seconds(base, 1.0) == pytest.approx(kept)
-    more = min(0.6 * 5.0, mode.seconds / 2) if kept else 0.0
-    assert mode.estimated_seconds(base, 1.0, testing=5.0) == pytest.approx(kept + more)
-    assert mode.estimated_seconds(base, 1.0, testing=500.0) == pytest.approx(
-        kept + (0.0 if not kept else min(300.0, mode.seconds / 2))
-    )
-    assert mode.estimated_seconds(base, 1.0, testing=5.0, most_testing=7.9) == pytest.approx(kept)  # 8 s in windows
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 8), (20, 16, 8), (37, 51, 9)])
@@ -214,12 +208,15 @@ class Given:
     def is_open(self, architecture):
         return True
 
-    def estimated_seconds(self, architecture, seconds, *, testing, most_testing):
-        assert testing == 0.0
+    def estimated_seconds(self, architecture, seconds):
         return 7.0
+
+    def spend(self):
+        """Nothing: the comparison takes no time."""
 
     def __call__(self, architecture):
         self.asked.append(architecture)
+        self.spend()
         return self.choice
 
 
@@ -235,25 +232,25 @@ def test_a_search_ends_with_the_choice(windows):
 
 
 @pytest.mark.parametrize(
-    ("windows", "seconds", "tested"), [(True, 50.0, False), (True, 0.1, True), (False, 50.0, True)]
+    ("windows", "seconds", "scored"),
+    [(True, 4.0, 1), (True, 3.0, 2), (True, 8.0, 0), (True, math.nan, 8), (False, 4.0, 8)],
 )
-def test_tests_that_windows_make_too_long_are_left_out(caplog, windows, seconds, tested):
-    end = make_end(Scorer(), inference=Given(InferenceChoice(windows, "because", seconds=seconds)))
-    end.tester = SimpleNamespace(
-        estimated_seconds=lambda seconds: 4 * seconds,
-        score=lambda a: ChildScore(0.7, (0.7,), seconds=0.0, peak_memory_mb=1.0),
-    )
-    end.budget = TimeBudget(1, reserve=0.0)
-    end.final_cases = 3
-    end.slices.draw_from = lambda number: None
-    end.budget.spent_before = 40.0 - end.budget.elapsed()
-    end.engine.scorer.score = lambda a: ChildScore(0.5, (0.5,) * 4, seconds=0.0, peak_memory_mb=1.0)
-    train = end.slices.run
+def test_of_the_test_cases_the_fewer_are_scored_in_windows(caplog, windows, seconds, scored):
+    """Of a minute the comparison and the test have 10 s; the former takes 3 of them."""
+    budget = ScriptedBudget(1, reserve=0.0)
+    mode = Given(InferenceChoice(windows, "because", seconds=seconds))
+    tester = Tester(budget, seconds=seconds if windows and seconds > 0 else 0.8)
+    mode.spend, tester.estimated_seconds = lambda: setattr(budget, "now", budget.now + 3.0), lambda s: s or 0.8
+    end = make_end(Scorer(), inference=mode, tester=tester, budget=budget, final_cases=3, best_child=False)
+    end.race._is_worth = lambda first: False
 
-    def at_once(choose, *, phase=None, **how):
-        end.budget.spent_before = 54.0 if phase.name == "final training" else end.budget.spent_before
-        train(choose, phase=phase, **how)
+    def train():
+        budget.now += 1.0
 
-    end.slices.run = at_once
-    assert (end.run().test is not None) == tested
-    assert ("in windows they would take about 200 s" in caplog.text) == (not tested)
+    end.slices.trainer.add_event_handler(Events.ITERATION_STARTED, train)
+    result = end.run()
+    assert result.steps == 50
+    assert (0 if result.test is None else len(result.test.per_case)) == scored
+    assert (f"Dice on {scored} of the 8 test cases" in caplog.text) == (0 < scored < 8)
+    assert ("left to evaluate.json: one would take about 8 s" in caplog.text) == (scored == 0)
+    assert budget.elapsed() <= 60.0

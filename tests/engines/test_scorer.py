@@ -137,3 +137,23 @@ def test_soft_dice_is_told_of_each_case(scorer):
         assert score.soft[index] == pytest.approx(float(2 * (p * y).sum() / (p.sum() + y.sum())), abs=1e-5)
     assert math.isnan(score.soft[1])
     assert math.isnan(score.per_case[1])
+
+
+@pytest.mark.parametrize(("left", "number"), [(0.0, 1), (6.9, 3), (9.9, 4), (10.0, 5), (1e9, 5)])
+def test_as_many_cases_are_scored_as_the_time_allows_in_a_fixed_order(scorer, left, number):
+    """Cases take 1, 1, 3, 2 and 3 s: none is begun for which what is left is less than the longest so far."""
+    base, times, now = scorer.network.space.base, iter([1.0, 1.0, 3.0, 2.0, 3.0]), [0.0]
+    whole = dict(zip(scorer.case_names, scorer.score(base).per_case, strict=True))
+
+    def spend():
+        now[0] += next(times)
+
+    with scorer.evaluator.add_event_handler(Events.ITERATION_STARTED, spend):
+        score = scorer.score_in_time(base, lambda: left - now[0])
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(0)).tolist()
+    assert scorer.cases == [f"case{n}" for n in order[:number]]
+    assert score.per_case == tuple(whole[name] for name in scorer.cases)
+    assert score.reward == pytest.approx(sum(score.per_case) / number)
+    assert score.status == "ok"
+    scorer.sampler.choose_all()
+    assert scorer.score(base).per_case == tuple(whole.values())

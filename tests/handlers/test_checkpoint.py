@@ -262,9 +262,16 @@ def test_a_stop_of_which_others_make_an_error_is_guarded_as_well(make_engine, tm
         except Stopped:
             raise RuntimeError("cannot compile") from None
 
-    with pytest.raises(Stopped) as caught, stop_signals():
+    with pytest.raises(Stopped), stop_signals():
         checkpoint.guard(wraps)
-    assert caught.value.saved
+
+
+def test_a_stop_before_the_first_checkpoint_is_not_said_to_be_saved(make_engine, tmp_path):
+    stopped, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=1, every_seconds=3600, number=signal.SIGTERM)
+    with pytest.raises(Stopped) as caught, stop_signals():
+        checkpoint.guard(stopped)
+    assert not caught.value.saved
+    assert checkpoint.files() == []
 
 
 def test_within_a_stretch_it_saves_from_time_to_time_only(make_engine, tmp_path):
@@ -272,21 +279,6 @@ def test_within_a_stretch_it_saves_from_time_to_time_only(make_engine, tmp_path)
     run()
     assert [path.name for path in checkpoint.files()] == ["episode_00001_part_00000000.pt", "episode_00001.pt"]
     assert list(torch.load(checkpoint.files()[0], weights_only=True)["interrupted"]) == ["final training"]
-
-
-@pytest.mark.parametrize("stretch", ["race", "final training"])
-def test_more_episodes_go_on_behind_the_last_one_and_not_behind_it(make_engine, tmp_path, stretch):
-    stop_at = {"race": BEFORE + 8, "final training": BEFORE + 29}[stretch]
-    run, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=stop_at)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    newest, *others = checkpoint.files()
-    assert stretch in torch.load(newest, weights_only=True)["interrupted"]
-    assert "episode_00001.pt" in {path.name for path in others}
-    again, _, checkpoint, made = long_search(make_engine, tmp_path, episodes=2, every_seconds=3600)
-    assert again()[0]
-    assert len(made) == 4 + 30
-    assert [path.name for path in checkpoint.files()[:2]] == ["episode_00002_part_00000000.pt", "episode_00002.pt"]
 
 
 def test_what_was_saved_last_is_the_newest_though_steps_start_anew(make_engine, tmp_path):
@@ -298,63 +290,3 @@ def test_what_was_saved_last_is_the_newest_though_steps_start_anew(make_engine, 
         checkpoint.save_within(engine, "race", {"steps": steps})
     found = [torch.load(path, weights_only=True)["interrupted"]["race"]["steps"] for path in checkpoint.files()]
     assert found == [2, 4]
-
-
-def test_after_its_end_a_search_with_more_final_epochs_trains_on_from_its_last_weights(make_engine, tmp_path):
-    run, slices, checkpoint, _ = long_search(make_engine, tmp_path)
-    _, first = run()
-    assert len(checkpoint.files()) == 3
-    engine, _, _ = search(make_engine, tmp_path / "other", 1)
-    finish(checkpoint, engine, slices)
-    newest, *others = checkpoint.files()
-    assert list(torch.load(newest, weights_only=True)["interrupted"]) == ["final training"]
-    assert [path.name for path in others] == ["episode_00001.pt"]
-    weights = {name: value.clone() for name, value in slices.network.state_dict().items()}
-    again, _, checkpoint, _ = long_search(make_engine, tmp_path)
-    with pytest.raises(ValueError, match="has finished"):
-        again()
-    longer, slices, checkpoint, more = long_search(make_engine, tmp_path, final_steps=40, seed=3)
-    rates, starts = [], []
-
-    def look():
-        if not starts:
-            starts.append({name: value.clone() for name, value in slices.network.state_dict().items()})
-
-    slices.trainer.add_event_handler(Events.ITERATION_STARTED, look)
-
-    def note():
-        group = slices.trainer.optimizer.param_groups[0]
-        rates.append(group["lr"] / group["initial_lr"])
-
-    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, note)
-    found, result = longer()
-    assert found
-    assert all(torch.equal(starts[0][name], value) for name, value in weights.items())
-    assert (len(more), result.steps) == (10, first.steps + 10)
-    assert (result.architecture, result.candidates) == (first.architecture, first.candidates)
-    assert rates == sorted(rates, reverse=True)
-    assert rates[-1] < rates[0] < 1
-
-
-def test_a_search_without_episodes_that_saw_the_reward_cases_is_not_gone_on_with(make_engine, tmp_path):
-    run, _, _, _ = long_search(make_engine, tmp_path, episodes=0, stop_at=25)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    again, _, _, made = long_search(make_engine, tmp_path)
-    assert not again()[0]
-    assert len(made) == BEFORE + 30
-
-
-def test_checkpoints_of_other_limits_do_not_outlive_what_comes_after(make_engine, tmp_path):
-    run, _, before, _ = long_search(make_engine, tmp_path, stop_at=BEFORE + 4 + 26, episodes=2)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    old = before.files()[0].read_bytes()
-    fewer, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=26)
-    with pytest.raises(KeyboardInterrupt):
-        fewer()
-    newest, *others = checkpoint.files()
-    assert newest.read_bytes() != old
-    assert {"episode_00002.pt", "episode_00001.pt"} <= {path.name for path in others}
-    state = torch.load(newest, weights_only=True)
-    assert (state["engine"]["epoch"], state["limits"]["episodes"]) == (2, 1)

@@ -177,12 +177,12 @@ def test_rewards_are_finite(finished):
 
 
 def test_a_finished_search_says_so_and_leaves_its_bundle(finished, small_phantom):
-    weights = finished / "ronas_segmentation" / "models" / "model.pt"
-    before = weights.read_bytes()
+    files = finished / "ronas_segmentation" / "models" / "model.pt", finished / "checkpoints" / "seconds.json"
+    before = [file.read_bytes() for file in files]
     again = run_search(small_phantom, finished, final_epochs=FINAL_EPOCHS)
     assert again.returncode != 0
     assert "has finished" in again.stderr.strip().splitlines()[-1]
-    assert weights.read_bytes() == before
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_a_folder_that_is_no_derived_bundle_is_never_replaced(small_phantom, tmp_path):
@@ -193,6 +193,7 @@ def test_a_folder_that_is_no_derived_bundle_is_never_replaced(small_phantom, tmp
     assert refused.returncode != 0
     assert "is no derived bundle" in refused.stderr.strip().splitlines()[-1]
     assert (other / "configs" / "metadata.json").read_text() == "{}"
+    assert not (tmp_path / "out" / "checkpoints").exists()  # what a refused command spends does not count
 
 
 def test_words_of_the_command_line_are_understood(small_phantom, tmp_path):
