@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from monai_ronas.bundle.metadata import plain
 from monai_ronas.data import Split, Study
+from monai_ronas.data.formats import ENDINGS
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult
@@ -145,9 +146,16 @@ was not worth a turn has no figures.
     python -m monai.bundle run --config_file configs/train.json --bundle_root . \\
         --dataset_dir MSD_FOLDER --epochs 10
 
+Predictions have the format of their volumes, or that of `--output_ext`: {_formats()}, or `.dcm` for DICOM SEG of
+DICOM series. `segments` under `dicom_seg` in `configs/inference.json` says with which codes.
+
 `models/model.ts` is the network as TorchScript and runs where `monai_ronas` is not installed; it wants volumes
 preprocessed and padded as said above, every axis a multiple of {_times(divisor)}.
 """
+
+
+def _formats() -> str:
+    return ", ".join(f"`{end}`" for end in ENDINGS)
 
 
 def _figures(result: SearchResult, split: Split) -> str:

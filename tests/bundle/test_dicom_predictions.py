@@ -97,11 +97,8 @@ def test_what_is_no_dicom_series_is_named_and_the_series_are_segmented(tmp_path,
     write(tmp_path / "in/b", voxels(), np.eye(4))
     write(tmp_path / "in/c.mha", voxels(), np.eye(4))
     sentence = segment(tmp_path / "in", tmp_path / "out", output_ext="dcm")
-    assert sentence == (
-        "2 of 3 volume(s) could not be segmented: 'a.nii.gz': it is not a DICOM series, which a DICOM SEG must refer to:"
-        " choose another output_ext than .dcm; 'c.mha': it is not a DICOM series, which a DICOM SEG must refer to:"
-        " choose another output_ext than .dcm."
-    )
+    words = "it is not a DICOM series, which a DICOM SEG must refer to: choose another output_ext than .dcm"
+    assert sentence == f"2 of 3 volume(s) could not be segmented: 'a.nii.gz': {words}; 'c.mha': {words}."
     assert names(tmp_path / "out") == ["b_seg.dcm"]
 
 
