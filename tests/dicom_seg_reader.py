@@ -43,7 +43,7 @@ def labels_on_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np
         number = holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         part = found[:, :, round(place[2])]
         assert not (part * frame.T).any(), "segments overlap"
-        part += frame.T * values[number]
+        part += frame.T.astype(np.int32) * values[number]
     return found
 
 

@@ -52,7 +52,7 @@ def list_volumes(
     if root.is_file():
         if not ending(root) and not is_dicom(root):
             raise DatasetError(f"dataset_dir '{root}' is neither a folder nor a volume ({_READ}).")
-        numbered = channel_number(root) if channels > 1 else None
+        numbered = channel_number(root) if channels > 1 and ending(root) else None
         files = numbered_channels(root.parent, numbered[0], ending(root)) if numbered else ()
         return [[str(path) for path in files]] if len(files) == channels and root in files else [str(root)]
     if not root.is_dir():
@@ -109,7 +109,8 @@ def _joined(volumes: Sequence[Path], channels: int) -> list[tuple[Path, ...]]:
     """Volumes with the files of their channels put together."""
     groups: dict[tuple[Path, str, str], dict[int, Path]] = {}
     for path in volumes:
-        numbered = channel_number(path) if channels > 1 else None
+        of_series = not ending(path) and path.is_file()  # such names are not those of channels
+        numbered = channel_number(path) if channels > 1 and not of_series else None
         name, number = numbered or (path.name, 0)
         groups.setdefault((path.parent, name, ending(path)), {})[number] = path
     found: list[tuple[Path, ...]] = []

@@ -59,7 +59,7 @@ class SimpleITKReader(ImageReader):
         for path in paths:
             if not self.verify_suffix(path):
                 raise ValueError(f"'{path.name}' is neither {', '.join(SIMPLEITK)} nor a folder of a DICOM series")
-        volumes = [_file(path) if ending(path) and path.is_file() else _series(path) for path in paths]
+        volumes = [_series(path) if path.is_dir() or not ending(path) else _file(path) for path in paths]
         return volumes[0] if len(volumes) == 1 else volumes
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict[str, Any]]:
