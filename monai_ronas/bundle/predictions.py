@@ -70,7 +70,7 @@ class PredictionFiles:
         """
         first = Path(os.path.abspath(ensure_tuple(volume)[0]))
         own = ending(first) if ending(first) not in ("", *NIFTI) else ".nii.gz"
-        return self._place(first, own if self.output_ext is None else self._given)
+        return self._place(first, self._given or own)
 
     def paths(self, volume: Volume) -> list[Path]:
         """The files that the prediction for a volume may have in any format, ``output_ext`` aside."""
@@ -106,6 +106,7 @@ class PredictionFiles:
 
         Raises:
             OSError: when it cannot be written.
+            VolumeError: when a DICOM SEG cannot refer to the volume.
         """
         path = self.path(volume)
         if self.dicom_seg is not None and self._given == DICOM_ENDING:
@@ -154,6 +155,7 @@ class SavePredictiond(SaveImaged):
 
         Raises:
             OSError: when a file cannot be written.
+            VolumeError: when a DICOM SEG cannot refer to the volume.
         """
         item = dict(data)
         for key in self.key_iterator(item):
