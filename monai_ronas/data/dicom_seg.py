@@ -182,8 +182,11 @@ def _headers(source: str | os.PathLike[str]) -> list[Any]:
             f"'{Path(source).name}': the DICOM series does not tell its frame of reference, which a DICOM SEG needs:"
             " choose another output_ext"
         )
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    gap = round(float(normal @ affine[:3, 2] / np.linalg.norm(normal)), 6)  # mm
+    images[0].SpacingBetweenSlices = gap  # what the header says may be wrong, or missing
     if not images[0].get("SliceThickness"):
-        images[0].SliceThickness = float(np.linalg.norm(affine[:3, 2]))
+        images[0].SliceThickness = gap
     return images
 
 

@@ -168,7 +168,7 @@ def _remembered_header(path: Path, changed: int, size: int) -> _Slice | None:
         number=_tag(reader, _NUMBER),
         instance=_tag(reader, _INSTANCE),
         components=reader.GetNumberOfComponents(),
-        has_position=reader.HasMetaDataKey(_POSITION),
+        has_position=bool(_tag(reader, _POSITION)),
         size=tuple(shape),
         spacing=np.array(reader.GetSpacing()[:2]),
         axes=np.array(reader.GetDirection()).reshape(len(shape), len(shape))[:3, :2],

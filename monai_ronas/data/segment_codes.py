@@ -52,7 +52,7 @@ def read_codes(content: Mapping[str, Any], labels: Mapping[int, str], where: str
     found: dict[int, Codes] = {}
     for entry in given:
         value = entry.get("labelID")
-        if isinstance(value, bool) or value not in labels or value == 0 or value in found:
+        if type(value) is not int or value not in labels or value == 0 or value in found:
             raise DatasetError(
                 f"{KEY} in dataset.json of '{where}' must have the value of a label under labelID, each once, received"
                 f" {value!r}: correct it."

@@ -106,7 +106,7 @@ def test_what_is_no_dicom_series_is_named_and_the_series_are_segmented(tmp_path,
     ("changes", "words"),
     [
         ({"FrameOfReferenceUID": ""}, "the DICOM series does not tell its frame of reference"),
-        ({"StudyInstanceUID": lambda k: f"1.2.{k}"}, "no DICOM SEG can refer to this DICOM series (Source images must"),
+        ({"StudyInstanceUID": lambda k: f"1.2.{k}"}, "no DICOM SEG can refer to this DICOM series ("),
     ],
 )
 def test_a_series_that_cannot_be_referred_to_is_named_before_it_is_segmented(tmp_path, changes, words):
@@ -206,7 +206,8 @@ def test_what_monai_label_makes_of_a_series_is_segmented_alike(tmp_path, form):
     """Its server converts a series with SimpleITK as here (``dicom_to_nifti`` of MONAI Label 0.8.5)."""
     affine = orthogonal() if form == "oblique" else np.diag([1.5, 2.0, 3.0, 1.0])
     slopes = {"RescaleSlope": 2, "RescaleIntercept": -1024} if form == "slopes" else {}
-    series = write_series(tmp_path / "in/a", voxels() - voxels() % 2, affine, **slopes)
+    even = (voxels() - voxels() % 2)[:, :9]  # of sizes that no rounding of the affine makes longer by a voxel
+    series = write_series(tmp_path / "in/a", even, affine, **slopes)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
     (tmp_path / "label").mkdir()

@@ -15,10 +15,13 @@ MODIFIER = "SegmentedPropertyTypeModifierCodeSequence"
 
 
 def read(root, given):
-    content = {"modality": {"0": "CT"}, "labels": {str(v): name for v, name in LABELS.items()}, "training": []}
+    content = {"modality": {"0": "CT"}, "labels": {str(v): name for v, name in LABELS.items()}}
+    content["training"] = [{"image": "imagesTr/a.nii", "label": "labelsTr/a.nii"}]
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir()
+        (root / folder / "a.nii").touch()
     (root / "dataset.json").write_text(json.dumps(content | {"segmentAttributes": given}))
-    (root / "imagesTr").mkdir(exist_ok=True)
-    return read_msd(root, strict=False).codes
+    return read_msd(root).codes
 
 
 @pytest.mark.parametrize("nested", [False, True])
