@@ -146,8 +146,9 @@ was not worth a turn has no figures.
     python -m monai.bundle run --config_file configs/train.json --bundle_root . \\
         --dataset_dir MSD_FOLDER --epochs 10
 
-Predictions have the format of their volumes, or that of `--output_ext`: {_formats()}, or `.dcm` for DICOM SEG of
-DICOM series. `segments` under `dicom_seg` in `configs/inference.json` says with which codes.
+Predictions have the format of their volumes, or that of `--output_ext`:
+{_formats()}, or `.dcm` for DICOM SEG of DICOM series.
+`segments` under `dicom_seg` in `configs/inference.json` says with which codes.
 
 `models/model.ts` is the network as TorchScript and runs where `monai_ronas` is not installed; it wants volumes
 preprocessed and padded as said above, every axis a multiple of {_times(divisor)}.
