@@ -63,7 +63,7 @@ def write_series(folder: Path, voxels: np.ndarray, affine: np.ndarray, **changes
     slope, intercept = changes.get("RescaleSlope", 1), changes.get("RescaleIntercept", 0)
     for k in range(voxels.shape[2]):
         meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = MRImageStorage
+        meta.MediaStorageSOPClassUID = changes.get("SOPClassUID", MRImageStorage)
         meta.MediaStorageSOPInstanceUID = generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
         piece = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)

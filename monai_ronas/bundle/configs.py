@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from monai_ronas.bundle.metadata import plain
 from monai_ronas.bundle.predictions import label_dtype
 from monai_ronas.data import Fingerprint, loading_config, preprocessing_config
+from monai_ronas.data.segment_codes import Codes, segments_of
 
 LOGGING_CONF = """[loggers]
 keys=root,ignite
@@ -60,6 +62,7 @@ class Derived:
         test_time_flips: predictions are averaged over flips along these axes, and over ``transposed_axes``.
         transposed_axes: two spatial axes that change places in the crops, for crops of thick slices.
         result_gb: memory in GiB for predictions and sums; None for half of what is available where it runs.
+        codes: what labels are, by value, as :func:`~monai_ronas.data.segment_codes.read_codes` gives it.
     """
 
     network: Mapping[str, Any]
@@ -73,6 +76,7 @@ class Derived:
     test_time_flips: bool
     transposed_axes: Sequence[int] | None = None
     result_gb: float | None = None
+    codes: Mapping[int, Codes] = field(default_factory=dict)
 
     @property
     def stitch_device(self) -> str | None:
@@ -161,17 +165,32 @@ def _declared_values(fingerprint: Fingerprint) -> list[dict[str, Any]]:
     return [{"_target_": "MapLabelValued", "keys": "pred", "orig_labels": classes, "target_labels": values}]
 
 
+def _segments(derived: Derived) -> list[dict[str, Any]]:
+    """The segments of DICOM SEG, with all text as plain text."""
+    codes = {
+        value: {key: {part: plain(text) for part, text in code.items()} for key, code in given.items()}
+        for value, given in derived.codes.items()
+    }
+    return segments_of({value: plain(name) for value, name in derived.fingerprint.labels.items()}, codes)
+
+
 def inference_config(derived: Derived) -> dict[str, Any]:
     """``inference.json``: segment the volumes of a folder, in the geometry of each."""
     return {
         **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
         "output_ext": None,
+        "dicom_seg": {
+            "_target_": "monai_ronas.data.DicomSegWriter",
+            "segments": _segments(derived),
+            "bundle_root": "@bundle_root",
+        },
         "predictions": {
             "_target_": "monai_ronas.bundle.PredictionFiles",
             "root": "@dataset_dir",
             "output_dir": "@output_dir",
             "output_ext": "@output_ext",
+            "dicom_seg": "@dicom_seg",
         },
         "datalist": "$monai_ronas.bundle.list_volumes(@dataset_dir, @predictions, channels=@network_def#in_channels)",
         "preprocessing": {

@@ -137,6 +137,7 @@ class BundleExporter:
             test_time_flips=self.test_time_flips,
             transposed_axes=self.study.transposed_axes,
             result_gb=None if self.result_gb is None else self.result_gb(architecture),
+            codes=self.study.dataset.codes,
         )
         measured, reference = result.score, f"{len(result.case_names)} reward cases"
         if result.test is not None:

@@ -15,24 +15,31 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, SaveImaged
 from monai.utils import ensure_tuple
 
-from monai_ronas.data.formats import ENDINGS, NIFTI, channel_number, ending, stem
+from monai_ronas.data import VolumeError
+from monai_ronas.data.dicom_seg import DicomSegWriter, require_highdicom
+from monai_ronas.data.dicom_series import series_name
+from monai_ronas.data.formats import DICOM, DICOM_ENDING, ENDINGS, NIFTI, channel_number, ending, format_of, stem
 from monai_ronas.data.writing import write_volume
 from monai_ronas.errors import SettingError
 
 logger = logging.getLogger(__name__)
+_ENDINGS = (*ENDINGS, DICOM_ENDING)
+Volume = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
 class PredictionFiles:
-    """Where the prediction for a volume is written.
+    """Where, and in which format, the prediction for a volume is written.
 
     Args:
         root: the folder of the volumes; what is below it has the same place below ``output_dir``.
         output_dir: the folder of the predictions.
-        output_ext: ending of their files; None for that of the volume, and ``.nii.gz`` for NIfTI and DICOM.
+        output_ext: ending of their files; None for that of the volume, and ``.nii.gz`` for NIfTI and DICOM; ``.dcm``
+            for DICOM SEG, of volumes that are DICOM series.
+        dicom_seg: writes DICOM SEG.
 
     Raises:
-        SettingError: when the ending is unknown.
+        SettingError: when the ending is unknown, or ``.dcm`` without highdicom.
 
     Example:
         >>> files = PredictionFiles("in", "out")
@@ -43,27 +50,82 @@ class PredictionFiles:
     root: str | os.PathLike[str]
     output_dir: str | os.PathLike[str]
     output_ext: str | None = None
+    dicom_seg: DicomSegWriter | None = None
 
     def __post_init__(self) -> None:
-        if self.output_ext is not None and self._ending(self.output_ext) not in ENDINGS:
-            raise SettingError(f"output_ext must be null or one of {', '.join(ENDINGS)}, received {self.output_ext!r}.")
+        if self.output_ext is not None and self._given not in _ENDINGS:
+            known = ", ".join(_ENDINGS)
+            raise SettingError(f"output_ext must be null or one of {known}, received {self.output_ext!r}.")
+        if self._given == DICOM_ENDING:
+            require_highdicom()
+            if self.dicom_seg is None:
+                raise SettingError("output_ext .dcm needs dicom_seg, which says what the labels are.")
 
-    def path(self, volume: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Path:
+    def path(self, volume: Volume) -> Path:
         """The file of the prediction for a volume, which may have several paths, its channels.
 
         It is ``a_seg.nii.gz`` for ``a.nii.gz``, ``a.nii`` and the channels ``a_0000.nii.gz`` and ``a_0001.nii.gz``.
-        Where ``a.nii`` and ``a.nii.gz`` are both there, that for ``a.nii`` is ``a.nii_seg.nii.gz``.
+        Where ``a.nii`` and ``a.nii.gz`` are both there, that for ``a.nii`` is ``a.nii_seg.nii.gz``. That for a DICOM
+        series is named after its folder, and where this holds several, after the series number or UID as well.
         """
-        path = Path(os.path.abspath(ensure_tuple(volume)[0]))
+        first = Path(os.path.abspath(ensure_tuple(volume)[0]))
+        own = ending(first) if ending(first) not in ("", *NIFTI) else ".nii.gz"
+        return self._place(first, self._given or own)
+
+    def paths(self, volume: Volume) -> list[Path]:
+        """The files that the prediction for a volume may have in any format, ``output_ext`` aside."""
+        first = Path(os.path.abspath(ensure_tuple(volume)[0]))
+        return [self._place(first, end) for end in ENDINGS]
+
+    def check(self, volume: Volume) -> None:
+        """See that the prediction for a volume can be written.
+
+        Raises:
+            VolumeError: when it is not a DICOM series, or not one that a DICOM SEG can refer to, and ``output_ext`` is
+                ``.dcm``.
+        """
+        if self.dicom_seg is not None and self._given == DICOM_ENDING:
+            path = Path(ensure_tuple(volume)[0])
+            if format_of(path) != DICOM:
+                raise VolumeError(
+                    f"'{path.name}': it is not a DICOM series, which a DICOM SEG must refer to: choose another"
+                    " output_ext than .dcm"
+                )
+            self.dicom_seg.check(path)
+
+    def write(self, volume: Volume, voxels: np.ndarray, affine: np.ndarray) -> Path:
+        """Write the prediction for a volume.
+
+        Args:
+            volume: path, or paths of the channels.
+            voxels: ``(X, Y, Z)``, on the grid of the volume.
+            affine: voxel to world (mm, RAS), ``(4, 4)``.
+
+        Returns:
+            the file.
+
+        Raises:
+            OSError: when it cannot be written.
+            VolumeError: when a DICOM SEG cannot refer to the volume.
+        """
+        path = self.path(volume)
+        if self.dicom_seg is not None and self._given == DICOM_ENDING:
+            self.dicom_seg.write(path, voxels, ensure_tuple(volume)[0])
+        else:
+            write_volume(path, voxels, affine)
+        return path
+
+    @property
+    def _given(self) -> str | None:
+        return None if self.output_ext is None else f".{str(self.output_ext).lstrip('.')}"
+
+    def _place(self, path: Path, end: str) -> Path:
+        subject = _subject(path)
+        if not ending(path) and path.is_file():  # of a series in a folder with others
+            subject, path = series_name(path), path.parent
         root = Path(os.path.abspath(self.root))
         below = path.parent.relative_to(root) if root in path.parents else Path()
-        own = ending(path) if ending(path) not in ("", *NIFTI) else ".nii.gz"
-        chosen = own if self.output_ext is None else self._ending(self.output_ext)
-        return Path(os.path.abspath(self.output_dir)) / below / f"{_subject(path)}_seg{chosen}"
-
-    @staticmethod
-    def _ending(given: str) -> str:
-        return f".{str(given).lstrip('.')}"
+        return Path(os.path.abspath(self.output_dir)) / below / f"{subject}_seg{end}"
 
 
 def _subject(path: Path) -> str:
@@ -93,13 +155,14 @@ class SavePredictiond(SaveImaged):
 
         Raises:
             OSError: when a file cannot be written.
+            VolumeError: when a DICOM SEG cannot refer to the volume.
         """
         item = dict(data)
         for key in self.key_iterator(item):
             volume = item[key]
-            path = self.files.path(str(volume.meta["filename_or_obj"]))
             voxels = volume.detach().cpu().numpy()[0].astype(self.output_dtype)
-            write_volume(path, voxels, volume.affine.cpu().numpy().astype(np.float64))
+            affine = volume.affine.cpu().numpy().astype(np.float64)
+            path = self.files.write(str(volume.meta["filename_or_obj"]), voxels, affine)
             logger.info("written: '%s'", path)
         return item
 

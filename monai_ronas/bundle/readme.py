@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from monai_ronas.bundle.metadata import INTENDED_USE, REFERENCES, plain
 from monai_ronas.data import Fingerprint, Split, Study
+from monai_ronas.data.formats import ENDINGS
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult
@@ -177,6 +178,10 @@ Train on:
     python -m monai.bundle run --config_file configs/train.json --bundle_root . \\
         --dataset_dir MSD_FOLDER --epochs 10
 
+Predictions have the format of their volumes, or that of `--output_ext`:
+{_formats()}, or `.dcm` for DICOM SEG of DICOM series.
+`segments` under `dicom_seg` in `configs/inference.json` says with which codes.
+
 `models/model.ts` is the network as TorchScript and runs where `monai_ronas` is not installed; it wants volumes
 preprocessed and padded as said above, every axis a multiple of {_times(divisor)}.
 
@@ -213,6 +218,10 @@ def _preprocessing(fingerprint: Fingerprint) -> str:
 
 def _data_licence(study: Study) -> str:
     return " That of the data is in `docs/data_license.txt`." if plain(study.dataset.licence) else ""
+
+
+def _formats() -> str:
+    return ", ".join(f"`{end}`" for end in ENDINGS)
 
 
 def _figures(result: SearchResult, split: Split) -> str:

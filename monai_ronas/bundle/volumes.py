@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from monai_ronas.bundle.predictions import PredictionFiles
 from monai_ronas.data import DatasetError
-from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, files_of
+from monai_ronas.data.dicom_series import series_name, series_of
+from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, files_of, is_dicom
 from monai_ronas.data.layouts.found import numbered_channels
 from monai_ronas.data.msd import listed_images
 from monai_ronas.errors import SettingError, find_error
@@ -35,22 +35,24 @@ def list_volumes(
     """The volumes that are to be segmented, sorted. What else lies there is passed over and named in the log.
 
     Args:
-        folder: a folder, with all those below it; a file, or that of one of the channels; or the folder of a data set
-            with a ``dataset.json``, of which the images are meant, those of the training and of the test.
+        folder: a folder, with all those below it; a file, or that of one of the channels or of a DICOM series; or the
+            folder of a data set with a ``dataset.json``, of which the images are meant, those of the training and of
+            the test.
         predictions: where predictions are written; those of an earlier run, of any format, are passed over.
         channels: of the network: files ``a_0000.nii.gz``, ``a_0001.nii.gz`` and so on are one volume.
 
     Returns:
         paths of files or of folders with a DICOM series; a list of them for a volume whose channels have a file each.
+        Where a folder holds several series, the first file of each stands for it.
 
     Raises:
         DatasetError: when the folder is missing or holds none.
     """
     root = Path(folder)
     if root.is_file():
-        if not ending(root):
+        if not ending(root) and not is_dicom(root):
             raise DatasetError(f"dataset_dir '{root}' is neither a folder nor a volume ({_READ}).")
-        numbered = channel_number(root) if channels > 1 else None
+        numbered = channel_number(root) if channels > 1 and ending(root) else None
         files = numbered_channels(root.parent, numbered[0], ending(root)) if numbered else ()
         return [[str(path) for path in files]] if len(files) == channels and root in files else [str(root)]
     if not root.is_dir():
@@ -61,8 +63,7 @@ def list_volumes(
     else:
         own = None if predictions is None else Path(predictions.output_dir).resolve()
         single, others = _walk(root, own)
-        kinds = [] if predictions is None else [replace(predictions, output_ext=end) for end in (None, *ENDINGS)]
-        written = {kind.path(path) for kind in kinds for path in single}
+        written = set() if predictions is None else {file for path in single for file in predictions.paths(path)}
         earlier = [path for path in single if Path(os.path.abspath(path)) in written]
         found = _joined([path for path in single if path not in earlier], channels)
         others = sorted([*others, *earlier])
@@ -80,7 +81,7 @@ def _walk(folder: Path, own: Path | None, *, top: bool = True) -> tuple[list[Pat
     if not top and folder.resolve() == own:
         return [], []
     slices = dicom_files(folder)
-    volumes, others = [folder] if slices else [], []
+    volumes, others = _series(folder) if slices else [], []
     for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         if path.is_dir() and not ending(path):
             below = _walk(path, own, top=False)
@@ -94,11 +95,22 @@ def _walk(folder: Path, own: Path | None, *, top: bool = True) -> tuple[list[Pat
     return volumes, [path for path in others if path not in parts]
 
 
+def _series(folder: Path) -> list[Path]:
+    """The folder of a DICOM series; of several, the first file of each, and the files that cannot be read."""
+    series, broken = series_of(folder)
+    if len(series) < 2:
+        return [folder]
+    names = [f"'{series_name(files[0])}' ('{files[0].name}' and {len(files) - 1} more)" for files in series]
+    logger.info("'%s' holds %d DICOM series, each a volume: %s", folder.name, len(series), ", ".join(names))
+    return [*(files[0] for files in series), *broken]
+
+
 def _joined(volumes: Sequence[Path], channels: int) -> list[tuple[Path, ...]]:
     """Volumes with the files of their channels put together."""
     groups: dict[tuple[Path, str, str], dict[int, Path]] = {}
     for path in volumes:
-        numbered = channel_number(path) if channels > 1 else None
+        of_series = not ending(path) and path.is_file()  # such names are not those of channels
+        numbered = channel_number(path) if channels > 1 and not of_series else None
         name, number = numbered or (path.name, 0)
         groups.setdefault((path.parent, name, ending(path)), {})[number] = path
     found: list[tuple[Path, ...]] = []
@@ -188,6 +200,7 @@ class SoundVolumes(IterableDataset[Any]):
                     other = written.setdefault(self.predictions.path(path), path)
                     if other != path:
                         raise DatasetError(f"'{path}': its prediction would have the name of that for '{other}'")
+                    self.predictions.check(path)
                 sound = self.transform(dict(item))
             except (RuntimeError, ValueError, MemoryError) as error:
                 self.left_out.append(_fault(error, path).replace(f"'{Path(path).name}'", f"'{self._shown(path)}'", 1))

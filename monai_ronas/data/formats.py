@@ -17,6 +17,7 @@ ENDINGS = (*NIFTI, *SIMPLEITK)
 """Endings of all files of volumes; images may be folders of DICOM files as well."""
 
 DICOM = "DICOM"
+DICOM_ENDING = ".dcm"
 _FORMATS = {
     ".nii.gz": "NIfTI",
     ".nii": "NIfTI",
@@ -27,6 +28,15 @@ _FORMATS = {
 }
 _MAGIC = b"DICM"
 _PREAMBLE = 128  # bytes in front of it
+_META = 512  # bytes, in which the class of a DICOM object is told: element (0002,0002), always little endian
+_CLASS = re.compile(rb"\x02\0\x02\0UI..([\d.]+)", re.DOTALL)
+_STORAGE = "1.2.840.10008.5.1.4."
+_OTHER_THAN_IMAGES = (  # DICOM part 4, annex B: beginnings of classes that are no images from a scanner
+    "1.2.840.10008.1.3.",  # directories of media
+    *(f"{_STORAGE}1.1.{kind}" for kind in ("4.2", "66", "67")),  # spectra; raw data, registrations, SEG; value mappings
+    *(f"{_STORAGE}1.1.{kind}." for kind in ("9", "11", "66", "88", "104", "481")),  # curves, views, reports, papers, RT
+    *(f"{_STORAGE}{kind}." for kind in ("34", "38", "39", "43", "44", "45")),  # plans, protocols, palettes, implants
+)
 _DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
 _LONGEST_HEADER = 2**16
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -65,17 +75,18 @@ def channel_number(path: str | os.PathLike[str]) -> tuple[str, int] | None:
 
 
 def format_of(path: str | os.PathLike[str]) -> str | None:
-    """``"NIfTI"``, ``"NRRD"``, ``"MetaImage"`` or, for a folder of DICOM files, ``"DICOM"``; or None."""
+    """``"NIfTI"``, ``"NRRD"``, ``"MetaImage"`` or, for a DICOM file or a folder of such, ``"DICOM"``; or None."""
     found = _FORMATS.get(ending(path))
     if found is None or Path(path).is_dir():
-        return DICOM if dicom_files(path) else None
+        return DICOM if dicom_files(path) or is_dicom(Path(path)) else None
     return found
 
 
 def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The DICOM files of a folder, sorted by name, told by their first bytes or by ``.dcm``.
+    """The DICOM files of images in a folder, sorted by name, told by their first bytes or by ``.dcm``.
 
-    Folders below it are not looked into; hidden files and ``DICOMDIR`` are left out.
+    Folders below it are not looked into; hidden files, ``DICOMDIR`` and DICOM objects that are not images, such as
+    reports, RT structures and segmentations, are left out.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -84,16 +95,24 @@ def dicom_files(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file looks like a DICOM file."""
+    """Whether a file looks like a DICOM file of an image."""
     if path.name.startswith(".") or path.name == "DICOMDIR" or ending(path) or not path.is_file():
         return False
-    if path.suffix.lower() == ".dcm":
-        return True
+    named = path.suffix.lower() == DICOM_ENDING
     try:
         with path.open("rb") as file:
-            return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
+            head = file.read(_META)[_PREAMBLE:]
     except OSError:
-        return False
+        return named
+    if not head.startswith(_MAGIC):
+        return named
+    found = _CLASS.search(head)
+    return found is None or not _is_other(found[1].decode("ascii"))
+
+
+def _is_other(uid: str) -> bool:
+    """Whether a class of DICOM objects is not that of images from a scanner."""
+    return any(uid.startswith(kind) if kind.endswith(".") else uid == kind for kind in _OTHER_THAN_IMAGES)
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.formats import format_of
 from monai_ronas.data.layouts import find_cases, find_images
+from monai_ronas.data.segment_codes import Codes, read_codes
 
 __all__ = ["Case", "MSDDataset", "listed_images", "read_msd"]
 _IGNORE = "ignore"
@@ -35,6 +36,8 @@ class MSDDataset:
         faults: what is wrong with the other entries of the training list, as pairs (case or entry, problem).
         layout: ``"MSD"``, ``"nnU-Net"`` or ``"folder per case"``.
         ignore_label: value of voxels that nobody has labelled (nnU-Net's label ``ignore``); None: there is none.
+        codes: what labels are, by value, where ``segmentAttributes`` tells it: see
+            :func:`~monai_ronas.data.segment_codes.read_codes`.
     """
 
     root: Path
@@ -47,6 +50,7 @@ class MSDDataset:
     faults: tuple[tuple[str, str], ...] = ()
     layout: str = "MSD"
     ignore_label: int | None = None
+    codes: Mapping[int, Codes] = field(default_factory=dict)
 
     @property
     def formats(self) -> dict[str, list[str]]:
@@ -110,6 +114,7 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
         faults=faults,
         layout=found.layout,
         ignore_label=ignore_label,
+        codes=read_codes(content, labels, str(root)),
     )
 
 

@@ -14,7 +14,7 @@ from monai.data.utils import orientation_ras_lps
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from monai_ronas.data.dicom_series import ordered_slices
-from monai_ronas.data.formats import SIMPLEITK, dicom_files, ending
+from monai_ronas.data.formats import SIMPLEITK, dicom_files, ending, is_dicom
 
 _COMPLEX = {"c8": 32, "c16": 1792}  # as the field datatype of NIfTI headers has it
 
@@ -24,7 +24,8 @@ class SimpleITKReader(ImageReader):
 
     Voxels come in the order ``(X, Y, Z)``, or ``(X, Y, Z, C)`` for files of four dimensions and for vectors, and the
     affine in RAS, as nibabel gives them of the same volume in NIfTI. Several files are the channels of one image. The
-    slices of a DICOM series are ordered by their positions; slope and intercept are applied, in float32.
+    slices of a DICOM series are ordered by their positions; slope and intercept are applied, in float32. A DICOM file
+    stands for its series, which is how one is read of a folder that holds several.
 
     Example:
         .. code-block:: python
@@ -34,8 +35,10 @@ class SimpleITKReader(ImageReader):
 
     def verify_suffix(self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> bool:
         """Whether all of the files, or folders, are of these formats."""
-        paths = [Path(name) for name in ensure_tuple(filename)]
-        return all(bool(dicom_files(path)) if path.is_dir() else ending(path) in SIMPLEITK for path in paths)
+        return all(
+            bool(dicom_files(path)) if path.is_dir() else ending(path) in SIMPLEITK or is_dicom(path)
+            for path in map(Path, ensure_tuple(filename))
+        )
 
     def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> Any:
         """Read files or folders.
@@ -48,7 +51,7 @@ class SimpleITKReader(ImageReader):
             a pair of voxels and affine (RAS, mm), or a list of such pairs.
 
         Raises:
-            VolumeError: when a folder is not one DICOM series that makes a volume.
+            VolumeError: when a folder, or the series of a file, is not one DICOM series that makes a volume.
             RuntimeError: when a file cannot be read.
             ValueError: when a file is of another format.
         """
@@ -56,7 +59,7 @@ class SimpleITKReader(ImageReader):
         for path in paths:
             if not self.verify_suffix(path):
                 raise ValueError(f"'{path.name}' is neither {', '.join(SIMPLEITK)} nor a folder of a DICOM series")
-        volumes = [_series(path) if path.is_dir() else _file(path) for path in paths]
+        volumes = [_series(path) if path.is_dir() or not ending(path) else _file(path) for path in paths]
         return volumes[0] if len(volumes) == 1 else volumes
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict[str, Any]]:
@@ -141,10 +144,10 @@ def _file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return voxels, orientation_ras_lps(affine)
 
 
-def _series(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def _series(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import SimpleITK as sitk  # here, as it takes a while
 
-    files, affine = ordered_slices(folder)
+    files, affine = ordered_slices(path)
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([str(path) for path in files])
@@ -152,7 +155,7 @@ def _series(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         voxels = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
-        raise RuntimeError(_words(error, folder)) from error
+        raise RuntimeError(_words(error, path)) from error
     return voxels.transpose(2, 1, 0), orientation_ras_lps(affine)
 
 

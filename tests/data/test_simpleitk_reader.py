@@ -130,6 +130,14 @@ REFUSED = {
          "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0, "Rows": 4, "Columns": 4, "PixelData": b"\1" * 48},
         "the DICOM file '000.dcm' is in colour",
     ),
+    "no position": (
+        {"ImagePositionPatient": None},
+        "the DICOM file '000.dcm' does not tell the position of its slice",
+    ),
+    "the same slice twice": (
+        {"SOPInstanceUID": lambda k: f"1.2.{min(k, 5)}"},
+        "the same DICOM slice is there twice ('035.dcm', '042.dcm'): take one of them away",
+    ),
     "frames": (
         {"NumberOfFrames": 3, "Rows": 4, "Columns": 4, "PixelData": b"\1" * 96},
         "the DICOM file '000.dcm' has 3 frames, which is not supported",
@@ -157,6 +165,62 @@ def test_several_volumes_in_a_folder_are_refused(tmp_path):
             file.rename(tmp_path / "all" / f"{number}_{file.name}")
     with pytest.raises(VolumeError, match="has 3 slices at each of its 7 positions, such as several b-values"):
         load(tmp_path / "all")
+
+
+def test_enhanced_multi_frame_is_refused(tmp_path):
+    """The positions lie in the groups of the frames, as modern scanners write it."""
+    from pydicom import Dataset, dcmread
+    from pydicom.uid import EnhancedMRImageStorage
+
+    folder = write_series(tmp_path / "series", volume()[..., :1], np.eye(4), SOPClassUID=EnhancedMRImageStorage)
+    file = dcmread(folder / "000.dcm")
+    shared, frames = Dataset(), []
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [Dataset()], [Dataset()]
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = file.ImageOrientationPatient
+    shared.PixelMeasuresSequence[0].PixelSpacing = file.PixelSpacing
+    for number in range(3):
+        frame = Dataset()
+        frame.PlanePositionSequence = [Dataset()]
+        frame.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 2 * number]
+        frames.append(frame)
+    file.SharedFunctionalGroupsSequence, file.PerFrameFunctionalGroupsSequence = [shared], frames
+    file.NumberOfFrames, file.PixelData = 3, 3 * file.PixelData
+    for name in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing"):
+        delattr(file, name)
+    file.save_as(folder / "000.dcm")
+    with pytest.raises(VolumeError, match=r"'000\.dcm' has 3 frames, which is not supported: convert it"):
+        load(folder)
+
+
+def test_a_file_stands_for_its_series_in_a_folder_of_several(tmp_path):
+    expected = {}
+    for name in "ab":
+        values = volume() + ord(name)
+        write_series(tmp_path / name, values, AFFINES["oblique"])
+        for file in (tmp_path / name).iterdir():
+            (tmp_path / "all").mkdir(exist_ok=True)
+            file.rename(tmp_path / "all" / f"{name}_{file.name}")
+        expected[name] = values
+    for name, values in expected.items():
+        found = load(tmp_path / "all" / f"{name}_014.dcm")
+        assert np.array_equal(found[0], values)
+        np.testing.assert_allclose(found.affine, AFFINES["oblique"], atol=1e-6)
+    (tmp_path / "all/a_014.dcm").unlink()
+    with pytest.raises(VolumeError, match=r"^'a_000.dcm': 1 slice\(s\) of the DICOM series are missing, the first"):
+        load(tmp_path / "all/a_000.dcm")
+
+
+OTHERS = {"report": "88.11", "structures": "481.3", "raw data": "66", "segmentation": "66.4", "view": "11.1"}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_dicom_objects_that_are_not_images_are_no_slices(tmp_path, kind):
+    folder = write_series(tmp_path / "series", volume(), AFFINES["oblique"])
+    other = write_series(tmp_path / "other", volume(), np.eye(4), SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{OTHERS[kind]}")
+    (other / "000.dcm").rename(folder / "other.dcm")
+    (other / "007.dcm").rename(folder / "IM0001")
+    assert np.array_equal(load(folder)[0], volume())
+    assert not SimpleITKReader().verify_suffix(other)
 
 
 def test_a_damaged_slice_is_named(tmp_path):

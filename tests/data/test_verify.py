@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from monai_ronas.data import DatasetError, raise_for_faults, read_msd, verify_dataset, write_report
+from tests.volume_files import write, write_series
 
 IMAGE = np.random.default_rng(0).uniform(1, 2, (9, 8, 7)).astype(np.float32)
 
@@ -137,3 +138,21 @@ def test_real_data_is_sound(real_data: Path):
     assert report["faults"] == []
     assert len(stats) == 208
     assert sum(case.label_voxels[1] > 0 for case in stats) == 208
+
+
+def test_several_series_in_the_folder_of_an_image_are_refused(tmp_path):
+    """For training a folder is one image, which of the series is meant nobody can tell."""
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    voxels = np.rint(100 * IMAGE).astype(np.int16)
+    for name in "ab":
+        write_series(tmp_path / name, voxels, affine)
+        for file in (tmp_path / name).iterdir():
+            (tmp_path / "data/p/ct").mkdir(parents=True, exist_ok=True)
+            file.rename(tmp_path / "data/p/ct" / f"{name}_{file.name}")
+    write(tmp_path / "data/p/label.nii.gz", labelled(1), affine)
+    content = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "organ"}}
+    content["training"] = [{"image": "p/ct", "label": "p/label.nii.gz"}]
+    (tmp_path / "data/dataset.json").write_text(json.dumps(content))
+    report, _ = verify_dataset(read_msd(tmp_path / "data"))
+    (fault,) = report["faults"]
+    assert "the folder holds 2 DICOM series where one is expected: put each into a folder of its own" in str(fault)

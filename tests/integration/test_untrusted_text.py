@@ -25,6 +25,8 @@ def hostile(small_phantom, tmp_path_factory):
         value: f"@network {value} {CODE}" if value != "0" else "background" for value in content["labels"]
     }
     content["modality"] = {"0": CODE}
+    code = {"CodeValue": "1", "CodingSchemeDesignator": "99TOY", "CodeMeaning": CODE}
+    content["segmentAttributes"] = [{"labelID": 1, "SegmentedPropertyTypeCodeSequence": code}]
     (data / "dataset.json").write_text(json.dumps(content))
     done = run_search(data, folder / "out")
     assert done.returncode == 0, done.stderr
@@ -38,6 +40,8 @@ def test_no_text_of_the_data_set_becomes_an_expression(hostile):
         assert CODE not in path.read_text()
     channels = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]["outputs"]["pred"]
     assert channels["channel_def"]["1"] == "network 1 __import__('os')._exit(77)"
+    segment = json.loads((bundle / "configs" / "inference.json").read_text())["dicom_seg"]["segments"][0]
+    assert segment["SegmentedPropertyTypeCodeSequence"]["CodeMeaning"] == "__import__('os')._exit(77)"
     report = (output / "search_report.html").read_text()
     assert "<script>" not in report
     assert "&lt;script&gt;" in report
