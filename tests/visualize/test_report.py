@@ -47,7 +47,7 @@ def test_the_end_is_told_with_the_score_of_the_test_cases(tmp_path):
     page = ended(tmp_path, limit=120.0)
     assert "The search has finished. It took 1 min 40 s of 2 min 0 s." in page
     assert "Mean Dice 0.7333, standard error 0.1202, of 3 test cases." in page
-    assert [word for word in re.findall(r"<h3>(\w+): c\d<", page)] == ["best", "median", "worst"]
+    assert re.findall(r"<h3>(\w+): c\d<", page) == ["best", "median", "worst"]
     assert "<td>c2</td><td>0.5000</td><td>0.5000</td><td></td>" in page
     assert "The patch covers 100% of the median volume." in page
 
