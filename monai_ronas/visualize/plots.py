@@ -136,7 +136,7 @@ def plot_race(candidates: Sequence[Mapping[str, Any]], unit: str) -> Figure:
     axes = figure.add_subplot()
     for n, candidate in enumerate(c for c in candidates if c.get("curve")):
         times, rewards = zip(*candidate["curve"], strict=True)
-        line, marker = _LINES[n // 8 % len(_LINES)] if n >= 8 else _LINES[n % len(_LINES)]
+        line, marker = _LINES[n % len(_LINES)]
         axes.plot(times, rewards, linestyle=line, marker=marker, color=class_colour(n + 1), label=candidate["origin"])
     axes.set(xlabel=f"training of its own ({unit})", ylabel="Dice on reward cases")
     if axes.lines:
@@ -160,7 +160,8 @@ def plot_cases(per_class: Sequence[Sequence[float]], classes: Sequence[str]) -> 
         axes.plot(known, places, "o", color=class_colour(n + 1), markeredgecolor="0.3", markersize=6, alpha=0.8)
         if len(known):
             axes.plot([np.median(known)] * 2, [n - 0.3, n + 0.3], color="0.2", linewidth=2)
-    axes.set_yticks(range(len(classes)), [name if len(name) < 25 else f"{name[:22]}..." for name in classes])
+    names = [name if len(name) < 25 else f"{name[:22]}..." for name in classes]
+    axes.set_yticks(range(len(classes)), names, parse_math=False)  # a name may have dollars
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.set(xlabel="Dice of a case; line: median")
     axes.grid(axis="x", color="0.85")

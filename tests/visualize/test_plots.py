@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import io
 import math
 
 import pytest
@@ -76,4 +77,6 @@ def test_every_case_is_in_the_strip_of_its_class():
     assert others.get_color() == "#56b4e9"
     names = [text.get_text() for text in axes.get_yticklabels()]
     assert names == ["anterior", "a name that is much to..."]
-    assert len(plot_cases([[math.nan]], ["absent"]).axes[0].lines) == 1
+    absent = plot_cases([[math.nan]], ["$absent$_{"])
+    assert len(absent.axes[0].lines) == 1
+    absent.savefig(io.BytesIO())  # its name is no formula
