@@ -26,11 +26,13 @@ table { border-collapse: collapse } td, th { padding: .25rem .9rem .25rem 0; tex
   border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
 td.bar { width: 40%; min-width: 8rem } td.bar div { height: .8rem; background: var(--mark); border-radius: .2rem }
 pre { overflow-x: auto; padding: .6rem .9rem; background: var(--soft); font-size: .85rem }
-img.chart { display: block; max-width: 100%; height: auto } img.wide { max-width: none; width: max(100%, 44rem) }
-.panels { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .5rem; align-items: end }
-@media (max-width: 40rem) { .panels { grid-template-columns: repeat(2, minmax(0, 1fr)) } }
+img.chart { display: block; max-width: 100%; height: auto } img.wide { max-width: max(100%, 44rem) }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 0 1rem }
+.planes { display: flex; flex-wrap: wrap; gap: 0 2rem } .panels { display: flex; flex-wrap: wrap; gap: .5rem }
+.panels figure { max-width: calc(25% - .375rem) }
+@media (max-width: 40rem) { .panels figure { max-width: calc(50% - .25rem) } }
 figure { margin: 0 } figcaption { font-size: .85rem }
-img.plane { display: block; object-fit: fill; image-rendering: pixelated; background: #000 }
+img.plane { display: block; width: 100%; object-fit: fill; image-rendering: pixelated; background: #000 }
 ul.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; list-style: none; padding: 0; margin: .3rem 0 }
 ul.legend i { display: inline-block; width: 1em; height: 1em; border: 1px solid #777; vertical-align: -.12em;
   margin-right: .4em }

@@ -34,7 +34,7 @@ def plot_reward(trace: Sequence[Mapping[str, Any]], history: Sequence[Mapping[st
         trace: one dictionary for each episode with ``episode``, ``reward`` and ``entropy`` (nats per decision).
         history: the lines of ``history.jsonl``.
     """
-    figure = _new_figure(7, 3.5)
+    figure = _new_figure(6, 3.5)
     axes = figure.add_subplot()
     scored = [line for line in history if line["reward"] is not None]
     axes.plot([h["episode"] for h in scored], [h["reward"] for h in scored], ".", color="0.7", label="child")
@@ -132,7 +132,7 @@ def plot_race(candidates: Sequence[Mapping[str, Any]], unit: str) -> Figure:
             without a turn are left out.
         unit: of the training, ``"s"`` or ``"steps"``.
     """
-    figure = _new_figure(7, 3.5)
+    figure = _new_figure(6, 3.5)
     axes = figure.add_subplot()
     for n, candidate in enumerate(c for c in candidates if c.get("curve")):
         times, rewards = zip(*candidate["curve"], strict=True)
@@ -152,7 +152,7 @@ def plot_cases(per_class: Sequence[Sequence[float]], classes: Sequence[str]) -> 
         classes: names of the foreground classes.
     """
     values = np.asarray(per_class, dtype=float).reshape(-1, len(classes))
-    figure = _new_figure(7, 1.2 + 0.5 * len(classes))
+    figure = _new_figure(6, 1.2 + 0.5 * len(classes))
     axes = figure.add_subplot()
     for n in range(len(classes)):
         known = values[np.isfinite(values[:, n]), n]

@@ -143,7 +143,7 @@ def _result(
         parts.append(table(["case", "mean", *classes], rows))
     channels = network.network_kwargs(result.architecture)["channels"]
     drawing = draw_network(network.space, result.architecture, channels)
-    parts.append(f"<h2>The network</h2>{_picture(folder, 'network', 'Drawing of the network', drawing)}")
+    parts.append(f"<h2>The network</h2>{_picture(folder, 'network', 'Drawing of the network', drawing, wide=True)}")
     return parts
 
 
@@ -198,10 +198,11 @@ def _episodes(
     )
     none = "" if history else "<p>There were no episodes.</p>"
     parts = [f"<h2>The episodes</h2>{none}"]
-    for name, title, figure in figures:
-        picture = _picture(folder, name, title, figure, wide=name == "probabilities")
-        parts.append(f"<h3>{title}</h3>{picture}" if history else "")
-    return parts
+    blocks = [
+        f"<div><h3>{title}</h3>{_picture(folder, name, title, figure, wide=name == 'probabilities')}</div>"
+        for name, title, figure in figures
+    ]
+    return [*parts, *blocks[:-2], f'<div class="charts">{"".join(blocks[-2:])}</div>'] if history else parts
 
 
 def _picture(folder: Path | None, name: str, alt: str, figure: Figure, *, wide: bool = False) -> str:

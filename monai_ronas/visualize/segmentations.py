@@ -16,7 +16,8 @@ from monai_ronas.visualize.colours import DIFFERENCES, class_colour, class_rgb, 
 
 _VIEWS = ("sagittal", "coronal", "axial")
 _OPACITY = 0.6  # of a class's colour over the image
-_TALLEST = 340  # pixels of a picture
+_TALLEST, _WIDEST = 260, 260  # pixels of a picture
+_GAPS = 24  # pixels between four pictures
 
 
 def telling_cases(per_case: Sequence[float]) -> dict[str, int]:
@@ -126,17 +127,21 @@ def case_section(
         width, height = (
             side * spacing[a] for side, a in zip(plane.shape, [a for a in range(3) if a != plane.axis], strict=True)
         )
-        box = f"aspect-ratio:{width:.4g}/{height:.4g};width:min(100%,{_TALLEST * width / height:.0f}px)"
+        across = min(_TALLEST * width / height, _WIDEST)
         figures = "".join(
-            f'<figure><img class="plane" style="{box}" alt="{what} of case {case}, {view} plane {plane.index}" '
+            f'<figure style="width:{across:.0f}px"><img class="plane" style="aspect-ratio:{width:.4g}/{height:.4g}" '
+            f'alt="{what} of case {case}, {view} plane {plane.index}" '
             f'src="data:image/png;base64,{base64.b64encode(png(picture)).decode()}">'
             f"<figcaption>{what}</figcaption></figure>"
             for what, picture in panels(plane).items()
         )
-        rows.append(f'<h4>{view}, plane {plane.index}</h4><div class="panels">{figures}</div>')
+        rows.append(
+            f'<div style="flex:0 1 {4 * across + _GAPS:.0f}px"><h4>{view}, plane {plane.index}</h4>'
+            f'<div class="panels">{figures}</div></div>'
+        )
     told = html.escape("; ".join(per_class))
     detail = f"<p>Dice {dice:.4f}{f' ({told})' if len(per_class) > 1 else ''}</p>"
-    return f'<section class="case"><h3>{word}: {case}</h3>{"".join(rows)}{detail}</section>'
+    return f'<section class="case"><h3>{word}: {case}</h3><div class="planes">{"".join(rows)}</div>{detail}</section>'
 
 
 def segmentations(

@@ -16,7 +16,7 @@ MISSING = "[...document.images].filter(i => !i.complete || !i.naturalWidth).leng
 SKEWED = (
     "Math.abs(document.querySelector('img.plane').offsetHeight / document.querySelector('img.plane').offsetWidth - 2)"
 )
-COLUMNS = "getComputedStyle(document.querySelector('.panels')).gridTemplateColumns.split(' ').length"
+COLUMNS = "(f => f.filter(x => x.offsetTop === f[0].offsetTop).length)([...document.querySelector('.panels').children])"
 
 
 @pytest.fixture(scope="module")
