@@ -98,13 +98,14 @@ class SearchReport:
 
     def _write(self, result: SearchResult | None, candidates: Sequence[Mapping[str, Any]]) -> Path:
         begin = time.perf_counter()
+        state: Any = None if self._engine is None else self._engine.state
         planes = self.reward_planes if result is None or result.test is None else self.test_planes
         path = write_report(
             self.output_dir,
             network=self.network,
             study=self.study,
             plan=self.plan,
-            trace=() if self._engine is None else self._engine.state.trace,
+            trace=() if state is None else state.trace,
             history=read_history(self.output_dir / "history.jsonl"),
             spent=self.budget.spent(),
             limit=self.budget.seconds,

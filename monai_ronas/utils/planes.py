@@ -27,7 +27,7 @@ class Plane:
 
     axis: int
     index: int
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     image: np.ndarray
     label: np.ndarray
     prediction: np.ndarray
@@ -71,9 +71,9 @@ def three_planes(
         counts = foreground.sum(dim=[a for a in range(foreground.ndim) if a != axis])
         equals = (counts == counts.max()).nonzero()
         index = int(equals[len(equals) // 2])
-        grey, truth, found = (x[0].select(axis, index) for x in (image, label, prediction))
-        steps = [math.ceil(side / most) for side in grey.shape]
-        grey, truth, found = (x[:: steps[0], :: steps[1]].cpu().numpy() for x in (grey, truth, found))
+        whole = [x[0].select(axis, index) for x in (image, label, prediction)]
+        steps = [math.ceil(side / most) for side in whole[0].shape]
+        grey, truth, found = (x[:: steps[0], :: steps[1]].cpu().numpy() for x in whole)
         kind = np.uint8 if max(truth.max(), found.max()) < 2**8 else np.int32
         sides = tuple(n for a, n in enumerate(foreground.shape) if a != axis)
         planes.append(Plane(axis, index, sides, _grey(grey), truth.astype(kind), found.astype(kind)))
