@@ -67,5 +67,5 @@ def test_three_cases_are_shown_with_their_dice_and_in_their_proportions():
     assert text.count("<img") == 3 * 3 * 4
     for what in ("image", "label", "prediction", "difference"):
         assert f'alt="{what} of case c4, sagittal plane 13"' in text
-    assert text.count("aspect-ratio:40/80;") == 12  # 40 voxels of 1 mm, 32 of 2.5 mm
-    assert text.count("aspect-ratio:32/40;") == 12
+    assert text.count('aspect-ratio:40/80"') == 12  # 40 voxels of 1 mm, 32 of 2.5 mm
+    assert text.count('aspect-ratio:32/40"') == 12
