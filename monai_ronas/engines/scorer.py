@@ -178,6 +178,7 @@ class ChildScorer:
             peak_memory_mb=memory_mb(device),
             status="ok" if math.isfinite(reward) else "failed",
             soft=tuple(self._soft),
+            per_class=tuple(map(tuple, details.tolist())),
         )
 
     def score_in_time(self, architecture: Architecture, left: Callable[[], float]) -> ChildScore:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.handlers.case_planes import CasePlanes
 from monai_ronas.handlers.checkpoint import SearchCheckpoint
 from monai_ronas.handlers.child_training import ChildTraining
 from monai_ronas.handlers.collapse import CollapseWarning
 from monai_ronas.handlers.finite_steps import FiniteSteps
 from monai_ronas.handlers.history import HistoryWriter, read_history
 from monai_ronas.handlers.progress import SearchProgress, TrainingProgress
+from monai_ronas.handlers.report import SearchReport
 from monai_ronas.handlers.search_budget import SearchBudget
 from monai_ronas.handlers.warm_up import WarmUp
 
 __all__ = [
+    "CasePlanes",
     "ChildTraining",
     "CollapseWarning",
     "FiniteSteps",
@@ -16,6 +19,7 @@ __all__ = [
     "SearchBudget",
     "SearchCheckpoint",
     "SearchProgress",
+    "SearchReport",
     "TrainingProgress",
     "WarmUp",
     "read_history",

@@ -29,6 +29,7 @@ class ChildTraining:
 
     def attach(self, engine: Engine) -> None:
         """Train when it is a child's turn, and look at the clock when it has been scored."""
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda: self.budget.enter("episodes"))
         engine.add_event_handler(EpisodeEvents.CHILD_SELECTED, self)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.end_in_time)
 

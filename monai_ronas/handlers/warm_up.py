@@ -67,6 +67,7 @@ class WarmUp:
         elif self.episodes is not None and not self.episodes.have_time(engine):
             engine.terminate()
             return
+        self.budget.enter("warm-up")
         phase = Phase("warm-up", self.slices, self.budget, steps=self.steps, until=self.until, begun=begun)
         order = self.order(done=self.slices.steps - int(phase.state_dict()["first_step"]))
 

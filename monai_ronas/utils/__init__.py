@@ -5,6 +5,7 @@ from monai_ronas.utils.clock import TimeBudget
 from monai_ronas.utils.differences import differences
 from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
 from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
+from monai_ronas.utils.planes import Plane, three_planes
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
 from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
@@ -13,6 +14,7 @@ from monai_ronas.utils.trend import above_trend, detrend
 __all__ = [
     "ChildScore",
     "InferenceChoice",
+    "Plane",
     "SearchResult",
     "Stopped",
     "TimeBudget",
@@ -29,6 +31,7 @@ __all__ = [
     "raise_if_stopped",
     "stop_signals",
     "stopping_signals",
+    "three_planes",
     "unfinished",
     "unstopped",
     "usable_memory_gb",

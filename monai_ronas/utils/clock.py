@@ -14,6 +14,8 @@ import psutil
 
 from monai_ronas.errors import SettingError
 
+_NOTED = 1.0  # seconds that the roundings of the parts stay below
+
 
 class TimeBudget:
     """Seconds spent on a command, held against a budget.
@@ -22,7 +24,7 @@ class TimeBudget:
     paid for; elsewhere, as in a notebook, it starts here. What interrupted runs of the same search spent before is
     :attr:`spent_before`; :meth:`record` keeps it in a file, second by second, so that
     what a killed run did after its last checkpoint counts as well. A command that is refused before that leaves no
-    trace in the file, and does not count.
+    trace in the file, and does not count. :meth:`enter` says what the time is spent on.
 
     Args:
         minutes: the budget, or None for no limit.
@@ -38,14 +40,48 @@ class TimeBudget:
         self.seconds = None if minutes is None else 60.0 * minutes
         self.reserve = reserve
         self.spent_before = 0.0
+        self._parts_before: dict[str, float] = {}
         self._file: Path | None = None
         self._over = threading.Event()
         is_command = "monai.bundle" in sys.orig_argv
         self._start = psutil.Process().create_time() if is_command else time.time()
+        self._entered: tuple[tuple[str, float], ...] = (("start", self._start),)
 
     def elapsed(self) -> float:
         """Seconds spent, those of earlier, interrupted runs included."""
         return self.spent_before + time.time() - self._start
+
+    @property
+    def part(self) -> str:
+        """What the time is spent on now."""
+        return self._entered[-1][0]
+
+    def enter(self, part: str) -> None:
+        """From now on the time is spent on a part of the command, until another one is entered.
+
+        Args:
+            part: its name, for people. The same name again adds to the same part.
+        """
+        if part != self.part:
+            self._entered = (*self._entered, (part, time.time()))
+
+    def spent(self) -> dict[str, float]:
+        """Seconds spent on each part, in the order of their first begin; together they are :meth:`elapsed`.
+
+        What is not known of earlier runs, as where they were of a version that did not note it, is ``"earlier runs"``.
+
+        Example:
+            >>> budget = TimeBudget()
+            >>> budget.enter("race")
+            >>> list(budget.spent()), budget.part
+            (['start', 'race'], 'race')
+        """
+        entered, spent = self._entered, dict(self._parts_before)
+        ends = [begin for _, begin in entered[1:]] + [time.time()]
+        for (part, begin), end in zip(entered, ends, strict=True):
+            spent[part] = spent.get(part, 0.0) + end - begin
+        unknown = self.spent_before - sum(self._parts_before.values())
+        return {"earlier runs": unknown, **spent} if unknown > _NOTED else spent
 
     def record(self, path: str | Path, *, resume: bool = True, every_seconds: float = 1.0) -> None:
         """Go on from the time that a file has, and write the time there from now on.
@@ -60,7 +96,8 @@ class TimeBudget:
         """
         self._file = Path(path)
         if resume:
-            self.spent_before = max(self.spent_before, _recorded(self._file))
+            seconds, self._parts_before = _recorded(self._file)
+            self.spent_before = max(self.spent_before, seconds)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self.note()
         threading.Thread(target=self._keep_noting, args=(every_seconds,), daemon=True).start()
@@ -74,7 +111,9 @@ class TimeBudget:
         """Write the time now, where :meth:`record` was called."""
         if self._file is not None:
             temporary = self._file.with_name(f".{self._file.name}.{threading.get_ident()}")
-            temporary.write_text(json.dumps({"seconds": round(self.elapsed(), 1)}), encoding="utf-8")
+            spent = {part: round(seconds, 1) for part, seconds in self.spent().items()}
+            noted = {"seconds": round(self.elapsed(), 1), "parts": spent}
+            temporary.write_text(json.dumps(noted), encoding="utf-8")
             os.replace(temporary, self._file)
 
     def _keep_noting(self, every_seconds: float) -> None:
@@ -93,8 +132,10 @@ class TimeBudget:
         return None if self.seconds is None else share * max(self.seconds - self.reserve, 0.0)
 
 
-def _recorded(path: Path) -> float:
+def _recorded(path: Path) -> tuple[float, dict[str, float]]:
+    """Seconds, in all and by part; nothing where the file is not there or was lost in a power cut."""
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or lost in a power cut
-        return 0.0
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        return float(noted["seconds"]), {part: float(value) for part, value in noted.get("parts", {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0.0, {}

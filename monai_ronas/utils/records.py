@@ -22,6 +22,8 @@ class ChildScore:
         peak_memory_mb: peak memory in MB.
         status: ``"ok"``, ``"failed"`` for a score that is not finite, ``"oom"`` where the memory did not suffice.
         soft: soft Dice for each case, which is smoother in the weights; empty where it was not measured.
+        per_class: for each case the Dice of each foreground class, NaN for a class that the case does not have; empty
+            where it is not known.
     """
 
     reward: float
@@ -30,6 +32,7 @@ class ChildScore:
     peak_memory_mb: float
     status: str = "ok"
     soft: tuple[float, ...] = ()
+    per_class: tuple[tuple[float, ...], ...] = ()
 
     @property
     def standard_error(self) -> float:
@@ -69,7 +72,8 @@ class SearchResult:
         score: its score on reward cases; None where it was not measured.
         candidates: one dictionary for each contender: ``origin``, ``architecture``, ``id``, ``trained`` (seconds, or
             steps without a limit of time, in the race), ``reward`` (its Dice on the reward cases after that) and
-            ``forecast`` (soft Dice expected with all the time that was left); None where it had no turn.
+            ``forecast`` (soft Dice expected with all the time that was left); None where it had no turn. Those of a
+            race have ``curve``: pairs of ``trained`` and ``reward`` after each turn.
         steps: training steps of the network's weights.
         case_names: names of the reward cases, in the order of ``score.per_case``.
         remark: what has to be known about ``score``, such as that training has seen the reward cases.

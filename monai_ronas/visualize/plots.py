@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
 
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import above_trend
+from monai_ronas.visualize.colours import class_colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+_LINES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))  # a curve is told by more than its colour
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches. Matplotlib is loaded here, as a bundle's own code runs without it."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def plot_reward(trace: Sequence[Mapping[str, Any]], history: Sequence[Mapping[str, Any]]) -> Figure:
@@ -23,7 +34,7 @@ def plot_reward(trace: Sequence[Mapping[str, Any]], history: Sequence[Mapping[st
         trace: one dictionary for each episode with ``episode``, ``reward`` and ``entropy`` (nats per decision).
         history: the lines of ``history.jsonl``.
     """
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = _new_figure(6, 3.5)
     axes = figure.add_subplot()
     scored = [line for line in history if line["reward"] is not None]
     axes.plot([h["episode"] for h in scored], [h["reward"] for h in scored], ".", color="0.7", label="child")
@@ -31,7 +42,7 @@ def plot_reward(trace: Sequence[Mapping[str, Any]], history: Sequence[Mapping[st
         [t["episode"] for t in trace], [t["reward"] for t in trace], "o-", color="C0", label="mean of the episode"
     )
     axes.set(xlabel="episode", ylabel="reward (mean foreground Dice)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.locator_params(axis="x", integer=True)
     axes.legend(loc="lower left", frameon=False)
     entropy = axes.twinx()
     entropy.plot([t["episode"] for t in trace], [t["entropy"] for t in trace], "s--", color="C1")
@@ -50,14 +61,14 @@ def plot_probabilities(trace: Sequence[Mapping[str, Any]], space: RonasSpace) ->
     decisions = [d for d in space if len(d) > 1]
     columns = 4
     rows = max(1, -(-len(decisions) // columns))
-    figure = Figure(figsize=(12, 2.2 * rows), layout="constrained")
+    figure = _new_figure(12, 2.2 * rows)
     for n, decision in enumerate(decisions, 1):
         axes = figure.add_subplot(rows, columns, n)
         values = np.array([t["probabilities"][decision.name] for t in trace]).T
         axes.stackplot([t["episode"] for t in trace], values, labels=[str(o) for o in decision.options])
         axes.set_title(decision.name, fontsize=9)
         axes.set_ylim(0, 1)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params(axis="x", integer=True)
         axes.legend(fontsize=6, loc="lower left")
     return figure
 
@@ -104,12 +115,57 @@ def plot_cost(history: Sequence[Mapping[str, Any]], key: str, label: str) -> Fig
     """
     points = [(cost, above) for cost, above, _ in _against(history, key)]
     front = [points[i] for i in pareto_front(points)]
-    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    figure = _new_figure(5, 3.5)
     axes = figure.add_subplot()
     axes.plot([p[0] for p in points], [p[1] for p in points], ".", color="0.6", label="child")
     axes.step([p[0] for p in front], [p[1] for p in front], "o-", where="post", color="C3", label="Pareto front")
     axes.set(xlabel=label, ylabel="reward above the episode's trend")
     axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def plot_race(candidates: Sequence[Mapping[str, Any]], unit: str) -> Figure:
+    """Learning curves of the contenders of a race: Dice on the reward cases after each turn.
+
+    Args:
+        candidates: dictionaries with ``origin`` and ``curve``, as in :class:`~monai_ronas.utils.SearchResult`; those
+            without a turn are left out.
+        unit: of the training, ``"s"`` or ``"steps"``.
+    """
+    figure = _new_figure(6, 3.5)
+    axes = figure.add_subplot()
+    for n, candidate in enumerate(c for c in candidates if c.get("curve")):
+        times, rewards = zip(*candidate["curve"], strict=True)
+        line, marker = _LINES[n % len(_LINES)]
+        axes.plot(times, rewards, linestyle=line, marker=marker, color=class_colour(n + 1), label=candidate["origin"])
+    axes.set(xlabel=f"training of its own ({unit})", ylabel="Dice on reward cases")
+    if axes.lines:
+        axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def plot_cases(per_class: Sequence[Sequence[float]], classes: Sequence[str]) -> Figure:
+    """Dice of every case, a strip for each class, with the median as a line.
+
+    Args:
+        per_class: for each case the Dice of each class; NaN for a class that the case does not have.
+        classes: names of the foreground classes.
+    """
+    values = np.asarray(per_class, dtype=float).reshape(-1, len(classes))
+    figure = _new_figure(6, 1.2 + 0.5 * len(classes))
+    axes = figure.add_subplot()
+    for n in range(len(classes)):
+        known = values[np.isfinite(values[:, n]), n]
+        places = n + 0.3 * (np.arange(len(known)) * 0.618 % 1 - 0.5)  # evenly spread, by the golden ratio
+        axes.plot(known, places, "o", color=class_colour(n + 1), markeredgecolor="0.3", markersize=6, alpha=0.8)
+        if len(known):
+            axes.plot([np.median(known)] * 2, [n - 0.3, n + 0.3], color="0.2", linewidth=2)
+    names = [name if len(name) < 25 else f"{name[:22]}..." for name in classes]
+    axes.set_yticks(range(len(classes)), names, parse_math=False)  # a name may have dollars
+    axes.set_ylim(len(classes) - 0.5, -0.5)
+    axes.set(xlabel="Dice of a case; line: median")
+    axes.grid(axis="x", color="0.85")
+    axes.set_axisbelow(True)
     return figure
 
 
@@ -123,7 +179,7 @@ def draw_network(space: RonasSpace, architecture: Mapping[str, Any], channels: S
     """
     chosen = space.network_kwargs(architecture)
     stages = len(channels)
-    figure = Figure(figsize=(8, 1.1 * stages + 1), layout="constrained")
+    figure = _new_figure(8, 1.1 * stages + 1)
     axes = figure.add_subplot()
     size = space.patch(architecture)
     left, right = {}, {}

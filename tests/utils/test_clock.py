@@ -64,6 +64,53 @@ def test_what_a_killed_run_has_spent_counts(tmp_path):
     lost.end_record()
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """The time of day, a list of one number that a test moves."""
+    now = [1000.0]
+    monkeypatch.setattr("sys.orig_argv", ["python"])
+    monkeypatch.setattr("monai_ronas.utils.clock.time.time", lambda: now[0])
+    return now
+
+
+def test_the_parts_add_up_to_the_time_spent(clock):
+    budget = TimeBudget(60)
+    for part, seconds in (("plan", 3.0), ("race", 5.0), ("race", 2.0), ("final training", 20.0), ("race", 1.0)):
+        budget.enter(part)
+        clock[0] += seconds
+    assert budget.part == "race"
+    assert budget.spent() == {"start": 0.0, "plan": 3.0, "race": 8.0, "final training": 20.0}
+    assert sum(budget.spent().values()) == budget.elapsed() == 31.0
+
+
+def test_the_parts_of_earlier_runs_are_counted(clock, tmp_path):
+    path = tmp_path / "seconds.json"
+    first = TimeBudget(60)
+    first.record(path)
+    first.enter("race")
+    clock[0] += 7.0
+    first.end_record()
+    assert json.loads(path.read_text()) == {"seconds": 7.0, "parts": {"start": 0.0, "race": 7.0}}
+    second = TimeBudget(60)
+    second.record(path)
+    clock[0] += 2.0
+    second.enter("race")
+    clock[0] += 3.0
+    assert second.spent() == {"start": 2.0, "race": 10.0}
+    assert sum(second.spent().values()) == second.elapsed() == 12.0
+    second.end_record()
+
+
+def test_time_of_which_nothing_is_noted_is_told_apart(clock, tmp_path):
+    path = tmp_path / "seconds.json"
+    path.write_text(json.dumps({"seconds": 40.0}))  # as version 0.1 left it
+    budget = TimeBudget(60)
+    budget.record(path)
+    clock[0] += 2.0
+    assert budget.spent() == {"earlier runs": 40.0, "start": 2.0}
+    budget.end_record()
+
+
 @pytest.mark.parametrize("minutes", [0, -1.5])
 def test_budget_must_be_positive(minutes):
     with pytest.raises(ValueError, match=f"time_budget_minutes must be positive or null, got {minutes}"):

@@ -1,113 +1,111 @@
 # SPDX-License-Identifier: Apache-2.0
 import base64
 import re
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
 
-from monai_ronas.networks.nets import RonasSuperNet
-from monai_ronas.space import RonasSpace
-from monai_ronas.utils import ChildScore, SearchResult
-from monai_ronas.visualize import (
-    draw_network,
-    pareto_children,
-    pareto_front,
-    plot_cost,
-    plot_reward,
-    write_report,
-)
+from monai_ronas.utils import ChildScore
+from monai_ronas.visualize import write_report
+from tests.visualize.cases import NAN, SPACE, SPENT, make_candidates, make_facts, make_planes, make_result, make_study
 
-SPACE = RonasSpace((32, 40, 32))
-PICTURES = ("network", "reward", "probabilities", "dice_seconds", "dice_memory")
-HISTORY = [
-    {"episode": 1, "child": 1, "id": "a", "architecture": {}, "reward": 0.5, "seconds": 1.0, "memory_mb": 100.0},
-    {"episode": 1, "child": 2, "id": "b", "architecture": {}, "reward": None, "seconds": 1.0, "memory_mb": 100.0},
-    {"episode": 2, "child": 1, "id": "c", "architecture": {}, "reward": 0.7, "seconds": 2.0, "memory_mb": 120.0},
-]
-TRACE = [
-    {
-        "episode": n,
-        "reward": 0.5,
-        "entropy": 0.6,
-        "probabilities": {d.name: [1 / len(d)] * len(d) for d in SPACE.decisions},
-    }
-    for n in (1, 2)
-]
+PICTURES = ("dice_cases", "network", "race", "reward", "probabilities", "dice_seconds", "dice_memory")
+HOSTILE = "<script>alert(1)</script>"
 
 
-def result():
-    base = SPACE.base
-    row = {"architecture": base.to_dict(), "id": base.id, "reward": 0.81234, "trained": 1234.5, "forecast": 0.95678}
-    other = {**row, "id": "other", "reward": None, "trained": None, "forecast": None}
-    return SearchResult(
-        architecture=base,
-        score=ChildScore(reward=0.8, per_case=(0.7, 0.9), seconds=1.0, peak_memory_mb=1.0),
-        candidates=[{"origin": "base network", **row}, {"origin": "<b>random</b>", **other}],
-        case_names=("a", "b"),
-    )
-
-
-def test_pareto_front_keeps_what_nothing_beats():
-    points = [(1.0, 0.5), (2.0, 0.4), (1.0, 0.6), (3.0, 0.9), (2.5, 0.6)]
-    assert pareto_front(points) == [2, 3]
-    assert pareto_front([]) == []
-
-
-def test_pareto_children_are_compared_within_their_episodes():
-    def child(episode, number, reward, macs):
-        known = {"episode": episode, "child": number, "id": f"{episode}{number}", "architecture": {}}
-        return {**known, "reward": reward, "macs": macs}
-
-    late = [child(2, 1, 0.80, 10), child(2, 2, 0.95, 30), child(2, 3, 0.80, 30)]
-    early = [child(1, 1, 0.40, 20), child(1, 2, 0.46, 5), child(1, 3, 0.40, 20)]
-    front = pareto_children([*early, *late], "macs")
-    assert [c["id"] for c in front] == ["12", "22"]
-    assert [c["above_trend"] for c in front] == [0.04, 0.1]
-    assert front[0]["macs"] == 5
-    assert pareto_children([*early], "memory_mb") == []
-
-
-def test_plots_show_the_scored_children_only():
-    axes = plot_reward(TRACE, HISTORY).axes
-    assert list(axes[0].lines[0].get_ydata()) == [0.5, 0.7]
-    assert list(axes[1].lines[0].get_ydata()) == [0.6, 0.6]
-    cost = plot_cost(HISTORY, "seconds", "s").axes[0]
-    assert list(cost.lines[0].get_ydata()) == [0.0, 0.0]  # each alone in its episode
-    assert list(cost.lines[1].get_xdata()) == [1.0]
-
-
-def test_the_drawing_names_every_stage_and_skip():
-    texts = [t.get_text() for t in draw_network(SPACE, SPACE.base, (16, 32, 64, 128)).axes[0].texts]
-    patch = "x".join(str(s) for s in SPACE.patch(SPACE.base))
-    assert any(f"16 channels, {patch}" in t for t in texts)
-    assert sum("dilation" in t for t in texts) == 4
-    assert texts.count("") == 3 + 3 + 3  # down, up, and one skip for each level
+def ended(folder, **more):
+    result = more.pop("result", None) or make_result()
+    facts = make_facts(result=result, candidates=result.candidates, planes=make_planes(), **more)
+    return write_report(folder, **facts).read_text(encoding="utf-8")
 
 
 def test_the_report_needs_no_other_file_and_interprets_no_text(tmp_path):
-    network = RonasSuperNet(SPACE, 1, 2, channels=(2, 2, 2, 2))
-    hostile = "<script>alert(1)</script>"
-    path = write_report(
-        tmp_path, network=network, result=result(), trace=TRACE, history=HISTORY, summary=f"data set {hostile}"
-    )
-    page = path.read_text(encoding="utf-8")
-    assert path.name == "search_report.html"
-    assert hostile not in page
+    study = make_study(name=f"data set {HOSTILE}", labels=("background", HOSTILE, "posterior"))
+    page = ended(tmp_path, study=study)
+    assert HOSTILE not in page
+    assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert f"<td>base network</td><td>{SPACE.base.id}</td><td>1234</td><td>0.8123</td><td>0.9568</td>" in page
     assert "<td>&lt;b&gt;random&lt;/b&gt;</td><td>other</td><td></td><td></td><td></td>" in page
-    assert SPACE.base.id in page
     assert "http" not in page
-    embedded = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(embedded) == len(PICTURES) == page.count("<img")
-    for name, data in zip(PICTURES, embedded, strict=True):
+    assert '<meta name="viewport"' in page
+    charts = re.findall(r'<img class="chart[^>]*src="data:image/png;base64,([^"]+)"', page)
+    assert len(charts) == len(PICTURES)
+    for name, data in zip(PICTURES, charts, strict=True):
         assert (tmp_path / f"{name}.png").read_bytes() == base64.b64decode(data)
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert min(picture.size) > 100
+    pictures = re.findall(r"<img[^>]*>", page)
+    assert len(pictures) == len(PICTURES) + 3 * 3 * 4
+    assert all(re.search(r'alt="[^"]{5,}"', picture) for picture in pictures)
+    assert (tmp_path / "pareto.json").exists()
+
+
+def test_the_end_is_told_with_the_score_of_the_test_cases(tmp_path):
+    page = ended(tmp_path, limit=120.0)
+    assert "The search has finished. It took 1 min 40 s of 2 min 0 s." in page
+    assert "Mean Dice 0.7333, standard error 0.1202, of 3 test cases." in page
+    assert re.findall(r"<h3>(\w+): c\d<", page) == ["best", "median", "worst"]
+    assert "<td>c2</td><td>0.5000</td><td>0.5000</td><td></td>" in page
+    assert "The patch covers 100% of the median volume." in page
+
+
+def test_the_time_line_adds_up(tmp_path):
+    page = ended(tmp_path)
+    rows = re.findall(r"<tr><td>([^<]+)</td><td>([^<]+)</td><td>([\d.]+) %</td>", page)
+    assert [(part, share) for part, _, share in rows] == [(part, f"{value:.1f}") for part, value in SPENT.items()]
+    assert sum(float(share) for *_, share in rows) == pytest.approx(100)
+    assert "<th>in all</th><th>1 min 40 s</th>" in page
+
+
+def test_a_running_search_says_where_it_is_and_writes_the_page_alone(tmp_path):
+    page = write_report(tmp_path, **make_facts(candidates=make_candidates())).read_text(encoding="utf-8")
+    assert (
+        "The search has not finished. When this page was written, after 1 min 40 s, it was in this part: race." in page
+    )
+    assert "Learning curves of the contenders" in page
+    assert "Reward and entropy" in page
+    assert "Segmentations" not in page
+    assert [path.name for path in tmp_path.iterdir()] == ["search_report.html"]
+    start = make_facts(trace=[], history=[], spent={"start": 1.0}, doing="warm-up")
+    page = write_report(tmp_path, **start).read_text(encoding="utf-8")
+    assert "after 1.0 s, it was in this part: warm-up." in page
+    assert "The race" not in page
+    assert "<img" not in page
+
+
+def test_without_a_score_of_the_test_cases_the_reward_cases_are_shown_or_it_is_said_why_not(tmp_path):
+    reward = ChildScore(0.6, (0.6,), 1.0, 1.0, per_class=((0.5, 0.7),))
+    page = ended(tmp_path, result=make_result(test=None, score=reward, remark="which the final training has seen"))
+    assert "The test cases have no score here" in page
+    assert "Mean Dice 0.6000, of 1 reward cases which the final training has seen." in page
+    assert "No segmentation is shown" in page  # there are planes of four cases, and one score
+    facts = make_facts(result=make_result(test=None, score=reward), planes=make_planes(1), study=make_study(test=()))
+    page = write_report(tmp_path, **facts).read_text(encoding="utf-8")
+    assert "The test cases" not in page
+    assert "<h3>best: b</h3>" in page
+    page = ended(tmp_path, result=make_result(test=None, score=None))
+    assert "The trained network has no score." in page
+    assert "No segmentation is shown" in page
+
+
+def test_cases_without_any_foreground_are_not_shown(tmp_path):
+    nothing = ChildScore(NAN, (NAN,), 1.0, 1.0, per_class=((NAN, NAN),))
+    facts = make_facts(result=make_result(test=None, score=nothing), planes=make_planes(1), study=make_study(test=()))
+    page = write_report(tmp_path, **facts).read_text(encoding="utf-8")
+    assert "<h3>best" not in page
 
 
 @pytest.mark.parametrize("empty", [[], [{"episode": 1, "reward": None, "seconds": 1.0, "peak_memory_mb": 1.0}]])
 def test_a_search_without_a_scored_child_still_has_a_report(tmp_path, empty):
-    network = RonasSuperNet(SPACE, 1, 2, channels=(2, 2, 2, 2))
-    write_report(tmp_path, network=network, result=result(), trace=[], history=empty, summary="")
-    assert (tmp_path / "search_report.html").exists()
+    page = ended(tmp_path, trace=[], history=empty)
+    assert ("There were no episodes." in page) is (not empty)
+    for name in PICTURES:
+        assert (tmp_path / f"{name}.png").exists()
+
+
+def test_matplotlib_is_loaded_where_a_picture_is_drawn():
+    code = "import sys, monai_ronas.visualize, monai_ronas.handlers; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
