@@ -25,6 +25,7 @@ def architecture_in_words(space: RonasSpace, architecture: Architecture) -> list
         f"dilations {', '.join(str(d) for d in chosen['dilations'])}",
         f"activation {chosen['act']}",
         f"skips (encoder stage -> decoder level) {skips}",
+        *(f"{decision.name} {architecture[decision.name]}" for decision in space.extra),
     ]
 
 

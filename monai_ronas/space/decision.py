@@ -27,7 +27,7 @@ class Decision:
         name: key of the decision in an :class:`~monai_ronas.space.Architecture`.
         options: the values to choose from; lists are stored as tuples. Equal options are kept once, in order.
         kind: ``"network"`` if the choice changes the function that the network computes, ``"training"`` if it only
-            changes how it is trained (the patch).
+            changes how it is trained (the patch, or the weight of a loss).
 
     Raises:
         SettingError: when ``options`` is empty or ``kind`` is unknown.

@@ -17,6 +17,8 @@ from monai_ronas.space.geometry import base_strides, halving, patch_series, patc
 from monai_ronas.space.search_space import SearchSpace
 
 SKIP_OPTIONS = (False, True)
+_PATCH_NAMES = ("patch_hw", "patch_d")
+_OWN_NAMES = ("patch_", "stride_", "width", "dilation_", "activation", "skip_")
 PATCH_RATIO = 0.5**0.5
 """Ratio of a patch's length along an axis to that of the next larger one in a geometric series: half the area."""
 
@@ -56,11 +58,14 @@ class RonasSpace(SearchSpace):
         min_cells: fewest voxels along an axis of the deepest feature map in training.
         overrides: decision names to options of your own, for what the arguments above do not cover, such as
             ``{"patch_d": [32, 16]}``. An empty list is refused; one option fixes the decision.
+        extra: decisions of your own, taken after the others, such as the weight of a loss. The network ignores them:
+            what trains it reads them in ``network.architecture``. The base network has the first option.
 
     Raises:
         SettingError: when a stage does not exist, an override names no decision, the options of a decision are not a
             list, an activation is not a name, a width is not positive, an own patch is not a multiple of the strides,
-            or the base network is feasible with no patch.
+            extra is not a list of decisions or one has a name of the space's own, or the base network is feasible with
+            no patch.
 
     Example:
         >>> space = RonasSpace((35, 50, 36))
@@ -69,6 +74,9 @@ class RonasSpace(SearchSpace):
         >>> space = RonasSpace((190, 142, 88), searched_strides=(1, 2, 3, 4), patch_ratio=0.5, widths=(1, 0.5))
         >>> space["stride_1"].options, space["patch_d"].options, space["width"].options
         (((1, 1, 1), (2, 2, 2)), (88, 40, 32), (1, 0.5))
+        >>> space = RonasSpace((32, 32, 32), extra=[Decision("ce_weight", [1.0, 0.3], kind="training")])
+        >>> space.base["ce_weight"]
+        1.0
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class RonasSpace(SearchSpace):
         patch_ratio: float | None = None,
         min_cells: int = 4,
         overrides: Mapping[str, Sequence[Any]] | None = None,
+        extra: Sequence[Decision] = (),
     ) -> None:
         self.shape = tuple(int(s) for s in shape)
         self.spacing = tuple(float(s) for s in spacing) if spacing is not None else (1.0,) * len(self.shape)
@@ -135,7 +144,13 @@ class RonasSpace(SearchSpace):
             raise SettingError(f"overrides name no decision of the space: {unknown}; it has {list(options)}.")
         decisions = [Decision(n, overrides.get(n, o), kind=k) for n, (o, k) in options.items()]
         self._fixed = {d.name: d.options[0] for d in decisions if _is_fixed(d)}
-        super().__init__([d for d in decisions if d.name not in self._fixed])
+        if not all(isinstance(d, Decision) for d in extra):
+            raise SettingError(f"extra must be a list of decisions, received {extra!r}.")
+        taken = [d.name for d in extra if d.name.startswith(_OWN_NAMES)]
+        if taken:
+            raise SettingError(f"extra decisions must not begin with {', '.join(_OWN_NAMES)}, received {taken}.")
+        self.extra = tuple(extra)
+        super().__init__([*(d for d in decisions if d.name not in self._fixed), *self.extra])
         self._check_patches()
         self._fits: Callable[[Architecture], bool] | None = None
         self._prepare()
@@ -189,7 +204,7 @@ class RonasSpace(SearchSpace):
 
     def _check_patches(self) -> None:
         for decision in self.decisions:
-            if decision.kind == "training":
+            if decision.name in _PATCH_NAMES:
                 unit = self.unit[:2] if decision.name == "patch_hw" else self.unit[2:]
                 bad = [o for o in decision.options if any(s % u for s, u in zip(_axes(o), unit, strict=True))]
                 if bad:
@@ -200,7 +215,8 @@ class RonasSpace(SearchSpace):
         wanted: dict[str, Any] = {f"stride_{s}": stride for s, stride in enumerate(self.base_strides, 1)}
         wanted |= {f"dilation_{s}": 1 for s in range(1, self.stages + 1)}
         wanted |= {f"skip_{i}_{j}": i == j for i, j in skip_points(self.stages)} | {"width": 1.0}
-        base = {d.name: wanted[d.name] if wanted.get(d.name) in d.options else d.options[0] for d in self.decisions}
+        base = {d.name: d.options[0] for d in self.decisions}
+        base |= {d.name: wanted[d.name] for d in self.decisions if d.name in wanted and wanted[d.name] in d.options}
         limit = self.base_patch or (math.inf,) * len(self.shape)
         patches = [
             a
@@ -244,7 +260,7 @@ class RonasSpace(SearchSpace):
 
     def with_every_patch(self, architecture: Mapping[str, Any]) -> list[Architecture]:
         """The same network with every patch of the space, the largest first."""
-        patches = [d for d in self.decisions if d.kind == "training"]
+        patches = [d for d in self.decisions if d.name in _PATCH_NAMES]
         variants = [
             Architecture({**architecture, **dict(zip((d.name for d in patches), sizes, strict=True))})
             for sizes in itertools.product(*(d.options for d in patches))

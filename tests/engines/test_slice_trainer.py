@@ -7,8 +7,9 @@ import torch
 from ignite.engine import Events
 
 from monai_ronas.engines import Phase, SliceTrainer
+from monai_ronas.space import Decision
 from monai_ronas.utils import TimeBudget
-from tests.toys import toy_slices
+from tests.toys import toy_slices, toy_space
 
 
 def steps_phase(slices, steps):
@@ -26,6 +27,19 @@ def test_architecture_is_chosen_before_every_step():
     assert seen == order
     assert slices.steps == 6
     assert slices.trainer.state.epoch == 2
+
+
+def test_what_trains_reads_an_extra_decision_of_the_architecture():
+    """A loss whose weight is searched: twice the weight is twice the loss of the same weights on the same crops."""
+    space = toy_space(extra=[Decision("loss_weight", [1.0, 2.0], kind="training")])
+    losses = {}
+    for weight in (1.0, 2.0):
+        slices = toy_slices(space, slice_steps=1)
+        loss, network = slices.trainer.loss_function, slices.network
+        slices.trainer.loss_function = lambda *batch, w=network, f=loss: w.architecture["loss_weight"] * f(*batch)
+        slices.run(lambda w=weight: space.base.replace(loss_weight=w))
+        losses[weight] = slices.trainer.state.output["loss"].item()
+    assert losses[2.0] == pytest.approx(2 * losses[1.0])
 
 
 def test_learning_rate_rises_then_falls_over_a_decaying_phase():

@@ -117,6 +117,21 @@ def test_the_base_network_does_not_depend_on_the_order_of_options():
     assert RonasSpace((35, 50, 36), dilations=[3]).base["dilation_2"] == 3
 
 
+def test_extra_decisions_come_last_and_are_no_patch():
+    extra = [Decision("ce_weight", [0.3, 1.0, None], kind="training"), Decision("flips", [True, False])]
+    plain, space = RonasSpace((35, 50, 36)), RonasSpace((35, 50, 36), extra=extra)
+    assert [d.name for d in space] == [*(d.name for d in plain), "ce_weight", "flips"]
+    assert space.base == Architecture({**plain.base, "ce_weight": 0.3, "flips": True})
+    assert space.largest == Architecture({**plain.largest, "ce_weight": 0.3, "flips": True})
+    assert space.network_kwargs(space.base) == plain.network_kwargs(plain.base)
+    patches = [space.patch(a) for a in space.with_every_patch(space.base.replace(ce_weight=None))]
+    assert patches == [plain.patch(a) for a in plain.with_every_patch(plain.base)]
+    assert space.restrict(lambda a: a["ce_weight"] != 1.0).mask(list(space.encode(space.base))[:-2]) == (
+        *(True, False, True),
+    )
+    assert {space.sample(random.Random(seed))["ce_weight"] for seed in range(30)} == {0.3, 1.0, None}
+
+
 def test_patches_are_multiples_of_every_stride_option():
     space = RonasSpace((64, 64, 64), overrides={"stride_4": [[2, 2, 2], [4, 4, 4], [3, 1, 1]]})
     assert space.unit == (48, 16, 16)
@@ -136,6 +151,9 @@ def test_patches_are_multiples_of_every_stride_option():
         ({"overrides": {"stride_3": [2, 1]}}, ValueError, "every option of stride_3 must be a list of 3 strides"),
         ({"overrides": {"stride_3": []}}, ValueError, "at least one option"),
         ({"dilations": [60]}, ValueError, "not feasible"),
+        ({"extra": [Decision("width", [1, 2])]}, ValueError, r"must not begin with .* received \['width'\]"),
+        ({"extra": [{"name": "a", "options": [1]}]}, ValueError, "extra must be a list of decisions, received"),
+        ({"extra": [Decision("a", [1]), Decision("a", [2])]}, ValueError, "names must be unique"),
     ],
 )
 def test_options_that_cannot_be_are_refused(arguments, error, message):

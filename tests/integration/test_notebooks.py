@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The notebooks run from a clean kernel, and end with what they promise."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import torch
+
+from .conftest import ROOT
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a notebook with parameters; gives the text of its outputs and the folder of its data."""
+
+    def execute(name, **parameters):
+        monkeypatch.setenv("MONAI_DATA_DIRECTORY", str(tmp_path))
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        papermill.execute_notebook(
+            str(ROOT / "notebooks" / f"{name}.ipynb"),
+            str(tmp_path / "done.ipynb"),
+            parameters=parameters,
+            cwd=str(ROOT / "notebooks"),
+            kernel_name="python3",
+            progress_bar=False,
+        )
+        done = nbformat.read(tmp_path / "done.ipynb", as_version=4)
+        streams = [o.text for cell in done.cells for o in cell.get("outputs", []) if o.output_type == "stream"]
+        return "".join(streams), tmp_path
+
+    return execute
+
+
+def test_the_first_search_ends_with_a_bundle_that_segments(run):
+    small = {"num_cases": 10, "size": [28, 32, 20], "channels": [6, 8, 12, 16], "episodes": 2}
+    text, folder = run("01_first_search", **small, children_per_episode=3, warmup_epochs=1, final_epochs=20)
+    work = folder / "ronas_first_search"
+    bundle = work / "output" / "ronas_segmentation"
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert all(weight.isfinite().all() for weight in weights.values())
+    cases, dice = re.search(r"mean Dice of (\d+) test cases: ([\d.]+)", text).groups()
+    test = json.loads((work / "output" / "dataset_report.json").read_text())["split"]["test"]
+    assert int(cases) == len(test) == len(list((work / "predictions").rglob("*.nii.gz")))
+    assert float(dice) > 0.4
+    assert "6 candidates were scored" in text
+    assert (work / "first_search.png").is_file()
+
+
+def test_your_own_data_are_mended_kept_together_and_searched_in_two_goes(run):
+    small = {"num_patients": 6, "size": [24, 28, 20], "time_budget_minutes": 0.8}
+    text, folder = run("02_your_own_data", **small, seconds_before_stop=3)
+    assert "in case 'patient03_b': the label holds 7, which dataset.json does not declare" in text
+    assert "voxels with the value 7: 9" in text
+    assert "exit status 1\n" in text
+    assert "exit status 75\n" in text
+    output = folder / "ronas_your_own_data" / "output"
+    split = json.loads((output / "ronas_segmentation" / "docs" / "data_split.json").read_text())
+    patients = {use: {name.split("_")[0] for name in split[use]} for use in ("train", "reward", "test")}
+    assert sum(map(len, patients.values())) == len(set().union(*patients.values())) == 6
+    report = json.loads((output / "dataset_report.json").read_text())
+    assert report["faults"] == []
+    assert all(reason in text for reason in report["plan"]["reasons"])
+    assert (output / "ronas_segmentation" / "models" / "model.pt").is_file()
+
+
+def test_the_blocks_train_and_the_controllers_learn(run):
+    text, _ = run("04_blocks_and_controller", num_cases=6, steps=10, episodes=2, children_per_episode=4)
+    first, last = map(float, re.search(r"first step ([\d.]+), of the last step ([\d.]+)", text).groups())
+    assert last < first
+    rewards = {name.strip(): float(value) for name, value in re.findall(r"(.+) mean reward of .+ ([\d.]+)", text)}
+    assert rewards["LSTM"] > rewards["random"] + 0.1
+    assert rewards["your own table"] > rewards["random"] + 0.1
+    assert re.search(r"the best candidate: .*'ce_weight': (0.0|1.0|30.0)", text)
