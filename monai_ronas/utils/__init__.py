@@ -6,6 +6,7 @@ from monai_ronas.utils.differences import differences
 from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
 from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
+from monai_ronas.utils.ranks import RankError, is_main, join_ranks, leave_to_main, shared_memory_gb
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
 from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
 from monai_ronas.utils.trend import above_trend, detrend
@@ -13,6 +14,7 @@ from monai_ronas.utils.trend import above_trend, detrend
 __all__ = [
     "ChildScore",
     "InferenceChoice",
+    "RankError",
     "SearchResult",
     "Stopped",
     "TimeBudget",
@@ -23,10 +25,14 @@ __all__ = [
     "differences",
     "flush_folder",
     "has_fast_bfloat16",
+    "is_main",
     "is_out_of_memory",
+    "join_ranks",
     "keep_freed_memory",
+    "leave_to_main",
     "memory_mb",
     "raise_if_stopped",
+    "shared_memory_gb",
     "stop_signals",
     "stopping_signals",
     "unfinished",

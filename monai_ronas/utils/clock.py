@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from monai_ronas.errors import SettingError
+from monai_ronas.utils.ranks import from_main, is_main, now
 
 
 class TimeBudget:
@@ -22,6 +23,9 @@ class TimeBudget:
     paid for; elsewhere, as in a notebook, it starts here. What interrupted runs of the same search spent before is
     :attr:`spent_before`; :meth:`record` keeps it in a file, second by second, so that
     what a killed run did after its last checkpoint counts as well.
+
+    In many processes (:mod:`monai_ronas.utils.ranks`) the clock of rank 0 holds for all, as of their last agreement, so
+    that all decide alike; all have to make their budget and to call :meth:`record`.
 
     Args:
         minutes: the budget, or None for no limit.
@@ -40,11 +44,11 @@ class TimeBudget:
         self._file: Path | None = None
         self._over = threading.Event()
         is_command = "monai.bundle" in sys.orig_argv
-        self._start = psutil.Process().create_time() if is_command else time.time()
+        self._start = from_main(psutil.Process().create_time() if is_command else time.time())
 
     def elapsed(self) -> float:
         """Seconds spent, those of earlier, interrupted runs included."""
-        return self.spent_before + time.time() - self._start
+        return self.spent_before + now() - self._start
 
     def record(self, path: str | Path, *, resume: bool = True, every_seconds: float = 1.0) -> None:
         """Go on from the time that a file has, and write the time there from now on.
@@ -57,9 +61,11 @@ class TimeBudget:
         Raises:
             OSError: when the file cannot be written.
         """
-        self._file = Path(path)
         if resume:
-            self.spent_before = max(self.spent_before, _recorded(self._file))
+            self.spent_before = from_main(max(self.spent_before, _recorded(Path(path))))
+        if not is_main():
+            return
+        self._file = Path(path)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self.note()
         threading.Thread(target=self._keep_noting, args=(every_seconds,), daemon=True).start()
@@ -73,7 +79,8 @@ class TimeBudget:
         """Write the time now, where :meth:`record` was called."""
         if self._file is not None:
             temporary = self._file.with_name(f".{self._file.name}.{threading.get_ident()}")
-            temporary.write_text(json.dumps({"seconds": round(self.elapsed(), 1)}), encoding="utf-8")
+            seconds = self.spent_before + time.time() - self._start  # of now, not of the last agreement
+            temporary.write_text(json.dumps({"seconds": round(seconds, 1)}), encoding="utf-8")
             os.replace(temporary, self._file)
 
     def _keep_noting(self, every_seconds: float) -> None:
