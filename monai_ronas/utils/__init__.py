@@ -6,7 +6,7 @@ from monai_ronas.utils.differences import differences
 from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
 from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.precision import has_fast_bfloat16
-from monai_ronas.utils.ranks import RankError, is_main, join_ranks, leave_to_main, shared_memory_gb
+from monai_ronas.utils.ranks import RankError, fair_gb, is_main, join_ranks, leave_to_main
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
 from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
 from monai_ronas.utils.trend import above_trend, detrend
@@ -23,6 +23,7 @@ __all__ = [
     "available_memory_bytes",
     "detrend",
     "differences",
+    "fair_gb",
     "flush_folder",
     "has_fast_bfloat16",
     "is_main",
@@ -32,7 +33,6 @@ __all__ = [
     "leave_to_main",
     "memory_mb",
     "raise_if_stopped",
-    "shared_memory_gb",
     "stop_signals",
     "stopping_signals",
     "unfinished",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One search in many processes, through ``ignite.distributed``: who is the first, and what all decide alike.
+"""One run in many processes, through ``ignite.distributed``: who is the first, and what all decide alike.
 
-Every process, or rank, runs the same search. What one alone can know, such as a clock or a lack of memory, is agreed
+Every process, or rank, does the same. What one alone can know, such as a clock or a lack of memory, is agreed
 on; rank 0 alone writes. In a single process nothing here does anything. All functions that agree must be called by all
 ranks, in the same order.
 """
@@ -23,13 +23,13 @@ import torch
 import torch.distributed as dist
 
 from monai_ronas.errors import RonasError, SettingError
-from monai_ronas.utils.memory import is_out_of_memory, usable_memory_gb
+from monai_ronas.utils.memory import is_out_of_memory
 
 T = TypeVar("T")
 
 
 class RankError(RonasError, RuntimeError):
-    """Another process of the same search has ended, or does not answer."""
+    """Another process of the same run has ended, or does not answer."""
 
 
 class OutOfMemoryElsewhere(MemoryError):
@@ -63,8 +63,8 @@ def join_ranks(device: str | torch.device, *, timeout_minutes: float = 60.0) -> 
     """
     if not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
         raise SettingError(
-            "multi_gpu_search.json is for torchrun: begin the command with `torchrun --nproc_per_node N -m "
-            "monai.bundle run` in place of `python -m monai.bundle run`, or leave the file out."
+            "multi_gpu_search.json and multi_gpu_train.json are for torchrun: begin the command with `torchrun "
+            "--standalone --nproc_per_node N -m monai.bundle` in place of `python -m monai.bundle`, or leave them out."
         )
     backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
     with _together():
@@ -93,7 +93,7 @@ def leave_to_main() -> None:
 
 
 def number_of_ranks() -> int:
-    """Processes that work on the search; 1 for a single one."""
+    """Processes that work together; 1 for a single one."""
     return _ranks.number
 
 
@@ -193,10 +193,14 @@ def mean(value: float) -> float:
     return value if _ranks.number == 1 else float(total(torch.tensor(value, dtype=torch.float64))) / _ranks.number
 
 
-def shared_memory_gb(device: str | torch.device) -> float:
-    """:func:`~monai_ronas.utils.usable_memory_gb` of the rank that has least; ranks on one CPU machine share it."""
-    share = idist.get_nproc_per_node() if torch.device(device).type == "cpu" else 1
-    return least(usable_memory_gb(device) / share)
+def fair_gb(gb: float, device: str | torch.device = "cpu") -> float:
+    """Memory in GiB that every rank has.
+
+    Args:
+        gb: what this rank finds.
+        device: whose memory it is. The ranks of one machine have a GPU each, but share its own memory.
+    """
+    return least(gb if torch.device(device).type != "cpu" else gb / idist.get_nproc_per_node())
 
 
 def least(value: float) -> float:
@@ -263,7 +267,4 @@ def _together() -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, RonasError) or is_out_of_memory(error):
             raise
-        raise RankError(
-            "another process of this search has ended or does not answer: its own message says why; run the same "
-            "command again, with as many processes as you like: it continues from the last checkpoint."
-        ) from error
+        raise RankError("another process of this run has ended or does not answer: see its own message.") from error

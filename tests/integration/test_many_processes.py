@@ -98,4 +98,4 @@ def test_without_torchrun_the_overlay_is_refused(small_phantom, tmp_path):
     arguments[arguments.index("--config_file") + 1] = str([str(SEARCH), str(OVERLAY)])
     refused = run_bundle(*arguments)
     assert refused.returncode == 1
-    assert refused.stderr.strip().splitlines()[-1].startswith("monai_ronas: multi_gpu_search.json is for torchrun")
+    assert refused.stderr.strip().splitlines()[-1].startswith("monai_ronas: multi_gpu_search.json and")

@@ -39,7 +39,7 @@ def test_a_single_process_is_the_main_one_and_agrees_with_itself():
 
 def test_without_torchrun_its_use_is_told(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(SettingError, match="torchrun --nproc_per_node N -m"):
+    with pytest.raises(SettingError, match="--nproc_per_node N -m"):
         join_ranks("cpu")
 
 
