@@ -56,7 +56,7 @@ def test_two_processes_leave_what_one_does(alone, small_phantom, tmp_path):
     assert len(lines) == 2
     assert files(output / "ronas_segmentation") == files(alone / "ronas_segmentation")
     assert len(list(output.glob("events.*"))) == 1
-    assert told(output).count("architecture ") == (output.parent / "two.txt").read_text().count("architecture ")
+    assert told(output).count("INFO verified: ") == 1  # the other process is silent
     reports = [json.loads((folder / "dataset_report.json").read_text()) for folder in (output, alone)]
     assert reports[0]["plan"] == reports[1]["plan"]
     weights = torch.load(output / "ronas_segmentation/models/model.pt", weights_only=True)
@@ -77,7 +77,7 @@ def ranks_of(launcher):
 
 def test_a_killed_process_ends_all_and_one_alone_goes_on(small_phantom, tmp_path):
     output = tmp_path / "killed"
-    settings = {"final_epochs": 4000, "controller#checkpoint#every_seconds": 0.2}
+    settings = {**TINY, "final_epochs": 100, "controller#checkpoint#every_seconds": 0.2}
     launcher = in_two(small_phantom, output, **settings)
     while not list(output.glob("checkpoints/*_part_*.pt")):
         assert launcher.poll() is None, told(output)
@@ -87,8 +87,8 @@ def test_a_killed_process_ends_all_and_one_alone_goes_on(small_phantom, tmp_path
     assert launcher.wait(timeout=60) != 0
     assert not any(process.is_running() for process in ranks.values())
     assert "the same command" in told(output)
-    assert "Traceback" not in told(output).split("torch/distributed")[0]
-    done = run_search(small_phantom, output, **{**TINY, **settings, "final_epochs": 4000, "time_budget_minutes": 0.01})
+    assert f'File "{ROOT}' not in told(output)  # a sentence, and the traceback of torchrun
+    done = run_search(small_phantom, output, **settings)
     assert done.returncode == 0, done.stderr
     assert "resuming after episode" in done.stdout
 
