@@ -261,6 +261,10 @@ class SearchCheckpoint:
         """
         found = from_main(self._load_first(engine) if is_main() else None)
         if found is not None and not is_main():
+            if not found.exists():
+                raise SettingError(
+                    f"'{found}' is not seen by all processes: give an output_dir that all machines share."
+                )
             self._restore(engine, torch.load(found, map_location="cpu", weights_only=True))
         return found is not None
 

@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.engines import IterationEvents
 from monai.losses import DiceCELoss
 
@@ -71,7 +72,7 @@ def test_weights_and_their_average_stay_the_same_on_all(tmp_path):
         slices = shared_slices(seed=own_rank())  # other weights and other random states
         average = AveragedWeights(slices.network)
         average.start()
-        slices.trainer.add_event_handler("iteration_completed", average.update)
+        slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, average.update)
         space = slices.network.space
         turns = itertools.cycle([space.base, space.largest])
         for _ in range(2):

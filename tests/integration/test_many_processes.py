@@ -45,6 +45,17 @@ def alone(small_phantom, tmp_path_factory):
     return output
 
 
+def test_the_overlay_changes_what_is_there():
+    known = json.loads(SEARCH.read_text())
+    overlay = json.loads(OVERLAY.read_text())
+    for key in overlay.keys() - {"rank_timeout_minutes"}:
+        place = known
+        for part in key.removeprefix("+").split("#"):
+            place = place[part]
+    handlers = [handler["_target_"].split(".")[-1] for handler in overlay["train#handlers"]]
+    assert handlers == ["MeanGradients", *(h["_target_"].split(".")[-1] for h in known["train"]["handlers"])]
+
+
 def test_two_processes_leave_what_one_does(alone, small_phantom, tmp_path):
     output = tmp_path / "two"
     assert in_two(small_phantom, output).wait() == 0, told(output)
