@@ -11,6 +11,7 @@ from monai.engines import SupervisedTrainer
 from monai.utils.enums import CommonKeys
 
 from monai_ronas.engines.patch_batch import PatchBatch
+from monai_ronas.errors import SettingError
 from monai_ronas.utils import TrainingError, is_out_of_memory
 from monai_ronas.utils.ranks import OutOfMemoryElsewhere, agree_any, number_of_ranks
 
@@ -28,8 +29,9 @@ class GuardedStep:
     In many processes a lack of memory on one is one on all: see :class:`~monai_ronas.handlers.MeanGradients`.
 
     Raises:
-        TrainingError: when the base network does not fit with a single crop of any patch, or, in many processes, when
-            the memory does not suffice for what comes after the gradients.
+        TrainingError: when the base network does not fit with a single crop of any patch.
+        SettingError: in many processes, where the memory of one does not suffice for what comes after the gradients: the
+            others have gone on.
     """
 
     def __call__(self, engine: SupervisedTrainer, batchdata: Any) -> dict[str, Any]:
@@ -50,7 +52,7 @@ class GuardedStep:
                 if not is_out_of_memory(error):
                     raise
                 if engine.state.gradients_are_common and number_of_ranks() > 1:
-                    raise TrainingError(
+                    raise SettingError(
                         "out of memory while the weights were updated: give a smaller memory_budget_gb."
                     ) from error
                 agree_any(True)
