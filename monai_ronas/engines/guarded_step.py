@@ -30,8 +30,7 @@ class GuardedStep:
 
     Raises:
         TrainingError: when the base network does not fit with a single crop of any patch.
-        SettingError: in many processes, where the memory of one does not suffice for what comes after the gradients: the
-            others have gone on.
+        SettingError: in many processes, where the memory of one does not suffice for what comes after the gradients.
     """
 
     def __call__(self, engine: SupervisedTrainer, batchdata: Any) -> dict[str, Any]:
