@@ -19,7 +19,7 @@ from monai.bundle import ConfigParser, create_workflow, run
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 
 from monai_ronas.errors import SettingError, find_error
-from monai_ronas.utils import Stopped, raise_if_stopped, stop_signals
+from monai_ronas.utils import RankError, Stopped, raise_if_stopped, stop_signals
 
 logger = logging.getLogger(__name__)
 _until_the_end = ExitStack()  # of the process
@@ -95,14 +95,17 @@ def sentence(error: BaseException, *, again: str) -> str | None:
         again: what to do once the surroundings are mended.
 
     Returns:
-        The sentence of a :class:`~monai_ronas.errors.RonasError`; one for a disk that is full or cannot be written, and
-        for a data loading process that was killed; None for an error of the program.
+        The sentence of a :class:`~monai_ronas.errors.RonasError`, with what to do where another of many processes has
+        ended; one for a disk that is full or cannot be written, and for a data loading process that was killed; None
+        for an error of the program.
 
     Example:
         >>> sentence(PermissionError(errno.EACCES, "Permission denied", "/x"), again="run it again")
         "Permission denied in '/x': mend it and run it again."
     """
     found = find_error(error)
+    if isinstance(found, RankError):
+        return f"{str(found).removesuffix('.')}; then {again}."
     if found is not None:
         return str(found)
     cause: BaseException | None = error

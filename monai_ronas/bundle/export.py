@@ -24,6 +24,7 @@ from monai_ronas.errors import SettingError
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import SearchResult, write_atomically
+from monai_ronas.utils.ranks import is_main
 
 _MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
 _NOT_ALWAYS = ("docs/data_license.txt",)  # files of a bundle that another one need not have
@@ -80,7 +81,8 @@ class BundleExporter:
         self.test_time_flips = test_time_flips
         self.seen = seen
         self.result_gb = result_gb
-        clear_up(self.export_dir)
+        if is_main():
+            clear_up(self.export_dir)
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
             raise SettingError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
 

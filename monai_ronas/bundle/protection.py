@@ -9,18 +9,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from monai_ronas.errors import SettingError
+from monai_ronas.utils.ranks import is_main
 
 _locks: dict[Path, FileLock] = {}
 
 
 def claim_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder this process' own until it ends, however it ends.
+    """Make a folder this process' own until it ends, however it ends; of many processes of one search rank 0's.
 
     Raises:
         SettingError: when another process has it, or it cannot be written.
     """
     root = Path(folder).resolve()
-    if root in _locks:
+    if root in _locks or not is_main():
         return
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -178,11 +178,10 @@ def multi_gpu_train_config() -> dict[str, Any]:
         "imports": [
             "$import os",
             "$import torch",
-            "$import torch.distributed as dist",
             "$import monai_ronas",
             "$import monai_ronas.bundle",
         ],
-        "device": "$torch.device('cuda', int(os.environ['LOCAL_RANK'])) if torch.cuda.is_available() "
+        "device": "$torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0))) if torch.cuda.is_available() "
         "else torch.device('cpu')",
         "network": {
             "_target_": "torch.nn.parallel.DistributedDataParallel",
@@ -192,16 +191,15 @@ def multi_gpu_train_config() -> dict[str, Any]:
         "train#sampler": {**sampler, "dataset": "@train#dataset"},
         "train#dataloader#sampler": "@train#sampler",
         "train#dataloader#shuffle": False,
-        "train#trainer#train_handlers": "$@train#handlers[: None if dist.get_rank() == 0 else -1]",
+        "train#trainer#train_handlers": "$@train#handlers[: None if monai_ronas.utils.is_main() else -1]",
         "validate#sampler": {**sampler, "dataset": "@validate#dataset", "even_divisible": False, "shuffle": False},
         "validate#dataloader#sampler": "@validate#sampler",
-        "validate#evaluator#val_handlers": "$@validate#handlers if dist.get_rank() == 0 else None",
+        "validate#evaluator#val_handlers": "$@validate#handlers if monai_ronas.utils.is_main() else None",
         "initialize": [
             COMMAND,
-            "$dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')",
-            "$torch.cuda.set_device(@device) if @device.type == 'cuda' else None",
+            "$monai_ronas.utils.join_ranks(@device)",
             "$monai.utils.set_determinism(seed=0)",
         ],
         "run": ["$@train#sampler.set_epoch(0)", "$@train#trainer.run()", _TELL],
-        "finalize": ["$dist.destroy_process_group()", "$monai.utils.set_determinism(None)"],
+        "finalize": ["$monai_ronas.utils.leave_to_main()", "$monai.utils.set_determinism(None)"],
     }

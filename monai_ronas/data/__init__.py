@@ -6,6 +6,7 @@ from __future__ import annotations
 from monai_ronas.data.caching import build_dataset
 from monai_ronas.data.checks import CheckImaged, CheckLabeld, LoadVolumed
 from monai_ronas.data.class_indices import ClassIndicesd
+from monai_ronas.data.dealt_sampler import DealtSampler
 from monai_ronas.data.dicom_seg import DicomSegWriter
 from monai_ronas.data.errors import DatasetError, VolumeError
 from monai_ronas.data.fingerprint import Fingerprint, fingerprint_dataset
@@ -28,6 +29,7 @@ __all__ = [
     "CheckLabeld",
     "ClassIndicesd",
     "DatasetError",
+    "DealtSampler",
     "DicomSegWriter",
     "Fingerprint",
     "LoadVolumed",

@@ -23,6 +23,7 @@ from monai_ronas.data.msd import Case
 from monai_ronas.data.sizes import CaseValues, bounded_map, bounded_workers, case_values
 from monai_ronas.errors import SettingError
 from monai_ronas.utils import available_memory_bytes
+from monai_ronas.utils.ranks import agree_any, number_of_ranks, own_rank
 
 logger = logging.getLogger(__name__)
 _GB = 1024**3
@@ -46,7 +47,7 @@ def build_dataset(
     their file.
 
     As many cases are preprocessed at once, at most 4, as :func:`monai_ronas.data.sizes.working_memory_bytes` is enough
-    for. Sizes are estimated from the headers, before resampling.
+    for. Sizes are estimated from the headers, before resampling. Of many processes each makes a part of the files.
 
     Args:
         cases: the cases.
@@ -90,21 +91,28 @@ def _prepared(dataset: DiskCache, cases: Sequence[Case], folder: Path) -> DiskCa
     """The data set with all its files made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        missing = dataset.missing()
-        if missing:
-            begin = time.perf_counter()
-            values = [case_values(cases[index]) for index in missing]
-            _refuse_small_disk(folder, sum(_stored_bytes(case) for case in values))
-            needs = dict(zip(missing, map(_needed_bytes, values), strict=True))
-            bounded_map(dataset.make, missing, lambda index: needs[index], most=_MOST_WORKERS)
-            seconds = time.perf_counter() - begin
-            logger.info("preprocessed: %d cases into '%s' in %.1f s", len(missing), folder, seconds)
+        _make(dataset, cases, folder, [i for i in dataset.missing() if i % number_of_ranks() == own_rank()])
+        if number_of_ranks() > 1:
+            agree_any(False)  # what the others make is there
+            _make(dataset, cases, folder, dataset.missing())  # or on the disk of another machine
     except OSError as error:
         raise DatasetError(
             f"cache_dir '{folder}' cannot hold the preprocessed cases ({error.strerror}):"
             " give another folder with --cache_dir."
         ) from error
     return dataset
+
+
+def _make(dataset: DiskCache, cases: Sequence[Case], folder: Path, missing: Sequence[int]) -> None:
+    if not missing:
+        return
+    begin = time.perf_counter()
+    values = [case_values(cases[index]) for index in missing]
+    _refuse_small_disk(folder, sum(_stored_bytes(case) for case in values))
+    needs = dict(zip(missing, map(_needed_bytes, values), strict=True))
+    bounded_map(dataset.make, missing, lambda index: needs[index], most=_MOST_WORKERS)
+    seconds = time.perf_counter() - begin
+    logger.info("preprocessed: %d cases into '%s' in %.1f s", len(missing), folder, seconds)
 
 
 def _refuse_small_disk(folder: Path, needed: int) -> None:

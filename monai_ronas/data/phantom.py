@@ -17,10 +17,12 @@ import numpy as np
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.phantom_case import LABELS, make_phantom_case
 from monai_ronas.errors import SettingError
+from monai_ronas.utils.ranks import main_first
 
 _VERSION = 1
 
 
+@main_first()
 def make_phantom_dataset(
     dataset_dir: str | os.PathLike[str],
     *,

@@ -23,6 +23,7 @@ from monai_ronas.data.own_folds import read_test_cases
 from monai_ronas.data.symmetries import flip_axes as flip_axes_of
 from monai_ronas.data.symmetries import flips_in_words, transposed_axes
 from monai_ronas.data.verify import as_table, raise_for_faults, verify_dataset, write_report
+from monai_ronas.utils.ranks import main_first
 
 logger = logging.getLogger(__name__)
 _LARGEST_TO_MEDIAN = 1.25
@@ -91,6 +92,7 @@ class Study:
         return "\n".join(f"{name:>10}  {text}" for name, text in rows)
 
 
+@main_first()
 def open_study(
     dataset_dir: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
@@ -109,7 +111,8 @@ def open_study(
 
     Every case is verified, but none is read again that was found sound before and has the same files (remembered in
     ``.verified.jsonl``, which may be deleted at any time). The fingerprint, and with it the preprocessing and the
-    space, comes from the cases outside the test fold.
+    space, comes from the cases outside the test fold. Of many processes rank 0 verifies, and the others read what it
+    remembers.
 
     Args:
         dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.

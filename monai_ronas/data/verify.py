@@ -25,6 +25,7 @@ from monai_ronas.data.reading import read_volume
 from monai_ronas.data.sizes import bounded_map, case_values
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.utils import write_atomically
+from monai_ronas.utils.ranks import is_main
 
 _VERSION = 3  # of the checks; another one makes what is remembered void
 _BYTES_PER_VALUE = 5  # of memory, at the peak of a check
@@ -101,12 +102,14 @@ def verify_dataset(
 
 
 def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write the report of :func:`verify_dataset` as JSON.
+    """Write the report of :func:`verify_dataset` as JSON; of many processes rank 0 does.
 
     Args:
         report: the report.
         path: file to write; its folder is made if needed.
     """
+    if not is_main():
+        return
     text = json.dumps(report, indent=2) + "\n"
     write_atomically(Path(path), lambda file: file.write(text.encode()))
 

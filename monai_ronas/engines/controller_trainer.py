@@ -19,6 +19,7 @@ from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.losses import ReinforceLoss, ShrunkenAdvantage
 from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore
+from monai_ronas.utils.ranks import take_from_main
 
 _FEWEST_CHILDREN = 4  # of an episode that can tell children from noise
 
@@ -135,6 +136,7 @@ class ControllerTrainer(Trainer):
         if self.state.epoch_length >= _FEWEST_CHILDREN:
             original, copy = torch.randperm(self.state.epoch_length, generator=self.generator)[:2].tolist()
             self.state.indices[copy] = self.state.indices[original]
+        take_from_main([self.state.indices])
         self.state.masks = self.controller.masks(self.state.indices)
         self.state.children = [self.controller.space.decode(row) for row in self.state.indices.tolist()]
         self.state.rewards = []

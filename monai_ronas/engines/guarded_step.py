@@ -11,7 +11,9 @@ from monai.engines import SupervisedTrainer
 from monai.utils.enums import CommonKeys
 
 from monai_ronas.engines.patch_batch import PatchBatch
+from monai_ronas.errors import SettingError
 from monai_ronas.utils import TrainingError, is_out_of_memory
+from monai_ronas.utils.ranks import OutOfMemoryElsewhere, agree_any, number_of_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +26,11 @@ class GuardedStep:
     crop is too much, such an architecture is not sampled again, and a base network goes on with a smaller patch. That
     step is left out: its loss is NaN, no weight moves and ``engine.state.out_of_memory`` is true.
 
+    In many processes a lack of memory on one is one on all: see :class:`~monai_ronas.handlers.MeanGradients`.
+
     Raises:
         TrainingError: when the base network does not fit with a single crop of any patch.
+        SettingError: in many processes, where the memory of one does not suffice for what comes after the gradients.
     """
 
     def __call__(self, engine: SupervisedTrainer, batchdata: Any) -> dict[str, Any]:
@@ -37,11 +42,19 @@ class GuardedStep:
         while True:
             architecture = batches.network.architecture
             crops = batches.crops(architecture)
+            engine.state.gradients_are_common = False
             try:
                 return engine._iteration(engine, batchdata)
+            except OutOfMemoryElsewhere:
+                pass
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if engine.state.gradients_are_common and number_of_ranks() > 1:
+                    raise SettingError(
+                        "out of memory while the weights were updated: give a smaller memory_budget_gb."
+                    ) from error
+                agree_any(True)
             # outside of the handler, where the traceback no longer holds the step's tensors
             engine.state.output = None
             engine.optimizer.zero_grad(set_to_none=True)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture
+from monai_ronas.utils.ranks import own_generator
 
 
 class PatchBatch(PrepareBatch):
@@ -24,6 +25,8 @@ class PatchBatch(PrepareBatch):
     that keeps a higher resolution fewer, but at least one. Crops are cut, never
     resized; a volume smaller than the patch is padded with zeros on both sides. Under a limit of memory, a batch has
     no more crops than fit.
+
+    In many processes each draws crops of its own, and :attr:`generator` is the same for all.
 
     Args:
         network: the supernet; ``network.architecture`` tells the patch.
@@ -63,6 +66,7 @@ class PatchBatch(PrepareBatch):
         self.channels_last = channels_last
         self._known: dict[Architecture, int] = {}
         self.generator = torch.Generator().manual_seed(seed)
+        self._drawing = self.generator
 
     def crops(self, architecture: Architecture) -> int:
         """Crops in a batch of an architecture: the operations of a batch of the base network, within the memory."""
@@ -105,8 +109,9 @@ class PatchBatch(PrepareBatch):
         """
         architecture = self.network.architecture
         patch = self.network.space.patch(architecture)
+        self._drawing = own_generator(self.generator)
         if self.augmentation is not None:
-            self.augmentation.set_random_state(seed=int(torch.randint(2**31, (), generator=self.generator)))
+            self.augmentation.set_random_state(seed=int(torch.randint(2**31, (), generator=self._drawing)))
         crops: list[Any] = []
         for n in range(self.crops(architecture)):
             case = batchdata[n % len(batchdata)]
@@ -132,7 +137,7 @@ class PatchBatch(PrepareBatch):
         return image, label
 
     def _uniform(self) -> float:
-        return float(torch.rand((), generator=self.generator))
+        return float(torch.rand((), generator=self._drawing))
 
     def _window(self, case: Mapping[str, Any], patch: Sequence[int]) -> tuple[slice, ...]:
         """A random window of at most ``patch`` inside the volume, now and then around a voxel of a class."""

@@ -30,6 +30,7 @@ from monai_ronas.engines.slice_trainer import SliceTrainer
 from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
+from monai_ronas.utils.ranks import number_of_ranks
 
 logger = logging.getLogger(__name__)
 _MOST_TURNS = 100
@@ -199,7 +200,8 @@ class Race(Engine):
         with self.scorer.in_windows(_OVERLAP), torch.random.fork_rng(devices=[]):  # training goes on as without a score
             if first and self.budget.seconds is not None:
                 self.slices.network.select(architecture)
-                number = self.score_share * self.times[0] / max(self.scorer.seconds_of_a_case(), 1e-9)
+                seconds = max(self.scorer.seconds_of_a_case(), 1e-9) / number_of_ranks()
+                number = self.score_share * self.times[0] / seconds
                 self.scorer.choose_some(max(int(number), _LEAST_CASES))
             score = self.scorer.score(architecture)
             if first and score.status == "failed":  # none of the chosen cases has foreground

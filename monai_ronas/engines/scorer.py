@@ -20,6 +20,16 @@ from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore, is_out_of_memory, memory_mb
+from monai_ronas.utils.ranks import (
+    OutOfMemoryElsewhere,
+    agree_any,
+    dealt,
+    from_all,
+    from_main,
+    in_order,
+    least,
+    number_of_ranks,
+)
 
 logger = logging.getLogger(__name__)
 _LONG = 2.0  # seconds of a score that is not made twice to know how long it takes
@@ -27,6 +37,8 @@ _LONG = 2.0  # seconds of a score that is not made twice to know how long it tak
 
 class EpisodeSampler(Sampler[int]):
     """The cases that the next scores are made on; the same until :meth:`choose` is called again.
+
+    In many processes each goes through its own part of them (:func:`~monai_ronas.utils.ranks.dealt`).
 
     Args:
         num_cases: number of cases.
@@ -54,14 +66,17 @@ class EpisodeSampler(Sampler[int]):
         return torch.randperm(self.num_cases, generator=torch.Generator().manual_seed(self.seed)).tolist()
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
+        return iter(dealt(self.indices))
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(dealt(self.indices))
 
 
 class ChildScorer:
     """Select an architecture, run the evaluator on the episode's cases, read its key metric.
+
+    In many processes each scores its own part of the cases, and all have the whole score: that of a single process with
+    the same weights.
 
     Args:
         network: the supernet.
@@ -88,6 +103,7 @@ class ChildScorer:
         self.one_shot_voxels = one_shot_voxels
         self._limited: Architecture | None = None
         self._soft: list[float] = []
+        self._agreed = False  # that no rank lacks memory in the present score
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._note)
 
     def _note(self, engine: Engine) -> None:
@@ -95,6 +111,10 @@ class ChildScorer:
         for item in output if isinstance(output, list) else ():
             if "soft_dice" in item:
                 self._soft.append(float(item["soft_dice"].nanmean()))
+        if engine.state.iteration == engine.state.epoch_length:
+            if agree_any(False):
+                raise OutOfMemoryElsewhere("the memory of another rank did not suffice")
+            self._agreed = True
 
     @property
     def cases(self) -> list[str]:
@@ -106,7 +126,8 @@ class ChildScorer:
         begin = time.perf_counter()
         next(iter(self.evaluator.data_loader))
         reading = time.perf_counter() - begin
-        return reading + getattr(self.evaluator.inferer, "runs", 1) * seconds_per_run
+        runs = getattr(self.evaluator.inferer, "runs", 1)
+        return from_main(reading + runs * seconds_per_run)
 
     def seconds_of_a_case(self) -> float:
         """Seconds that the score of a case takes with the selected architecture; of two where they are quick."""
@@ -158,28 +179,49 @@ class ChildScorer:
         start = time.perf_counter()
         self.evaluator.state.epoch_length = len(self.sampler)
         self._soft.clear()
+        self._agreed = False
         try:
             self.evaluator.run()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            if not isinstance(error, OutOfMemoryElsewhere):
+                if self._agreed and number_of_ranks() > 1:
+                    raise
+                agree_any(True)
             self.evaluator._internal_run_generator = None  # Ignite would end the next run where this one broke off
+            self._agree_on_limit()
             logger.warning("out of memory while %s was scored", architecture.id)
-            nothing = (math.nan,) * len(self.sampler)
-            return ChildScore(math.nan, nothing, time.perf_counter() - start, memory_mb(device), status="oom")
+            nothing = (math.nan,) * len(self.sampler.indices)
+            return ChildScore(math.nan, nothing, *self._costs(start, device), status="oom")
         name = self.evaluator.state.key_metric_name
-        details = torch.as_tensor(self.evaluator.state.metric_details[name]).float()
+        number = len(self.sampler.indices)
+        details = in_order(torch.as_tensor(self.evaluator.state.metric_details[name]).float(), number)
+        soft = torch.tensor([value for part in from_all(self._soft) for value in part], dtype=torch.float64)
+        self._agree_on_limit()
         per_case = details.nanmean(dim=1)
         reward = float(per_case.nanmean())
+        seconds, peak_memory_mb = self._costs(start, device)
         return ChildScore(
             reward=reward,
             per_case=tuple(per_case.tolist()),
-            seconds=time.perf_counter() - start,
-            peak_memory_mb=memory_mb(device),
+            seconds=seconds,
+            peak_memory_mb=peak_memory_mb,
             status="ok" if math.isfinite(reward) else "failed",
-            soft=tuple(self._soft),
+            soft=tuple(in_order(soft, number).tolist() if len(soft) else ()),
             per_class=tuple(map(tuple, details.tolist())),
         )
+
+    def _costs(self, start: float, device: torch.device) -> tuple[float, float]:
+        """Seconds since ``start`` on rank 0, and the peak memory in MB of the rank that needed most."""
+        return from_main(time.perf_counter() - start), -least(-memory_mb(device))
+
+    def _agree_on_limit(self) -> None:
+        """The limit of volumes in one shot, which a lack of memory lowers, is the least of all ranks."""
+        inferer = self.evaluator.inferer
+        if number_of_ranks() > 1 and isinstance(inferer, PadToStrideInferer):
+            limit = least(math.inf if inferer.max_voxels is None else inferer.max_voxels)
+            inferer.max_voxels = None if math.isinf(limit) else int(limit)
 
     def score_in_time(self, architecture: Architecture, left: Callable[[], float]) -> ChildScore:
         """Score on as many of all cases, in the sampler's fixed random order, as the time allows, but at least one.
@@ -192,19 +234,24 @@ class ChildScorer:
             left: tells the seconds that are left.
         """
         self.sampler.choose_all(shuffled=True)
+        ranks, indices = number_of_ranks(), self.sampler.indices
         before, longest = left(), 0.0
 
         def look(engine: Engine) -> None:
             nonlocal before, longest
+            done = engine.state.iteration * ranks
+            if done + ranks > len(indices):  # the last cases of all, or of some of the processes
+                return
+            if agree_any(False):  # with it all have the time of rank 0
+                raise OutOfMemoryElsewhere("the memory of another rank did not suffice")
             now = left()
             longest, before = max(longest, before - now), now
-            if now < longest and engine.state.iteration < len(self.sampler):
+            if now < longest:
+                self.sampler.indices = indices[:done]
                 engine.terminate_epoch()
 
         with self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, look):
-            score = self.score(architecture)
-        self.sampler.indices = self.sampler.indices[: len(score.per_case)]
-        return score
+            return self.score(architecture)
 
 
 def valid_score(

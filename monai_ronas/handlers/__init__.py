@@ -5,6 +5,7 @@ from monai_ronas.handlers.child_training import ChildTraining
 from monai_ronas.handlers.collapse import CollapseWarning
 from monai_ronas.handlers.finite_steps import FiniteSteps
 from monai_ronas.handlers.history import HistoryWriter, read_history
+from monai_ronas.handlers.mean_gradients import MeanGradients
 from monai_ronas.handlers.progress import SearchProgress, TrainingProgress
 from monai_ronas.handlers.report import SearchReport
 from monai_ronas.handlers.search_budget import SearchBudget
@@ -16,6 +17,7 @@ __all__ = [
     "CollapseWarning",
     "FiniteSteps",
     "HistoryWriter",
+    "MeanGradients",
     "SearchBudget",
     "SearchCheckpoint",
     "SearchProgress",

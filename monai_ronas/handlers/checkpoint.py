@@ -21,6 +21,7 @@ from monai_ronas.engines.averaged_weights import on_cpu
 from monai_ronas.errors import SettingError
 from monai_ronas.space import Architecture
 from monai_ronas.utils import (
+    RankError,
     SearchResult,
     Stopped,
     TimeBudget,
@@ -30,6 +31,7 @@ from monai_ronas.utils import (
     unstopped,
     write_atomically,
 )
+from monai_ronas.utils.ranks import from_main, is_main
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class SearchCheckpoint:
     :meth:`save_within`, and find in :attr:`interrupted` where they were. In between, a copy in memory of no more than
     some seconds ago is at hand, which :meth:`guard` writes where a signal stops the search. A turn of the race and an
     episode are not saved within: what is written is the state before them.
+
+    Of many processes rank 0 writes, and all go on from what it has found. Their number may be another then.
 
     Args:
         directory: where the checkpoints are.
@@ -105,13 +109,17 @@ class SearchCheckpoint:
     def save(self, engine: Engine) -> None:
         """Write the checkpoint of the episode just completed."""
         raise_if_stopped()
-        self._write(f"episode_{engine.state.epoch:05d}.pt", self._state(engine, {}))
+        if is_main():
+            self._write(f"episode_{engine.state.epoch:05d}.pt", self._state(engine, {}))
 
     def guard(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call ``function``, a part of the search; where a signal stops it, write what is not on the disk yet.
 
+        So it is where another process of the search has ended.
+
         Raises:
             Stopped: when a signal has come; ``saved`` tells whether there is a checkpoint.
+            RankError: when another process has ended.
         """
         try:
             try:
@@ -119,10 +127,11 @@ class SearchCheckpoint:
             except Exception:  # of others, which may have made it of ours
                 raise_if_stopped()
                 raise
-        except Stopped as stop:
+        except (Stopped, RankError) as stop:
             if self._copy is not None:
                 self._write(*self._copy)
-            stop.saved = bool(self.files())
+            if isinstance(stop, Stopped):
+                stop.saved = bool(self.files())
             raise
 
     def save_within(self, engine: Engine, stretch: str, state: dict[str, Any], *, at_once: bool = False) -> None:
@@ -136,6 +145,8 @@ class SearchCheckpoint:
             at_once: it is time.
         """
         raise_if_stopped()
+        if not is_main():
+            return
         now = time.monotonic()
         due = at_once or now - self._saved >= self.every_seconds
         if not due and now - max(self._saved, self._copied) < self.copy_seconds:
@@ -249,12 +260,23 @@ class SearchCheckpoint:
         Raises:
             SettingError: when the checkpoint is of another search, or the same search has finished.
         """
+        found = from_main(self._load_first(engine) if is_main() else None)
+        if found is not None and not is_main():
+            if not found.exists():
+                raise SettingError(
+                    f"'{found}' is not seen by all processes: give an output_dir that all machines share."
+                )
+            self._restore(engine, torch.load(found, map_location="cpu", weights_only=True))
+        return found is not None
+
+    def _load_first(self, engine: Engine) -> Path | None:
+        """What :meth:`load` does, for rank 0; the file that has been loaded."""
         for path in unfinished(self.directory, _OURS):
             path.unlink()
         if not self.resume:
             for path in (*self.files(), self.directory / _FINISHED, self.directory / _FINAL):
                 path.unlink(missing_ok=True)
-            return False
+            return None
         if self._has_finished(engine):
             raise SettingError(
                 f"the search in {self.directory.parent} has finished: its bundle is there. Give more time, "
@@ -262,13 +284,13 @@ class SearchCheckpoint:
             )
         passed_over: list[Path] = []
         found = self._load_newest(engine, passed_over)
-        if passed_over and not found:
+        if passed_over and found is None:
             logger.warning("there is no checkpoint after an episode: the search starts over under the new limits")
         for newer in passed_over:  # or they would be taken for newer than what comes now
             newer.unlink()
         return found
 
-    def _load_newest(self, engine: Engine, passed_over: list[Path]) -> bool:
+    def _load_newest(self, engine: Engine, passed_over: list[Path]) -> Path | None:
         for path in self.files():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
@@ -280,19 +302,22 @@ class SearchCheckpoint:
                 self._tell_given_up(path.name, state)
                 passed_over.append(path)
                 continue
-            engine.load_state_dict(state["engine"])
-            self.slices.load_state_dict(state["training"])
-            self.budget.spent_before = max(self.budget.spent_before, state["elapsed"])
-            torch.set_rng_state(state["torch_rng"])
-            name, keys, *rest = state["numpy_rng"]
-            np.random.set_state((name, np.asarray(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - MONAI draws from it
-            random.setstate((3, tuple(state["python_rng"]), None))
-            if torch.cuda.is_available() and len(state["cuda_rng"]) == torch.cuda.device_count():
-                torch.cuda.set_rng_state_all(state["cuda_rng"])
-            self.interrupted = state["interrupted"]
+            self._restore(engine, state)
             logger.info("resuming after episode %d from %s", engine.state.epoch, path.name)
-            return True
-        return False
+            return path
+        return None
+
+    def _restore(self, engine: Engine, state: dict[str, Any]) -> None:
+        engine.load_state_dict(state["engine"])
+        self.slices.load_state_dict(state["training"])
+        self.budget.spent_before = max(self.budget.spent_before, state["elapsed"])
+        torch.set_rng_state(state["torch_rng"])
+        name, keys, *rest = state["numpy_rng"]
+        np.random.set_state((name, np.asarray(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - MONAI draws from it
+        random.setstate((3, tuple(state["python_rng"]), None))
+        if torch.cuda.is_available() and len(state["cuda_rng"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        self.interrupted = state["interrupted"]
 
     def _has_other_limits(self, state: dict[str, Any], engine: Engine) -> bool:
         """Whether a stretch was begun under limits with which it would now be another.

@@ -12,6 +12,7 @@ from monai.engines import IterationEvents
 from monai.engines.trainer import SupervisedTrainer
 
 from monai_ronas.utils import TrainingError
+from monai_ronas.utils.ranks import mean
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class FiniteSteps:
     optimiser starts anew, and its learning rates are halved. ``engine.state.skipped_steps`` counts the steps left out,
     ``engine.state.skipped_in_a_row`` those since the last finite one, ``engine.state.restored`` how often the weights
     came back. The trainer's optimiser must have been
-    told to set gradients to ``None`` (``optim_set_to_none``).
+    told to set gradients to ``None`` (``optim_set_to_none``). In many processes the mean of their losses decides.
 
     Args:
         patience: steps in a row that are left out before the weights come back.
@@ -54,7 +55,7 @@ class FiniteSteps:
     def __call__(self, engine: SupervisedTrainer) -> None:
         """Behind the backward pass: leave the step out where it is not finite."""
         norm = torch.nn.utils.clip_grad_norm_(engine.network.parameters(), math.inf)  # clips nothing, tells the norm
-        loss = float(engine.state.output["loss"].detach())
+        loss = mean(float(engine.state.output["loss"].detach()))
         if math.isfinite(loss) and math.isfinite(float(norm)):
             engine.state.skipped_in_a_row = 0
             return

@@ -15,6 +15,7 @@ from monai_ronas.engines import ControllerTrainer
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture
 from monai_ronas.utils import write_atomically
+from monai_ronas.utils.ranks import is_main
 
 
 class HistoryWriter:
@@ -23,7 +24,7 @@ class HistoryWriter:
     Keys: ``episode`` and ``child`` (from 1), ``architecture``, ``id``, ``reward`` (null without one), ``cases``,
     ``seconds`` of the scoring, ``peak_memory_mb`` (on a CPU that of the whole process), ``status``; with ``resources``
     also ``macs``, ``parameters`` and ``memory_mb`` of inference on the data's shape, as estimated. One architecture of
-    an episode occurs twice.
+    an episode occurs twice. Of many processes rank 0 writes.
 
     Args:
         path: the file; its folder is made where it is missing.
@@ -41,12 +42,16 @@ class HistoryWriter:
 
     def cut_back(self, engine: Engine) -> None:
         """Keep the lines of completed episodes only: a resumed search writes the others again."""
+        if not is_main():
+            return
         kept = [line for line in read_history(self.path) if line["episode"] <= engine.state.epoch]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_atomically(self.path, lambda file: file.write(text.encode()))
 
     def __call__(self, engine: ControllerTrainer) -> None:
         """Append the line of the child just scored."""
+        if not is_main():
+            return
         state: Any = engine.state
         child = len(state.rewards)
         line = {

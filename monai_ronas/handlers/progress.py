@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 from tqdm.auto import tqdm
 
 from monai_ronas.engines import ControllerTrainer, EpisodeEvents, Phase, SliceTrainer
+from monai_ronas.utils.ranks import is_main
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class SearchProgress:
     """
 
     def __init__(self, disable: bool | None = None) -> None:
-        self.disable = disable
+        self.disable = disable if is_main() else True
         self._episodes: tqdm | None = None
         self._children: tqdm | None = None
 
@@ -78,7 +79,7 @@ class TrainingProgress:
 
     def __init__(self, slices: SliceTrainer, disable: bool | None = None) -> None:
         self.slices = slices
-        self.disable = disable
+        self.disable = disable if is_main() else True
         self._bar: tqdm | None = None
         self._phase: Phase | None = None
 

@@ -15,7 +15,8 @@ from monai_ronas.handlers.case_planes import CasePlanes
 from monai_ronas.handlers.history import read_history
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Plan
-from monai_ronas.utils import SearchResult, TimeBudget
+from monai_ronas.utils import Plane, SearchResult, TimeBudget
+from monai_ronas.utils.ranks import dealt, gathered, is_main
 from monai_ronas.visualize import write_report
 
 
@@ -75,12 +76,15 @@ class SearchReport:
         Args:
             candidates: the contenders so far, as in :class:`~monai_ronas.utils.SearchResult`.
         """
-        if self._is_due():
-            self._write(None, candidates)
+        if is_main() and self._is_due():
+            planes = () if self.reward_planes is None else self.reward_planes.cases
+            self._write(None, candidates, planes)
             self._shown = self.budget.part
 
     def finish(self, result: SearchResult) -> Path:
         """Write the report of the search that has ended, its pictures as PNG files, and ``pareto.json``.
+
+        In many processes all have to call this, and rank 0 writes.
 
         Args:
             result: what the search found.
@@ -88,7 +92,12 @@ class SearchReport:
         Returns:
             path of the HTML file.
         """
-        return self._write(result, result.candidates)
+        kept, score = (self.reward_planes, result.score) if result.test is None else (self.test_planes, result.test)
+        number = 0 if score is None else len(score.per_case)
+        planes: Sequence[tuple[Plane, ...]] = ()
+        if kept is not None and number and len(kept.cases) == len(dealt(range(number))):
+            planes = gathered(kept.cases, number)
+        return self._write(result, result.candidates, planes) if is_main() else self.output_dir / "search_report.html"
 
     def _is_due(self) -> bool:
         if self.budget.part != self._shown:
@@ -96,10 +105,11 @@ class SearchReport:
             return limit is None or self.seconds <= self.share / 2 * limit
         return self._taken + self.seconds <= self.share * self.budget.elapsed()
 
-    def _write(self, result: SearchResult | None, candidates: Sequence[Mapping[str, Any]]) -> Path:
+    def _write(
+        self, result: SearchResult | None, candidates: Sequence[Mapping[str, Any]], planes: Sequence[tuple[Plane, ...]]
+    ) -> Path:
         begin = time.perf_counter()
         state: Any = None if self._engine is None else self._engine.state
-        planes = self.reward_planes if result is None or result.test is None else self.test_planes
         path = write_report(
             self.output_dir,
             network=self.network,
@@ -112,7 +122,7 @@ class SearchReport:
             doing=self.budget.part,
             result=result,
             candidates=candidates,
-            planes=() if planes is None else planes.cases,
+            planes=planes,
         )
         self.seconds = time.perf_counter() - begin
         self._taken += self.seconds

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import logging
+import math
 
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines import ControllerTrainer, SliceTrainer
 from monai_ronas.handlers.checkpoint import SearchCheckpoint
 from monai_ronas.utils import TimeBudget
+from monai_ronas.utils.ranks import from_main, number_of_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +93,9 @@ class SearchBudget:
 
     def seconds_of_an_episode(self, engine: ControllerTrainer) -> float:
         """Seconds that an episode takes, by those of the last slice and of the score of a case."""
-        training = self.slices.trainer.state.times[Events.EPOCH_COMPLETED.name] or 0.0
-        scoring = engine.scorer.sampler.per_episode * engine.scorer.seconds_of_a_case()
+        training = from_main(self.slices.trainer.state.times[Events.EPOCH_COMPLETED.name] or 0.0)
+        cases = math.ceil(engine.scorer.sampler.per_episode / number_of_ranks())
+        scoring = cases * engine.scorer.seconds_of_a_case()
         return int(engine.state.epoch_length or 0) * (training + scoring)
 
     def __call__(self, engine: Engine) -> None:

@@ -16,6 +16,7 @@ from monai_ronas.resources.estimator import ResourceEstimator
 from monai_ronas.resources.speed import Speed, update_macs
 from monai_ronas.space import PATCH_RATIO, WIDTHS, Draft, NothingFitsError, Plan, RonasSpace, make_plan
 from monai_ronas.utils import write_atomically
+from monai_ronas.utils.ranks import from_main, is_main
 
 logger = logging.getLogger(__name__)
 _MOST_MOMENTS = 2  # of any usual optimiser
@@ -134,6 +135,8 @@ def plan_search(
 ) -> Plan:
     """The plan of a search; the same again where the same search is resumed, whatever the device's speed is then.
 
+    In many processes rank 0 makes it for all.
+
     Args:
         inputs: data and budgets.
         measure: measures the device's speed; called where the inputs have a time and there is no plan yet.
@@ -144,7 +147,12 @@ def plan_search(
     Raises:
         SettingError: when nothing fits into the memory.
     """
-    report = Path(report)
+    return from_main(_searched_plan(inputs, measure, elapsed, Path(report), resume=resume) if is_main() else None)  # type: ignore[return-value]
+
+
+def _searched_plan(
+    inputs: PlanInputs, measure: Callable[[], Speed], elapsed: Callable[[], float], report: Path, *, resume: bool
+) -> Plan:
     kept = report.with_name("plan.json")
     known = json.loads(json.dumps(asdict(inputs)))
     plan = _read(kept, known) if resume else None

@@ -7,6 +7,7 @@ from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
 from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
 from monai_ronas.utils.planes import Plane, three_planes
 from monai_ronas.utils.precision import has_fast_bfloat16
+from monai_ronas.utils.ranks import RankError, fair_gb, is_main, join_ranks, leave_to_main
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
 from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
 from monai_ronas.utils.trend import above_trend, detrend
@@ -15,6 +16,7 @@ __all__ = [
     "ChildScore",
     "InferenceChoice",
     "Plane",
+    "RankError",
     "SearchResult",
     "Stopped",
     "TimeBudget",
@@ -23,10 +25,14 @@ __all__ = [
     "available_memory_bytes",
     "detrend",
     "differences",
+    "fair_gb",
     "flush_folder",
     "has_fast_bfloat16",
+    "is_main",
     "is_out_of_memory",
+    "join_ranks",
     "keep_freed_memory",
+    "leave_to_main",
     "memory_mb",
     "raise_if_stopped",
     "stop_signals",

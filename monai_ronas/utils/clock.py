@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from monai_ronas.errors import SettingError
+from monai_ronas.utils.ranks import from_main, is_main, now
 
 _NOTED = 1.0  # seconds that the roundings of the parts stay below
 
@@ -25,6 +26,9 @@ class TimeBudget:
     :attr:`spent_before`; :meth:`record` keeps it in a file, second by second, so that
     what a killed run did after its last checkpoint counts as well. A command that is refused before that leaves no
     trace in the file, and does not count. :meth:`enter` says what the time is spent on.
+
+    In many processes (:mod:`monai_ronas.utils.ranks`) the clock of rank 0 holds for all, as of their last agreement, so
+    that all decide alike; all have to make their budget and to call :meth:`record`.
 
     Args:
         minutes: the budget, or None for no limit.
@@ -44,12 +48,12 @@ class TimeBudget:
         self._file: Path | None = None
         self._over = threading.Event()
         is_command = "monai.bundle" in sys.orig_argv
-        self._start = psutil.Process().create_time() if is_command else time.time()
+        self._start = from_main(psutil.Process().create_time() if is_command else time.time())
         self._entered: tuple[tuple[str, float], ...] = (("start", self._start),)
 
     def elapsed(self) -> float:
         """Seconds spent, those of earlier, interrupted runs included."""
-        return self.spent_before + time.time() - self._start
+        return self.spent_before + now() - self._start
 
     @property
     def part(self) -> str:
@@ -94,10 +98,12 @@ class TimeBudget:
         Raises:
             OSError: when the file cannot be written.
         """
-        self._file = Path(path)
         if resume:
-            seconds, self._parts_before = _recorded(self._file)
-            self.spent_before = max(self.spent_before, seconds)
+            seconds, self._parts_before = from_main(_recorded(Path(path)))
+            self.spent_before = from_main(max(self.spent_before, seconds))
+        if not is_main():
+            return
+        self._file = Path(path)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self.note()
         threading.Thread(target=self._keep_noting, args=(every_seconds,), daemon=True).start()
@@ -112,7 +118,8 @@ class TimeBudget:
         if self._file is not None:
             temporary = self._file.with_name(f".{self._file.name}.{threading.get_ident()}")
             spent = {part: round(seconds, 1) for part, seconds in self.spent().items()}
-            noted = {"seconds": round(self.elapsed(), 1), "parts": spent}
+            seconds = self.spent_before + time.time() - self._start  # of now, not of the last agreement
+            noted = {"seconds": round(seconds, 1), "parts": spent}
             temporary.write_text(json.dumps(noted), encoding="utf-8")
             os.replace(temporary, self._file)
 

@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 
 from monai_ronas.engines import ChildScorer, EpisodeSampler
 from monai_ronas.metrics import SoftDiced
+from monai_ronas.utils.ranks import own_rank
+from tests.ranks import in_ranks
 from tests.toys import toy_cases, toy_slices
 
 
@@ -157,3 +159,49 @@ def test_as_many_cases_are_scored_as_the_time_allows_in_a_fixed_order(scorer, le
     assert score.status == "ok"
     scorer.sampler.choose_all()
     assert scorer.score(base).per_case == tuple(whole.values())
+
+
+@pytest.mark.parametrize("cases", [5, 1])
+def test_processes_give_the_rewards_of_a_single_one(scorer, tmp_path, cases):
+    space = scorer.network.space
+    scorer.sampler.indices = list(range(cases))
+    children = [space.base, space.largest]
+
+    def rewards():
+        scores = [scorer.score(child) for child in children]
+        return [(score.reward, score.per_case, score.soft, score.seconds, score.status) for score in scores]
+
+    alone = rewards()
+    first, second = in_ranks(rewards, tmp_path)
+    assert first == second
+    assert [score[:3] for score in first] == [score[:3] for score in alone]
+    assert len(first[0][1]) == len(first[0][2]) == cases
+
+
+def test_a_lack_of_memory_in_one_process_is_one_of_all(scorer, tmp_path):
+    base, scorer.network.forward = scorer.network.space.base, NoMemory(scorer.network.forward)
+    scorer.sampler.choose_all()
+
+    def scores():
+        broken = scorer.score(base)
+        whole = scorer.score(base)
+        return (broken.status, len(broken.per_case)), (whole.status, whole.per_case)
+
+    first, second = in_ranks(scores, tmp_path)
+    assert first == second
+    assert first[0] == ("oom", 5)
+    assert first[1][0] == "ok"
+
+
+class NoMemory:
+    """For the second volume of rank 1, once."""
+
+    def __init__(self, forward):
+        self.forward = forward
+        self.calls = 0
+
+    def __call__(self, image):
+        self.calls += 1
+        if self.calls == 2 and own_rank() == 1:
+            raise MemoryError
+        return self.forward(image)
