@@ -89,11 +89,13 @@ def test_the_end_is_written_with_the_planes_of_the_cases_that_are_told(tmp_path,
         def __init__(self, cases):
             self.cases = cases
 
-    report = make_report(tmp_path, TimeBudget(None), test_planes=Planes(["test"]), reward_planes=Planes(["reward"]))
     result = make_result()
+    tests = [f"test {n}" for n in range(len(result.test.per_case))]
+    rewards = [f"reward {n}" for n in range(len(result.score.per_case))]
+    report = make_report(tmp_path, TimeBudget(None), test_planes=Planes(tests), reward_planes=Planes(rewards))
     assert report.finish(result) == tmp_path / "search_report.html"
     report.finish(make_result(test=None))
-    assert [call["planes"] for call in written] == [["test"], ["reward"]]
+    assert [call["planes"] for call in written] == [tests, rewards]
     assert written[0]["result"] is result
     assert written[0]["candidates"] == result.candidates
 
