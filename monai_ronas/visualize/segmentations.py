@@ -62,7 +62,8 @@ def panels(plane: Plane) -> dict[str, np.ndarray]:
     """The pictures of a plane: image, label, prediction and their difference, each ``(rows, columns, 3)`` in uint8.
 
     As radiologists look at them: the first axis of the plane runs from right to left on the screen, the second upwards,
-    so that in a volume of RAS order the patient's right is on the left.
+    so that in a volume of RAS order the patient's right is on the left. Behind differences the image is darker, as one
+    of them is white.
 
     Args:
         plane: the plane.
@@ -74,7 +75,7 @@ def panels(plane: Plane) -> dict[str, np.ndarray]:
         "image": grey,
         "label": _overlaid(grey, label, {int(k): class_rgb(int(k)) for k in np.unique(label) if k}),
         "prediction": _overlaid(grey, found, {int(k): class_rgb(int(k)) for k in np.unique(found) if k}),
-        "difference": _overlaid(grey, difference(label, found), differences),
+        "difference": _overlaid(grey // 2, difference(label, found), differences),
     }
 
 

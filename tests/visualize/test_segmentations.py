@@ -38,8 +38,8 @@ def test_panels_are_turned_as_radiologists_look_and_coloured():
     assert found["label"][0, 2].tolist() == mixed.tolist()
     assert found["label"][1, 1].tolist() == (0.4 * 80 + 0.6 * np.array(class_rgb(2))).astype(int).tolist()
     assert found["prediction"][0, 2].tolist() == mixed.tolist()
-    assert found["difference"][0, 2].tolist() == [40, 40, 40]
-    assert found["difference"][0, 0].tolist() == (0.4 * 200 + 0.6 * np.array([0, 114, 178])).astype(int).tolist()
+    assert found["difference"][0, 2].tolist() == [20, 20, 20]
+    assert found["difference"][0, 0].tolist() == (0.4 * 100 + 0.6 * np.array([0, 114, 178])).astype(int).tolist()
     assert difference(label, prediction).tolist() == [[0, 0], [3, 0], [0, 2]]
 
 
