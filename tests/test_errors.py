@@ -58,7 +58,7 @@ def test_a_missing_data_set_is_an_exception_in_a_library(name, tmp_path):
 def test_other_errors_of_the_user_are_exceptions_too(tmp_path):
     with pytest.raises(RuntimeError) as caught:
         workflow_of("search", tmp_path, resume="perhaps")
-    assert "resume must be true or false, got 'perhaps'" in str(find_error(caught.value))
+    assert "resume must be true or false, received 'perhaps'" in str(find_error(caught.value))
     target = {"_target_": "monai_ronas.space.RonasSpace", "shape": [64, 64, 64], "overrides": {"no": [1]}}
     with pytest.raises(RuntimeError) as caught:
         ConfigParser({"space": target}).get_parsed_content("space")

@@ -46,7 +46,7 @@ def evaluation_cases(
     split = _read_split(split_file)
     allowed = ("unseen", "all", *(key for key in split if key not in ("digests", "labels")))
     if use not in allowed:
-        raise SettingError(f"evaluation_use must be one of {allowed}, got {use!r}.")
+        raise SettingError(f"evaluation_use must be one of {allowed}, received {use!r}.")
     name, cases, left_out = _told_apart(dataset_dir, split)
     seen = {*split["train"], *split["reward"]}
     chosen = [

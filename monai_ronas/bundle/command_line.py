@@ -36,7 +36,7 @@ _SURROUNDINGS = {
 def begin_command(*, resumes: bool = False) -> None:
     """Check the words of a ``python -m monai.bundle`` command, and have its errors told as sentences.
 
-    The first of the steps under ``initialize``. An error that is no fault of the program's then ends the command with
+    The first of the steps under ``initialize``. An error that is not the fault of the program's then ends the command with
     the sentence of :func:`sentence` and exit status 1, SIGTERM and SIGUSR1 with status 75 (see
     :func:`~monai_ronas.utils.stop_signals`), Ctrl-C with status 130; other errors keep their traceback. In any other
     process, such as a notebook or MONAI Label's server, nothing happens, and errors are exceptions.
@@ -167,7 +167,7 @@ def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:
         elif first not in known:
             near = difflib.get_close_matches(first, sorted(known), n=1)
             hint = f"did you mean --{near[0]}?" if near else "the README lists the keys."
-            raise SettingError(f"--{name} is no key of the configuration: {hint}")
+            raise SettingError(f"--{name} is not a key of the configuration: {hint}")
 
 
 def _command() -> Sequence[str]:

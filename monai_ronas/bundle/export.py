@@ -84,7 +84,9 @@ class BundleExporter:
         if is_main():
             clear_up(self.export_dir)
         if self.export_dir.exists() and not all((self.export_dir / mark).exists() for mark in _MARKS):
-            raise SettingError(f"export_dir '{self.export_dir}' exists and is no derived bundle: give another folder.")
+            raise SettingError(
+                f"export_dir '{self.export_dir}' exists and is not a derived bundle: give another folder."
+            )
 
     def run(self, result: SearchResult, *, seconds: float) -> Path:
         """Write the bundle.

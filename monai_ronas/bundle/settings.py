@@ -61,25 +61,25 @@ class Settings:
         switches = [name for name, kind in self.__annotations__.items() if kind == "bool"]
         for name in switches:
             if not isinstance(getattr(self, name), bool):
-                raise SettingError(f"{name} must be true or false, got {getattr(self, name)!r}.")
+                raise SettingError(f"{name} must be true or false, received {getattr(self, name)!r}.")
         axes = self.flip_axes
         if axes is not None:
             known = isinstance(axes, (list, tuple)) and all(type(axis) is int and axis in (0, 1, 2) for axis in axes)
             if not known or len(set(axes)) < len(axes):
                 raise SettingError(
-                    f"flip_axes must be null or a list of axes, each of 0, 1 and 2 at most once, got {axes!r}."
+                    f"flip_axes must be null or a list of axes, each of 0, 1 and 2 at most once, received {axes!r}."
                 )
             object.__setattr__(self, "flip_axes", tuple(axes))
         for name in ("group", "splits_file"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise SettingError(f"{name} must be text or null, got {value!r}.")
+                raise SettingError(f"{name} must be text or null, received {value!r}.")
         for name in ("time_budget_minutes", "memory_budget_gb"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and value > 0):
-                raise SettingError(f"{name} must be a positive number or null, got {value!r}.")
+                raise SettingError(f"{name} must be a positive number or null, received {value!r}.")
         if self.fold is not None and (isinstance(self.fold, bool) or not isinstance(self.fold, int)):
-            raise SettingError(f"fold must be a whole number or null, got {self.fold!r}.")
+            raise SettingError(f"fold must be a whole number or null, received {self.fold!r}.")
         if self.channels is not None:
             object.__setattr__(self, "channels", _widths(self.channels))
 
@@ -111,17 +111,17 @@ def check_numbers(**given: Any) -> None:
             ``children_per_episode``, ``reward_cases_per_episode``) must be whole, all finite and not negative.
 
     Raises:
-        SettingError: with the first that is no such number.
+        SettingError: with the first that is not such a number.
 
     Example:
         >>> check_numbers(episodes=8, child_epochs=0.5)
         >>> check_numbers(episodes="abc")
         Traceback (most recent call last):
         ...
-        monai_ronas.errors.SettingError: episodes must be a whole number of at least 0, got 'abc'.
+        monai_ronas.errors.SettingError: episodes must be a whole number of at least 0, received 'abc'.
     """
     for name, value in given.items():
         least = _COUNTS.get(name, 0)
         if not _is_number(value) or value < least or (name in _WHOLE and not isinstance(value, int)):
             kind = "whole number" if name in _WHOLE else "number"
-            raise SettingError(f"{name} must be a {kind} of at least {least}, got {value!r}.")
+            raise SettingError(f"{name} must be a {kind} of at least {least}, received {value!r}.")

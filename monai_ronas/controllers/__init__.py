@@ -15,7 +15,7 @@ def make_controller(strategy: str, space: SearchSpace, *, seed: int = 0, hidden_
         SettingError: when the strategy is unknown.
     """
     if strategy not in STRATEGIES:
-        raise SettingError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
+        raise SettingError(f"strategy must be one of {STRATEGIES}, received {strategy!r}.")
     if strategy == "random":
         return RandomController(space)
     return LSTMController(space, hidden_size=hidden_size, seed=seed)

@@ -33,7 +33,7 @@ class CompactCase(Transform):
 
 
 def _small_integers(label: torch.Tensor) -> torch.Tensor:
-    """The label in the smallest integers that hold its values; as it is where they are no whole numbers."""
+    """The label in the smallest integers that hold its values; as it is where they are not whole numbers."""
     if label.is_floating_point() and not torch.equal(label, label.round()):
         return label
     lowest, highest = int(label.min()), int(label.max())

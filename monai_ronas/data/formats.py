@@ -31,7 +31,7 @@ _PREAMBLE = 128  # bytes in front of it
 _META = 512  # bytes, in which the class of a DICOM object is told: element (0002,0002), always little endian
 _CLASS = re.compile(rb"\x02\0\x02\0UI..([\d.]+)", re.DOTALL)
 _STORAGE = "1.2.840.10008.5.1.4."
-_OTHER_THAN_IMAGES = (  # DICOM part 4, annex B: beginnings of classes that are no images from a scanner
+_OTHER_THAN_IMAGES = (  # DICOM part 4, annex B: beginnings of classes that are not images from a scanner
     "1.2.840.10008.1.3.",  # directories of media
     *(f"{_STORAGE}1.1.{kind}" for kind in ("4.2", "66", "67")),  # spectra; raw data, registrations, SEG; value mappings
     *(f"{_STORAGE}1.1.{kind}." for kind in ("9", "11", "66", "88", "104", "481")),  # curves, views, reports, papers, RT

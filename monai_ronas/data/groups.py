@@ -25,7 +25,7 @@ def group_cases(names: Sequence[str], group: str | None) -> dict[str, str]:
         the group of each case, in the order of ``names``.
 
     Raises:
-        DatasetError: when ``group`` is no such expression or does not match a name.
+        DatasetError: when ``group`` is not such an expression or does not match a name.
 
     Example:
         >>> group_cases(["p1_a", "p1_b", "p2_a"], r"(p\d+)_")

@@ -32,7 +32,7 @@ def whole_numbers(label: np.ndarray) -> np.ndarray:
         the label; itself where it has whole numbers already.
 
     Raises:
-        Fault: when a value is no number, or not within :data:`WHOLE_TOLERANCE` of a whole one.
+        Fault: when a value is not a number, or not within :data:`WHOLE_TOLERANCE` of a whole one.
 
     Example:
         >>> whole_numbers(np.array([0.0, 1.9999999]))

@@ -26,7 +26,7 @@ class CaseStats:
         shape: voxels per axis, axes in RAS order.
         spacing: voxel size in mm per axis, axes in RAS order.
         foreground_fraction: size of the box around the voxels above 0, as a fraction of the volume's size per axis in
-            RAS order; ones for an image with negative values, where 0 is no background.
+            RAS order; ones for an image with negative values, where 0 is not background.
         intensity_quantiles: per channel, the intensities of labelled voxels at the levels :data:`QUANTILES`; empty
             for a case without labelled voxels.
         intensity_mean: per channel, mean over labelled voxels; empty for a case without labelled voxels.

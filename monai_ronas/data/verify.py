@@ -54,7 +54,7 @@ def verify_dataset(
         dataset: the data set, as read by :func:`monai_ronas.data.read_msd`.
         workers: most cases at once; ``None`` for one per CPU core, at most 8. As many of them are checked at once as
             :func:`monai_ronas.data.sizes.bounded_map` has memory for.
-        resample_label: a label on another grid than its image is no fault: it will be resampled.
+        resample_label: a label on another grid than its image is not a fault: it will be resampled.
         memo: file in which what was found in sound cases is remembered; such a case is not read again while path, size
             and time of modification of its files stay.
 

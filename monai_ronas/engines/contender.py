@@ -64,7 +64,7 @@ class Contender:
 def errors_of(score: ChildScore) -> list[float]:
     """1 - soft Dice of each case, or 1 - Dice without any; NaN for a case without foreground.
 
-    A case that has a Dice but no soft Dice has logits that are no numbers: its error is 1.
+    A case that has a Dice but no soft Dice has logits that are not numbers: its error is 1.
 
     Example:
         >>> nan = float("nan")

@@ -37,7 +37,9 @@ class GuardedStep:
         """Make a step; see :meth:`monai.engines.SupervisedTrainer._iteration`."""
         batches = engine.prepare_batch
         if not isinstance(batches, PatchBatch):
-            raise TypeError(f"GuardedStep needs a trainer whose prepare_batch is a PatchBatch, got {type(batches)}.")
+            raise TypeError(
+                f"GuardedStep needs a trainer whose prepare_batch is a PatchBatch, received {type(batches)}."
+            )
         engine.state.out_of_memory = False
         while True:
             architecture = batches.network.architecture

@@ -61,7 +61,7 @@ class InferenceMode:
         least_gain: float = 0.002,
     ) -> None:
         if cases < _LEAST:
-            raise SettingError(f"cases must be at least {_LEAST}, got {cases}.")
+            raise SettingError(f"cases must be at least {_LEAST}, received {cases}.")
         self.scorer = scorer
         self.seconds = math.inf if seconds is None else seconds
         self.tester = tester

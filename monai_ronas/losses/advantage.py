@@ -34,7 +34,7 @@ class ShrunkenAdvantage:
         weight: the degrees of freedom behind it.
 
     Raises:
-        SettingError: when ``noise`` is no share or ``weight`` is not positive.
+        SettingError: when ``noise`` is not a share or ``weight`` is not positive.
 
     Example:
         >>> advantage = ShrunkenAdvantage(noise=0.5, weight=1.0)
@@ -46,9 +46,9 @@ class ShrunkenAdvantage:
 
     def __init__(self, *, noise: float = 0.5, weight: float = 20.0) -> None:
         if not 0.0 <= noise <= 1.0:
-            raise SettingError(f"noise must be from 0 to 1, got {noise}.")
+            raise SettingError(f"noise must be from 0 to 1, received {noise}.")
         if weight <= 0.0:
-            raise SettingError(f"weight must be positive, got {weight}.")
+            raise SettingError(f"weight must be positive, received {weight}.")
         self.noise = noise
         self.weight = weight
 

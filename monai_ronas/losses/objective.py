@@ -37,7 +37,7 @@ class WeightedProduct:
         numbers = all(isinstance(value, (int, float)) for value in (reference, exponent))
         if not numbers or not reference > 0 or not exponent <= 0:
             raise SettingError(
-                f"reference must be positive and exponent at most 0, got {reference!r} and {exponent!r}."
+                f"reference must be positive and exponent at most 0, received {reference!r} and {exponent!r}."
             )
         self.cost = cost
         self.reference = reference

@@ -45,7 +45,7 @@ class ReinforceLoss(nn.Module):
         """
         if log_prob.shape != entropy.shape or advantage.shape != log_prob.shape[:1]:
             raise SettingError(
-                "log_prob and entropy must have the shape (children, decisions), advantage (children,), got "
+                "log_prob and entropy must have the shape (children, decisions), advantage (children,), received "
                 f"{tuple(log_prob.shape)}, {tuple(entropy.shape)} and {tuple(advantage.shape)}."
             )
         policy = -(advantage.detach() * log_prob.sum(dim=1)).mean()

@@ -99,9 +99,9 @@ class PadToStrideInferer(Inferer):
         self.stitch_device = stitch_device
         self.result_gb = result_gb
         if sw_batch_size < 1:
-            raise ValueError(f"sw_batch_size must be at least 1, got {sw_batch_size}.")
+            raise ValueError(f"sw_batch_size must be at least 1, received {sw_batch_size}.")
         if self.divisor and self.roi_size and any(r % d for r, d in zip(self.roi_size, self.divisor, strict=True)):
-            raise ValueError(f"roi_size must be a multiple of {self.divisor} on each axis, got {self.roi_size}.")
+            raise ValueError(f"roi_size must be a multiple of {self.divisor} on each axis, received {self.roi_size}.")
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -230,7 +230,7 @@ class PadToStrideInferer(Inferer):
             if any(extra):
                 raise ValueError(
                     f"crops for training with deep supervision must be multiples of {tuple(divisor)} with more than "
-                    f"one voxel at the deepest stage and no smaller than the training patch, got {tuple(size)}."
+                    f"one voxel at the deepest stage and no smaller than the training patch, received {tuple(size)}."
                 )
             return [o.float() for o in outputs]
         crop = (slice(None), slice(None), *(slice(b, b + s) for b, s in zip(before, size, strict=True)))

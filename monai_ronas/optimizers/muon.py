@@ -84,9 +84,9 @@ class Muon(torch.optim.AdamW):
         weight_decay: float = 0.01,
     ) -> None:
         if not 0 <= momentum < 1:
-            raise SettingError(f"momentum must be at least 0 and below 1, got {momentum}.")
+            raise SettingError(f"momentum must be at least 0 and below 1, received {momentum}.")
         if adam_lr_factor < 0:
-            raise SettingError(f"adam_lr_factor must not be negative, got {adam_lr_factor}.")
+            raise SettingError(f"adam_lr_factor must not be negative, received {adam_lr_factor}.")
         weights = list(params)
         if not weights:
             raise SettingError("params is empty: Muon has no weights to move.")

@@ -221,7 +221,7 @@ class ArchitectureCosts:
             "memory": lambda architecture: self.inference_bytes(architecture, shape),
         }
         if name not in costs:
-            raise SettingError(f"cost must be null, latency or one of {list(costs)}, got {name!r}.")
+            raise SettingError(f"cost must be null, latency or one of {list(costs)}, received {name!r}.")
         return costs[name]
 
 

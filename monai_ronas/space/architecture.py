@@ -58,7 +58,7 @@ class Architecture(Mapping[str, Any]):
         """A copy with some values changed.
 
         Raises:
-            KeyError: when a name is no decision of this architecture.
+            KeyError: when a name is not a decision of this architecture.
         """
         unknown = sorted(set(changes) - set(self._values))
         if unknown:

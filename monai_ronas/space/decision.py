@@ -44,9 +44,9 @@ class Decision:
     def __init__(self, name: str, options: Sequence[Any], kind: str = "network") -> None:
         frozen = tuple(dict.fromkeys(freeze(o) for o in options))
         if not frozen:
-            raise SettingError(f"decision {name!r} needs at least one option, got none.")
+            raise SettingError(f"decision {name!r} needs at least one option, received none.")
         if kind not in KINDS:
-            raise SettingError(f"kind of decision {name!r} must be one of {KINDS}, got {kind!r}.")
+            raise SettingError(f"kind of decision {name!r} must be one of {KINDS}, received {kind!r}.")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "options", frozen)
         object.__setattr__(self, "kind", kind)
@@ -65,7 +65,7 @@ class Decision:
             return self.options.index(freeze(value))
         except ValueError:
             raise SettingError(
-                f"{value!r} is no option of decision {self.name!r}: choose from {list(self.options)}."
+                f"{value!r} is not an option of decision {self.name!r}: choose from {list(self.options)}."
             ) from None
 
     def to_dict(self) -> dict[str, Any]:

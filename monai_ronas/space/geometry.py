@@ -87,7 +87,7 @@ def patch_sizes(size: int, unit: int, *, count: int = 5, min_cells: int = 4) -> 
         [16]
     """
     if min(size, unit, count) < 1:
-        raise SettingError(f"size, unit and count must be positive, got {size}, {unit} and {count}.")
+        raise SettingError(f"size, unit and count must be positive, received {size}, {unit} and {count}.")
     largest = max(size // unit, 1) * unit
     smallest = min(min_cells * unit, largest)
     return list(dict.fromkeys(max(largest - unit * k, smallest) for k in range(count)))

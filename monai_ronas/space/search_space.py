@@ -36,7 +36,7 @@ class SearchSpace:
         if not names:
             raise SettingError("a search space needs at least one decision.")
         if len(set(names)) != len(names):
-            raise SettingError(f"decision names must be unique, got {names}.")
+            raise SettingError(f"decision names must be unique, received {names}.")
         self.decisions = tuple(decisions)
 
     def __len__(self) -> int:
@@ -84,10 +84,12 @@ class SearchSpace:
             SettingError: when the number of indices or an index is out of range.
         """
         if len(indices) != len(self.decisions):
-            raise SettingError(f"need {len(self.decisions)} indices, one per decision, got {len(indices)}.")
+            raise SettingError(f"need {len(self.decisions)} indices, one per decision, received {len(indices)}.")
         for decision, index in zip(self.decisions, indices, strict=True):
             if not 0 <= int(index) < len(decision):
-                raise SettingError(f"index of {decision.name!r} must be in 0..{len(decision) - 1}, got {int(index)}.")
+                raise SettingError(
+                    f"index of {decision.name!r} must be in 0..{len(decision) - 1}, received {int(index)}."
+                )
         return Architecture({d.name: d.options[int(i)] for d, i in zip(self.decisions, indices, strict=True)})
 
     def encode(self, architecture: Mapping[str, Any]) -> tuple[int, ...]:

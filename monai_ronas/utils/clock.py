@@ -40,7 +40,7 @@ class TimeBudget:
 
     def __init__(self, minutes: float | None = None, *, reserve: float = 8.0) -> None:
         if minutes is not None and minutes <= 0:
-            raise SettingError(f"time_budget_minutes must be positive or null, got {minutes}.")
+            raise SettingError(f"time_budget_minutes must be positive or null, received {minutes}.")
         self.seconds = None if minutes is None else 60.0 * minutes
         self.reserve = reserve
         self.spent_before = 0.0

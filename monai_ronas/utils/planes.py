@@ -62,7 +62,7 @@ def three_planes(
     """
     if not image.shape[1:] == label.shape[1:] == prediction.shape[1:]:
         sizes = ", ".join(str(tuple(x.shape[1:])) for x in (image, label, prediction))
-        raise ValueError(f"image, label and prediction must be of one size, got {sizes}.")
+        raise ValueError(f"image, label and prediction must be of one size, received {sizes}.")
     foreground = label[0] > 0
     if not bool(foreground.any()):
         foreground = prediction[0] > 0

@@ -63,7 +63,7 @@ def join_ranks(device: str | torch.device, *, timeout_minutes: float = 60.0) -> 
         SettingError: when the process was not started by ``torchrun``, or the timeout is not a positive number.
     """
     if not isinstance(timeout_minutes, (int, float)) or not 0 < timeout_minutes < _MOST_MINUTES:
-        raise SettingError(f"rank_timeout_minutes must be a positive number, got {timeout_minutes!r}.")
+        raise SettingError(f"rank_timeout_minutes must be a positive number, received {timeout_minutes!r}.")
     if not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
         raise SettingError(
             "multi_gpu_search.json and multi_gpu_train.json are for torchrun: begin the command with `torchrun "

@@ -33,7 +33,7 @@ def class_rgb(index: int) -> Colour:
         ((230, 159, 0), (149, 103, 0))
     """
     if index < 1:
-        raise ValueError(f"index must be that of a foreground class, 1 or more, got {index}.")
+        raise ValueError(f"index must be that of a foreground class, 1 or more, received {index}.")
     shade = _SHADES[(index - 1) // len(_CLASSES) % len(_SHADES)]
     red, green, blue = _CLASSES[(index - 1) % len(_CLASSES)]
     return int(red * shade), int(green * shade), int(blue * shade)

@@ -58,7 +58,7 @@ def cell_plan(fingerprint: Fingerprint, *, resolution: str, width: float, area: 
         ValueError: for another resolution.
     """
     if resolution not in RESOLUTIONS:
-        raise ValueError(f"resolution must be one of {RESOLUTIONS}, got {resolution!r}.")
+        raise ValueError(f"resolution must be one of {RESOLUTIONS}, received {resolution!r}.")
     shape, spacing = fingerprint.median_shape, fingerprint.target_spacing
     stem = (1,) * len(shape) if resolution == "full" else halving(shape, spacing)
     plane = sorted(range(len(shape)), key=lambda a: -shape[a] * spacing[a])[:2]

@@ -51,7 +51,7 @@ def test_no_stage_has_more_channels_than_320():
 
 
 def test_an_unknown_resolution_is_refused():
-    with pytest.raises(ValueError, match=r"resolution must be one of .*'full', 'half'.*, got 'quarter'"):
+    with pytest.raises(ValueError, match=r"resolution must be one of .*'full', 'half'.*, received 'quarter'"):
         cell_plan(HEART, resolution="quarter", width=1.0, area=1.0)
 
 

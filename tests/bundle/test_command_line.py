@@ -38,7 +38,9 @@ def test_keys_of_the_configurations_and_of_monai_pass(command):
 
 
 def test_misspelt_key_is_refused_with_the_nearest(command):
-    with pytest.raises(ValueError, match=r"^--time_budget_minuts is no key .* did you mean --time_budget_minutes\?$"):
+    with pytest.raises(
+        ValueError, match=r"^--time_budget_minuts is not a key .* did you mean --time_budget_minutes\?$"
+    ):
         refuse_unknown_keys([*command, "--time_budget_minuts", "5"])
 
 
@@ -48,12 +50,12 @@ def test_a_key_that_has_gone_passes_with_a_warning(command, caplog):
 
 
 def test_misspelt_section_is_refused(command):
-    with pytest.raises(ValueError, match=r"^--controler#loss is no key .* did you mean --controller\?$"):
+    with pytest.raises(ValueError, match=r"^--controler#loss is not a key .* did you mean --controller\?$"):
         refuse_unknown_keys([*command, "--controler#loss=1"])
 
 
 def test_key_without_a_neighbour(command):
-    with pytest.raises(ValueError, match=r"^--xyz is no key .* the README lists the keys\.$"):
+    with pytest.raises(ValueError, match=r"^--xyz is not a key .* the README lists the keys\.$"):
         refuse_unknown_keys([*command, "--xyz", "5"])
 
 
@@ -100,14 +102,14 @@ def test_other_names_of_folders_pass(command, word):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"episodes": "abc"}, "episodes must be a whole number of at least 0, got 'abc'"),
-        ({"episodes": 2.5}, "episodes must be a whole number of at least 0, got 2.5"),
-        ({"children_per_episode": 0}, "children_per_episode must be a whole number of at least 1, got 0"),
-        ({"child_epochs": 0.5, "batch_size": True}, "batch_size must be a whole number of at least 1, got True"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a number of at least 0, got nan"),
-        ({"trial_epochs": -1}, "trial_epochs must be a number of at least 0, got -1"),
-        ({"warmup_epochs": None}, "warmup_epochs must be a number of at least 0, got None"),
-        ({"seed": (1, 2)}, r"seed must be a whole number of at least 0, got \(1, 2\)"),
+        ({"episodes": "abc"}, "episodes must be a whole number of at least 0, received 'abc'"),
+        ({"episodes": 2.5}, "episodes must be a whole number of at least 0, received 2.5"),
+        ({"children_per_episode": 0}, "children_per_episode must be a whole number of at least 1, received 0"),
+        ({"child_epochs": 0.5, "batch_size": True}, "batch_size must be a whole number of at least 1, received True"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number of at least 0, received nan"),
+        ({"trial_epochs": -1}, "trial_epochs must be a number of at least 0, received -1"),
+        ({"warmup_epochs": None}, "warmup_epochs must be a number of at least 0, received None"),
+        ({"seed": (1, 2)}, r"seed must be a whole number of at least 0, received \(1, 2\)"),
     ],
 )
 def test_numbers_are_numbers(given, told):

@@ -105,7 +105,7 @@ def test_children_get_their_own_credit():
 
 
 def test_an_advantage_is_a_childs():
-    with pytest.raises(ValueError, match=r"advantage \(children,\), got \(2, 3\), \(2, 3\) and \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"advantage \(children,\), received \(2, 3\), \(2, 3\) and \(2, 3\)"):
         ReinforceLoss()(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, 3))
 
 

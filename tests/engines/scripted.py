@@ -21,7 +21,7 @@ class ScriptedBudget(TimeBudget):
         return self.spent_before + self.now
 
 
-class CaseTester:
+class ScriptedTester:
     """Scores of test cases that take so many seconds each on a budget's clock."""
 
     def __init__(self, budget, number=8, *, seconds=1.0):

@@ -8,7 +8,7 @@ from ignite.engine import Events
 
 from monai_ronas.handlers import FiniteSteps
 from monai_ronas.utils import ChildScore
-from tests.engines.scripted import CaseTester, Scorer, ScriptedBudget, make_end, other_than_base
+from tests.engines.scripted import Scorer, ScriptedBudget, ScriptedTester, make_end, other_than_base
 from tests.toys import toy_slices
 
 
@@ -61,7 +61,7 @@ def test_the_last_scores_have_their_time(final_cases, test_cases, seconds):
 def timed_end(test_seconds, *, minutes=1.0, checkpoint=None):
     """The end of a search without a race, on a clock of its own, where a step takes a second and a slice two."""
     budget = ScriptedBudget(minutes, reserve=7.0)
-    tester = CaseTester(budget, seconds=test_seconds)
+    tester = ScriptedTester(budget, seconds=test_seconds)
     tester.estimated_seconds = lambda seconds_per_run: test_seconds
     more = {"best_child": False, "checkpoint": checkpoint}
     end = make_end(Scorer(), tester=tester, budget=budget, final_cases=3, **more)

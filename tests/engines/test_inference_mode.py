@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from monai_ronas.engines import ChildScorer, EpisodeSampler, InferenceMode
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.utils import ChildScore, InferenceChoice
-from tests.engines.scripted import CaseTester, Scorer, ScriptedBudget, make_end
+from tests.engines.scripted import Scorer, ScriptedBudget, ScriptedTester, make_end
 from tests.toys import toy_cases, toy_space
 
 PATCH = (16, 16, 8)
@@ -195,7 +195,7 @@ def test_the_windows_are_counted_as_monai_makes_them(shape):
 
 
 def test_a_comparison_of_one_case_is_refused():
-    with pytest.raises(ValueError, match="cases must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="cases must be at least 2, received 1"):
         InferenceMode(make_scorer(), cases=1)
 
 
@@ -239,7 +239,7 @@ def test_of_the_test_cases_the_fewer_are_scored_in_windows(caplog, windows, seco
     """Of a minute the comparison and the test have 10 s; the former takes 3 of them."""
     budget = ScriptedBudget(1, reserve=0.0)
     mode = Given(InferenceChoice(windows, "because", seconds=seconds))
-    tester = CaseTester(budget, seconds=seconds if windows and seconds > 0 else 0.8)
+    tester = ScriptedTester(budget, seconds=seconds if windows and seconds > 0 else 0.8)
     mode.spend, tester.estimated_seconds = lambda: setattr(budget, "now", budget.now + 3.0), lambda s: s or 0.8
     end = make_end(Scorer(), inference=mode, tester=tester, budget=budget, final_cases=3, best_child=False)
     end.race._is_worth = lambda first: False

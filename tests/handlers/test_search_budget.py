@@ -4,6 +4,7 @@ import pytest
 from monai_ronas.engines import EpisodeEvents
 from monai_ronas.handlers import SearchBudget
 from monai_ronas.utils import TimeBudget
+from tests.engines.scripted import ScriptedBudget
 from tests.toys import toy_slices
 
 
@@ -47,7 +48,7 @@ def test_continued_when_its_time_is_up_a_search_makes_no_more_episodes(make_engi
     ],
 )
 def test_no_episode_where_too_few_would_fit(make_engine, caplog, seconds, least, maximum, made):
-    budget = TimeBudget(60, reserve=0.0)
+    budget = ScriptedBudget(60, reserve=0.0)
     slices = toy_slices()
     handler = SearchBudget(budget, slices, until=0.1, least_episodes=least)
     engine = make_engine(slices, [handler], episodes=maximum)

@@ -20,7 +20,7 @@ def test_dice_times_a_power_of_the_cost():
     assert objective(score(0.8), {"cost": 8.0}) == pytest.approx(0.4)
     assert objective(score(0.8), {"cost": 0.5}) == pytest.approx(1.6)
     assert math.isnan(objective(score(math.nan), {"cost": 8.0}))
-    with pytest.raises(ValueError, match=r"exponent at most 0, got 2\.0 and 0\.1"):
+    with pytest.raises(ValueError, match=r"exponent at most 0, received 2\.0 and 0\.1"):
         WeightedProduct(lambda s, a: 1.0, reference=2.0, exponent=0.1)
 
 
@@ -38,5 +38,5 @@ def test_costs_by_name_are_those_of_the_estimator():
     assert latency(score(0.8, seconds=2.0), fine) == pytest.approx(0.8 * 2**-0.07)
     assert make_objective(None, resources, exponent=-0.07) is None
     assert make_objective("null", resources, exponent=-0.07) is None
-    with pytest.raises(ValueError, match=r"cost must be null, latency or one of .*'macs'.*, got 'watts'"):
+    with pytest.raises(ValueError, match=r"cost must be null, latency or one of .*'macs'.*, received 'watts'"):
         make_objective("watts", resources, exponent=-0.07)

@@ -18,7 +18,7 @@ from tests.measured_memory import LiveTensors
 def test_a_training_crop_that_the_strides_do_not_divide_is_refused():
     net = RonasUNet(3, 1, 2, channels=(4, 8, 16), strides=(1, 2, 2), dilations=(1, 1, 1)).train()
     assert len(PadToStrideInferer()(torch.randn(1, 1, 8, 8, 8), net)) == 2
-    with pytest.raises(ValueError, match=r"multiples of \(4, 4, 4\) .* got \(8, 8, 6\)"):
+    with pytest.raises(ValueError, match=r"multiples of \(4, 4, 4\) .* received \(8, 8, 6\)"):
         PadToStrideInferer()(torch.randn(1, 1, 8, 8, 6), net)
     with pytest.raises(ValueError, match="no smaller than the training patch"):
         PadToStrideInferer(roi_size=(16, 16, 16))(torch.randn(1, 1, 8, 8, 8), net)
@@ -157,7 +157,7 @@ def test_no_volume_goes_in_one_shot_with_a_limit_of_zero():
     assert torch.allclose(PadToStrideInferer((1, 1, 1), max_voxels=0, roi_size=(8, 8, 8))(volume, network), volume)
     PadToStrideInferer((1, 1, 1), max_voxels=0, roi_size=(4, 4, 4), sw_batch_size=3)(volume, network)
     assert sizes == [(1, 1, 8, 8, 8), (3, 1, 4, 4, 4), (1, 1, 4, 4, 4)]
-    with pytest.raises(ValueError, match="sw_batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="sw_batch_size must be at least 1, received 0"):
         PadToStrideInferer(sw_batch_size=0)
 
 

@@ -183,8 +183,8 @@ def test_a_closure_is_called_with_gradients():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, got 1.0"),
-        ({"adam_lr_factor": -1}, "adam_lr_factor must not be negative, got -1"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, received 1.0"),
+        ({"adam_lr_factor": -1}, "adam_lr_factor must not be negative, received -1"),
         ({"lr": -0.1}, "Invalid learning rate"),
     ],
 )

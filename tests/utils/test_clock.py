@@ -113,5 +113,5 @@ def test_time_of_which_nothing_is_noted_is_told_apart(clock, tmp_path):
 
 @pytest.mark.parametrize("minutes", [0, -1.5])
 def test_budget_must_be_positive(minutes):
-    with pytest.raises(ValueError, match=f"time_budget_minutes must be positive or null, got {minutes}"):
+    with pytest.raises(ValueError, match=f"time_budget_minutes must be positive or null, received {minutes}"):
         TimeBudget(minutes)

@@ -50,5 +50,5 @@ def test_large_planes_are_thinned_out_and_broken_images_shown():
 
 
 def test_other_sizes_are_refused():
-    with pytest.raises(ValueError, match=r"must be of one size, got \(2, 2, 2\), \(2, 2, 2\), \(2, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"must be of one size, received \(2, 2, 2\), \(2, 2, 2\), \(2, 2, 3\)"):
         three_planes(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 3))

@@ -45,7 +45,7 @@ def test_without_torchrun_its_use_is_told(monkeypatch):
 
 @pytest.mark.parametrize("given", ["an hour", 0, float("nan")])
 def test_a_timeout_that_is_none_is_refused(given):
-    with pytest.raises(SettingError, match="rank_timeout_minutes must be a positive number, got"):
+    with pytest.raises(SettingError, match="rank_timeout_minutes must be a positive number, received"):
         join_ranks("cpu", timeout_minutes=given)
 
 

@@ -50,7 +50,7 @@ def test_a_picture_is_kept_as_it_is():
 
 def test_classes_keep_their_colours_and_have_their_names_in_the_legend():
     assert len({class_rgb(n) for n in range(1, 16)}) == 15
-    with pytest.raises(ValueError, match="index must be that of a foreground class, 1 or more, got 0"):
+    with pytest.raises(ValueError, match="index must be that of a foreground class, 1 or more, received 0"):
         class_rgb(0)
     text = legend(["liver", "<i>tumour"])
     assert '<i style="background:#e69f00"></i>liver' in text

@@ -43,7 +43,7 @@ class SumSkip(nn.Module):
     ) -> None:
         super().__init__()
         if not 0.0 <= drop_path < 1.0:
-            raise ValueError(f"drop_path must be in [0, 1), got {drop_path}.")
+            raise ValueError(f"drop_path must be in [0, 1), received {drop_path}.")
         self.source = source
         self.active = True
         self.drop_path = drop_path
