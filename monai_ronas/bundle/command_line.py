@@ -36,7 +36,7 @@ _SURROUNDINGS = {
 def begin_command(*, resumes: bool = False) -> None:
     """Check the words of a ``python -m monai.bundle`` command, and have its errors told as sentences.
 
-    The first of the steps under ``initialize``. An error that is not the fault of the program's then ends the command with
+    The first of the steps under ``initialize``. An error of data or settings then ends the command with
     the sentence of :func:`sentence` and exit status 1, SIGTERM and SIGUSR1 with status 75 (see
     :func:`~monai_ronas.utils.stop_signals`), Ctrl-C with status 130; other errors keep their traceback. In any other
     process, such as a notebook or MONAI Label's server, nothing happens, and errors are exceptions.

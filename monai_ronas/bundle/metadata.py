@@ -17,7 +17,7 @@ REFERENCES = (
     "Cardoso, M.J. et al., 2022. MONAI: An open-source framework for deep learning in healthcare. arXiv:2211.02701.",
 )
 INTENDED_USE = (
-    "Research on images like those that the network was trained on. It is not a medical device and not to be used for "
+    "Research on images like those that the network was trained on. It is no medical device and not to be used for "
     "diagnosis or treatment."
 )
 

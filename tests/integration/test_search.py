@@ -191,7 +191,7 @@ def test_a_folder_that_is_no_derived_bundle_is_never_replaced(small_phantom, tmp
     (other / "configs" / "metadata.json").write_text("{}")
     refused = run_search(small_phantom, tmp_path / "out", export_dir=other)
     assert refused.returncode != 0
-    assert "is no derived bundle" in refused.stderr.strip().splitlines()[-1]
+    assert "is not a derived bundle" in refused.stderr.strip().splitlines()[-1]
     assert (other / "configs" / "metadata.json").read_text() == "{}"
     assert not (tmp_path / "out" / "checkpoints").exists()  # what a refused command spends does not count
 
