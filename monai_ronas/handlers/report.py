@@ -64,6 +64,7 @@ class SearchReport:
         self._taken = 0.0
         self._shown: str | None = None
         self._engine: Engine | None = None
+        self._planes: list[tuple[Plane, ...]] | None = None
 
     def attach(self, engine: Engine) -> None:
         """Follow the episodes of ``engine``."""
@@ -84,20 +85,27 @@ class SearchReport:
     def finish(self, result: SearchResult) -> Path:
         """Write the report of the search that has ended, its pictures as PNG files, and ``pareto.json``.
 
-        In many processes all have to call this, and rank 0 writes.
-
         Args:
             result: what the search found.
 
         Returns:
             path of the HTML file.
         """
+        if self._planes is None:
+            self.collect(result)
+        return self._write(result, result.candidates, self._planes or ())
+
+    def collect(self, result: SearchResult) -> None:
+        """Gather what is shown of the cases of the last score; all processes of a search have to call this.
+
+        Args:
+            result: what the search found.
+        """
         kept, score = (self.reward_planes, result.score) if result.test is None else (self.test_planes, result.test)
         number = 0 if score is None else len(score.per_case)
-        planes: Sequence[tuple[Plane, ...]] = ()
+        self._planes = []
         if kept is not None and number and len(kept.cases) == len(dealt(range(number))):
-            planes = gathered(kept.cases, number)
-        return self._write(result, result.candidates, planes) if is_main() else self.output_dir / "search_report.html"
+            self._planes = gathered(kept.cases, number)
 
     def _is_due(self) -> bool:
         if self.budget.part != self._shown:

@@ -94,6 +94,7 @@ def test_the_end_is_written_with_the_planes_of_the_cases_that_are_told(tmp_path,
     rewards = [f"reward {n}" for n in range(len(result.score.per_case))]
     report = make_report(tmp_path, TimeBudget(None), test_planes=Planes(tests), reward_planes=Planes(rewards))
     assert report.finish(result) == tmp_path / "search_report.html"
+    report.collect(make_result(test=None))
     report.finish(make_result(test=None))
     assert [call["planes"] for call in written] == [tests, rewards]
     assert written[0]["result"] is result
