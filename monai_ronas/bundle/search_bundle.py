@@ -30,7 +30,7 @@ def init_search_bundle(folder: str | os.PathLike[str]) -> list[Path]:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     [path.name for path in init_search_bundle(Path(place) / "ronas") if path.parent.name == "configs"]
-        ['logging.conf', 'metadata.json', 'ronasmis.json', 'search.json']
+        ['logging.conf', 'metadata.json', 'multi_gpu_search.json', 'ronasmis.json', 'search.json']
     """
     root = Path(folder)
     if root.exists() and not root.is_dir():
