@@ -125,7 +125,7 @@ def test_the_readme_has_the_sections_of_the_zoo(bundle, metadata):
 
 def test_it_is_pushed_to_the_hub_with_a_valid_card(bundle, tmp_path, monkeypatch):
     """Against a stand-in of the hub's API, which keeps what it is given."""
-    hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub: pip install monai-ronas[dev]")
+    hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub: pip install monai-ronas[test]")
     uploaded = tmp_path / "uploaded"
     calls = []
 

@@ -18,7 +18,7 @@ TRACKED = ROOT / "bundles" / "ronas"
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A folder with the package, from a wheel that is built from a copy of the clone."""
-    pytest.importorskip("setuptools", minversion="77", reason="needs setuptools 77: pip install monai-ronas[dev]")
+    pytest.importorskip("setuptools", minversion="77", reason="needs setuptools 77: pip install monai-ronas[test]")
     copy, wheels, target = (tmp_path_factory.mktemp("wheel") / name for name in ("copy", "wheels", "target"))
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "output", "eval")
     for name in ("monai_ronas", "bundles/ronas"):
