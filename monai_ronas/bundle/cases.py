@@ -54,11 +54,10 @@ def evaluation_cases(
     ]
     logger.info("evaluation_use=%s: %d of the %d cases of %s", use, len(chosen), len(cases), name)
     if not chosen:
-        raise DatasetError(
-            f"'{dataset_dir}' holds no case for evaluation_use={use}: training or reward saw all of them, "
-            "so search with a fold, or give other data."
-        )
-    return CaseList(chosen, left_out)
+        seen_all = "training or reward saw all of them, so search with a fold, or give other data."
+        why = _in_words(left_out) if left_out else seen_all
+        raise DatasetError(f"'{dataset_dir}' holds no case for evaluation_use={use}: {why}")
+    return CaseList((case.item() for case in chosen), left_out)
 
 
 def training_cases(dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str]) -> dict[str, CaseList]:
@@ -90,7 +89,7 @@ def training_cases(dataset_dir: str | os.PathLike[str], split_file: str | os.Pat
     if not train or not validate:
         raise DatasetError(
             f"'{dataset_dir}' has {len(train)} case(s) for training and {len(validate)} for validation, but both are "
-            "needed: add cases."
+            f"needed: {_in_words(left_out) if left_out else 'add cases.'}"
         )
     if set(split["reward"]) & set(split.get("final", ())) and old["reward"]:
         logger.warning(
@@ -101,19 +100,22 @@ def training_cases(dataset_dir: str | os.PathLike[str], split_file: str | os.Pat
         "%d cases for training and %d for validation: %d of the search and %d new; %d test case(s) stay unseen",
         *(len(train), len(validate), len(old["train"]) + len(old["reward"]), len(new), len(old["test"])),
     )
-    return {"train": CaseList(train, left_out), "validate": CaseList(validate)}
+    return {
+        "train": CaseList((case.item() for case in train), left_out),
+        "validate": CaseList(case.item() for case in validate),
+    }
 
 
-class CaseList(list[dict[str, str | list[str]]]):
-    """Items of paths.
+class CaseList(list[Any]):
+    """Paths of cases or volumes, or items of such paths.
 
     Args:
-        cases: the cases.
+        cases: the cases or volumes.
         left_out: what is wrong with those that were left out, in words.
     """
 
-    def __init__(self, cases: Iterable[Case], left_out: Iterable[str] = ()) -> None:
-        super().__init__(case.item() for case in cases)
+    def __init__(self, cases: Iterable[Any], left_out: Iterable[str] = ()) -> None:
+        super().__init__(cases)
         self.left_out = tuple(left_out)
 
 
@@ -128,8 +130,12 @@ def tell_left_out(cases: Sequence[Any]) -> None:
     """
     left_out = getattr(cases, "left_out", ())
     if left_out:
-        more = "; ..." if len(left_out) > _SHOWN else "."
-        raise DatasetError(f"{len(left_out)} case(s) were left out: {'; '.join(left_out[:_SHOWN])}{more}")
+        raise DatasetError(_in_words(left_out))
+
+
+def _in_words(left_out: Sequence[str]) -> str:
+    more = "; ..." if len(left_out) > _SHOWN else "."
+    return f"{len(left_out)} case(s) were left out: {'; '.join(left_out[:_SHOWN])}{more}"
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,8 @@ def inference_config(derived: Derived) -> dict[str, Any]:
         },
         "dataset": {
             "_target_": "monai_ronas.bundle.SoundVolumes",
-            "data": "$[{'image': i} for i in @datalist]",
+            "data": "$monai_ronas.bundle.CaseList([{'image': i} for i in @datalist], "
+            "getattr(@datalist, 'left_out', ()))",
             "transform": "@preprocessing",
             "predictions": "@predictions",
         },

@@ -14,6 +14,7 @@ from typing import Any
 from monai.utils import ensure_tuple
 from torch.utils.data import IterableDataset, get_worker_info
 
+from monai_ronas.bundle.cases import CaseList
 from monai_ronas.bundle.predictions import PredictionFiles
 from monai_ronas.data import DatasetError
 from monai_ronas.data.dicom_series import series_name, series_of
@@ -31,8 +32,10 @@ Volume = str | list[str]
 
 def list_volumes(
     folder: str | os.PathLike[str], predictions: PredictionFiles | None = None, *, channels: int = 1
-) -> list[Volume]:
+) -> CaseList:
     """The volumes that are to be segmented, sorted. What else lies there is passed over and named in the log.
+
+    Images that a data set lists and does not have are named and left out, which is a fault at the end.
 
     Args:
         folder: a folder, with all those below it; a file, or that of one of the channels or of a DICOM series; or the
@@ -43,7 +46,8 @@ def list_volumes(
 
     Returns:
         paths of files or of folders with a DICOM series; a list of them for a volume whose channels have a file each.
-        Where a folder holds several series, the first file of each stands for it.
+        Where a folder holds several series, the first file of each stands for it. Attribute ``left_out``: what is wrong
+        with the images of a data set that were left out.
 
     Raises:
         DatasetError: when the folder is missing or holds none.
@@ -54,12 +58,15 @@ def list_volumes(
             raise DatasetError(f"dataset_dir '{root}' is neither a folder nor a volume ({_READ}).")
         numbered = channel_number(root) if channels > 1 and ending(root) else None
         files = numbered_channels(root.parent, numbered[0], ending(root)) if numbered else ()
-        return [[str(path) for path in files]] if len(files) == channels and root in files else [str(root)]
+        return CaseList([[str(path) for path in files]] if len(files) == channels and root in files else [str(root)])
     if not root.is_dir():
         raise DatasetError(f"dataset_dir '{root}' is not a folder: give the folder that holds the volumes.")
     others: list[Path] = []
+    left_out: list[str] = []
     if (root / "dataset.json").is_file():
-        found = listed_images(root)
+        found, left_out = listed_images(root)
+        for fault in left_out:
+            logger.error("left out: %s", fault)
     else:
         own = None if predictions is None else Path(predictions.output_dir).resolve()
         single, others = _walk(root, own)
@@ -71,9 +78,10 @@ def list_volumes(
         shown = ", ".join(f"'{p.relative_to(root)}'" for p in others[:_SHOWN])
         more = ", ..." if len(others) > _SHOWN else ""
         logger.warning("passed over in '%s', no volumes to segment (%s): %s%s", root, _READ, shown, more)
-    if not found:
+    if not found and not left_out:
         raise DatasetError(f"dataset_dir '{root}' holds no volume ({_READ}): give the folder of the volumes.")
-    return [str(paths[0]) if len(paths) == 1 else [str(path) for path in paths] for paths in found]
+    volumes = (str(paths[0]) if len(paths) == 1 else [str(path) for path in paths] for paths in found)
+    return CaseList(volumes, left_out)
 
 
 def _walk(folder: Path, own: Path | None, *, top: bool = True) -> tuple[list[Path], list[Path]]:
@@ -127,7 +135,7 @@ class SoundVolumes(IterableDataset[Any]):
         data: items of paths, the first of which names the item; a :class:`~monai_ronas.bundle.CaseList` has others that
             were left out before.
         transform: the preprocessing.
-        predictions: where predictions are written: of items that would have the same file the first is taken.
+        predictions: where predictions are written: of sound items that would have the same file the first is taken.
         what: what is done with them, in the words of the messages.
 
     Attributes:
@@ -197,11 +205,15 @@ class SoundVolumes(IterableDataset[Any]):
             begin = time.perf_counter()
             try:
                 if self.predictions is not None:
-                    other = written.setdefault(self.predictions.path(path), path)
-                    if other != path:
-                        raise DatasetError(f"'{path}': its prediction would have the name of that for '{other}'")
+                    file = self.predictions.path(path)
+                    if written.get(file, path) != path:
+                        raise DatasetError(
+                            f"'{path}': its prediction would have the name of that for '{written[file]}'"
+                        )
                     self.predictions.check(path)
                 sound = self.transform(dict(item))
+                if self.predictions is not None:
+                    written[file] = path
             except (RuntimeError, ValueError, MemoryError) as error:
                 self.left_out.append(_fault(error, path).replace(f"'{Path(path).name}'", f"'{self._shown(path)}'", 1))
                 logger.error("not %s: %s", self.what, self.left_out[-1])

@@ -118,14 +118,14 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
     )
 
 
-def listed_images(dataset_dir: str | os.PathLike[str]) -> list[tuple[Path, ...]]:
+def listed_images(dataset_dir: str | os.PathLike[str]) -> tuple[list[tuple[Path, ...]], list[str]]:
     """Find all images of a data set, those without a label included.
 
     Args:
         dataset_dir: as for :func:`read_msd`.
 
     Returns:
-        the paths of each image, several where its channels have a file each.
+        the paths of each image, several where its channels have a file each, and what is wrong with the others.
 
     Raises:
         DatasetError: when ``dataset.json`` is wrong.

@@ -145,6 +145,18 @@ def test_test_cases_alone_are_not_trained_on(tmp_path):
         training_cases(root, split_file(tmp_path))
 
 
+def test_where_all_files_are_missing_that_is_the_reason_told(tmp_path):
+    root = dataset(tmp_path / "data", {"c6": 6, "new": 20})
+    for name in ("c6", "new"):
+        (root / f"labelsTr/{name}.nii.gz").unlink()
+    split = split_file(tmp_path)
+    told = r"2 case\(s\) were left out: 'c6': the label file 'labelsTr/c6\.nii\.gz' is missing; 'new': "
+    with pytest.raises(DatasetError, match=rf"holds no case for evaluation_use=unseen: {told}"):
+        evaluation_cases(root, split)
+    with pytest.raises(DatasetError, match=rf"but both are needed: {told}"):
+        training_cases(root, split)
+
+
 def test_a_study_records_what_a_verification_finds(tmp_path):
     root = dataset(tmp_path / "data", OWN)
     study = open_study(root, tmp_path / "out", fold=0, num_folds=4, reward_fraction=0.25, seed=0)

@@ -321,6 +321,37 @@ def test_the_images_of_a_data_set_are_meant_and_not_its_labels(tmp_path):
     assert list_volumes(tmp_path) == [str(tmp_path / name) for name in ("imagesTr/a.nii", "imagesTs/b.nii")]
 
 
+@pytest.mark.parametrize("there", [1, 0])
+def test_images_of_a_data_set_that_are_missing_are_named_and_the_others_segmented(tmp_path, caplog, there):
+    names = [f"imagesTr/{name}.nii" for name in "ab"]
+    for name in names[:there]:
+        save(tmp_path / name)
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": [], "test": names}))
+    faults = [f"the image file '{name}' is missing (listed in dataset.json)" for name in names[there:]]
+    sentence = segment(tmp_path, tmp_path / "out")
+    assert sentence == f"{2 - there} of 2 volume(s) could not be segmented: {'; '.join(faults)}."
+    assert all(f"left out: {fault}" in caplog.text for fault in faults)
+    assert [path.name for path in (tmp_path / "out").rglob("*.gz")] == ["a_seg.nii.gz"][:there]
+
+
+def test_images_of_nnunet_that_are_incomplete_are_named_and_the_others_segmented(tmp_path):
+    for name in ("imagesTr/a_0000.nii", "imagesTs/b_0001.nii"):
+        save(tmp_path / name)
+    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "MRI"}, "file_ending": ".nii"}))
+    sentence = segment(tmp_path, tmp_path / "out")
+    assert sentence.startswith("1 of 2 volume(s) could not be segmented: 'b' in imagesTs: ")
+    assert [path.name for path in (tmp_path / "out").rglob("*.gz")] == ["a_0000_seg.nii.gz"]
+
+
+def test_a_bad_volume_does_not_take_the_name_of_a_good_one(tmp_path):
+    write(tmp_path / "in/a", np.rint(100 * volume()).astype(np.int16), np.eye(4))
+    sorted((tmp_path / "in/a").iterdir())[3].unlink()
+    save(tmp_path / "in/a.nii.gz")
+    sentence = segment(tmp_path / "in", tmp_path / "out")
+    assert sentence.startswith("1 of 2 volume(s) could not be segmented: 'a': 1 slice(s) of the DICOM series are")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+
+
 def test_another_error_is_no_fault_of_a_volume(caplog):
     def broken(item):
         raise RuntimeError("a bug")

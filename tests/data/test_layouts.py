@@ -52,7 +52,7 @@ def test_nnunet_has_a_file_a_channel_and_no_listing(tmp_path):
     dataset = read_msd(tmp_path)
     assert (dataset.layout, dataset.in_channels, dataset.labels) == ("nnU-Net", 2, {0: "background", 1: "organ"})
     assert dataset.formats == {"image": ["NIfTI"], "label": ["NIfTI"]}
-    assert [[path.name for path in image] for image in listed_images(tmp_path)] == [
+    assert [[path.name for path in image] for image in listed_images(tmp_path)[0]] == [
         [f"{name}_0000.nii.gz", f"{name}_0001.nii.gz"] for name in ("a_1", "b", "c")
     ]
 
@@ -85,7 +85,7 @@ def test_variants_of_nnunet(tmp_path, content, files, image):
     (case,) = read_msd(tmp_path).cases
     assert (case.name, case.images[0].name) == ("a", image)
     case.label.unlink()
-    assert listed_images(tmp_path) == [case.images]
+    assert listed_images(tmp_path) == ([case.images], [])
 
 
 def test_the_channels_of_nnunet_may_be_dicom_series(tmp_path):
@@ -138,17 +138,21 @@ def test_other_numbers_and_endings_are_told(tmp_path, caplog):
 MSD = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "organ"}}
 
 
-def test_a_folder_per_case(tmp_path, caplog):
+def test_a_folder_per_case(tmp_path):
     names = ["case_00000", "case_00001"]
     touch(tmp_path, *(f"data/{name}/{what}.nii.gz" for name in names for what in ("imaging", "segmentation")))
     entries = [{"image": f"data/{name}/imaging.nii.gz", "label": f"data/{name}/segmentation.nii.gz"} for name in names]
-    dataset = read_msd(declare(tmp_path, {**MSD, "training": entries, "test": [entries[0]["image"], "gone.nii"]}))
+    tests = [entries[0]["image"], "gone.nii", 3, "data/._forked.nii"]
+    dataset = read_msd(declare(tmp_path, {**MSD, "training": entries, "test": tests}))
     assert [case.name for case in dataset.cases] == names
     assert dataset.layout == "folder per case"
     (tmp_path / entries[0]["label"]).unlink()
-    assert len(listed_images(tmp_path)) == 3
-    assert "left out" in caplog.text
-    assert "the image file 'gone.nii' is missing" in caplog.text
+    images, faults = listed_images(tmp_path)
+    assert [str(image.relative_to(tmp_path)) for (image,) in images] == [entries[n]["image"] for n in (0, 1, 0)]
+    assert faults == [
+        "the image file 'gone.nii' is missing (listed in dataset.json)",
+        "in dataset.json an image path is needed, received {'image': 3}",
+    ]
 
 
 @pytest.mark.parametrize("stems", [["t1", "t1ce", "flair"], ["BraTS_{}_t1", "BraTS_{}_t1ce", "BraTS_{}_flair"]])

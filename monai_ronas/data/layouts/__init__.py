@@ -38,15 +38,15 @@ def find_cases(content: Mapping[str, Any], root: Path) -> Found:
     )
 
 
-def find_images(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
-    """Find all images of a data set, those without a label included; those that are missing are named in the log.
+def find_images(content: Mapping[str, Any], root: Path) -> tuple[list[tuple[Path, ...]], list[str]]:
+    """Find all images of a data set, those without a label included.
 
     Args:
         content: what ``dataset.json`` says.
         root: the folder that holds it.
 
     Returns:
-        the paths of each image, those of the training first.
+        the paths of each image, those of the training first, and what is wrong with images that are missing or wrong.
     """
     layout = nnunet if nnunet.is_layout(content, root) else listing
     return layout.find_images(content, root)

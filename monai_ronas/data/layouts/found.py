@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ from typing import Any
 from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.formats import ENDINGS, dicom_files, ending, stem
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,20 +64,24 @@ def listed_image(listed: Sequence[str], root: Path) -> Path | tuple[Path, ...]:
     return paths if len(paths) > 1 else paths[0]
 
 
-def existing_images(entries: Iterable[Any], key: str, root: Path) -> list[tuple[Path, ...]]:
-    """Paths of the images that entries list under a key; those that are missing are named in the log."""
+def existing_images(entries: Iterable[Any], key: str, root: Path) -> tuple[list[tuple[Path, ...]], list[str]]:
+    """Paths of the images that entries list under a key, and what is wrong with the other entries."""
     found: list[tuple[Path, ...]] = []
+    faults: list[str] = []
     for entry in entries:
         listed = paths_of(entry, key)
+        if listed is None:
+            faults.append(f"in dataset.json an image path is needed, received {entry!r:.80}")
+            continue
+        if Path(listed[0]).name.startswith("._"):  # resource forks of macOS archives, not volumes
+            continue
         try:
-            if listed is None:
-                raise DatasetError("an image path is needed")
             image = listed_image(listed, root)
         except (DatasetError, OSError) as error:
-            logger.warning("left out, in dataset.json of '%s': %.80r: %s", root, entry, error)
+            faults.append(f"{error} (listed in dataset.json)")
             continue
         found.append(image if isinstance(image, tuple) else (image,))
-    return found
+    return found, faults
 
 
 def listed_label(listed: str, root: Path) -> Path:

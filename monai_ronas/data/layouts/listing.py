@@ -56,8 +56,8 @@ def find_cases(training: Sequence[Any], root: Path) -> Found:
     return Found(_layout(list(cases.values())), sorted_cases(cases.values()), tuple(sorted(faults)))
 
 
-def find_images(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
-    """Paths of the images of the lists ``training`` and ``test``; those that are missing are named in the log."""
+def find_images(content: Mapping[str, Any], root: Path) -> tuple[list[tuple[Path, ...]], list[str]]:
+    """Paths of the images of the lists ``training`` and ``test``, and what is wrong with the others."""
     lists = [content.get(key) for key in ("training", "test")]
     entries = [entry for listed in lists if isinstance(listed, list) for entry in listed]
     return existing_images([entry if isinstance(entry, dict) else {"image": entry} for entry in entries], "image", root)

@@ -65,18 +65,18 @@ def find_cases(content: Mapping[str, Any], root: Path) -> Found:
     return Found(LAYOUT, sorted_cases(cases), tuple(sorted(faults)))
 
 
-def find_images(content: Mapping[str, Any], root: Path) -> list[tuple[Path, ...]]:
-    """Paths of the images in ``imagesTr`` and ``imagesTs``, or of those listed; those at fault are named in the log."""
+def find_images(content: Mapping[str, Any], root: Path) -> tuple[list[tuple[Path, ...]], list[str]]:
+    """Paths of the images in ``imagesTr`` and ``imagesTs``, or of those listed, and what is wrong with the others."""
     if _is_listed(content):
         return existing_images(content["dataset"].values(), "images", root)
     found: list[tuple[Path, ...]] = []
+    told: list[str] = []
     for folder in (root / TRAINING, root / TEST):
         images, faults = _channels(folder, content) if folder.is_dir() else ({}, [])
-        for name, problem in faults:
-            logger.warning("left out, '%s' in '%s': %s", name, folder, problem)
+        told += [f"'{name}' in {folder.name}: {problem}" for name, problem in faults]
         named = {name for name, _ in faults}
         found += [paths for name, paths in sorted(images.items()) if name not in named]
-    return found
+    return found, told
 
 
 def _is_listed(content: Mapping[str, Any]) -> bool:
