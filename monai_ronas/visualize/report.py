@@ -86,8 +86,8 @@ def write_report(
         text = json.dumps(fronts, indent=1) + "\n"
         write_atomically(folder / "pareto.json", lambda file: file.write(text.encode()))
     path = folder / "search_report.html"
-    content = page(f"Architecture search: {study.fingerprint.name}", parts)
-    write_atomically(path, lambda file: file.write(content.encode()))
+    content = page(f"Architecture search: {study.fingerprint.name}", parts).encode(errors="replace")
+    write_atomically(path, lambda file: file.write(content))  # with a ? where a file's name is not UTF-8
     return path
 
 

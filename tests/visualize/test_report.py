@@ -60,6 +60,11 @@ def test_scored_test_cases_keep_their_names_in_any_order_and_number(tmp_path):
     assert re.findall(r"<td>(c\d)</td>", page) == ["c6", "c3", "c7", "c0"]
 
 
+def test_a_name_that_is_not_utf_8_is_told_as_far_as_it_is(tmp_path):
+    page = ended(tmp_path, result=make_result(test_names=("m\udcfcller", "c2", "c3", "c4")))  # as os.fsdecode gives it
+    assert "<td>m?ller</td>" in page
+
+
 def test_the_time_line_adds_up(tmp_path):
     page = ended(tmp_path)
     rows = re.findall(r"<tr><td>([^<]+)</td><td>([^<]+)</td><td>([\d.]+) %</td>", page)
