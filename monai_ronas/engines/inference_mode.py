@@ -36,8 +36,8 @@ class InferenceMode:
 
     Cases that the patch holds on every axis are left out, as both ways are the same for them, and so are those that
     exceed the limit for one shot, ``max_voxels`` of the scorer's inferer. The others are taken evenly spread over the
-    reward cases: at least two, at most ``cases``, as many as ``seconds`` allows. Where it does not allow two, nothing
-    is measured and one shot stays.
+    reward cases: at least two, at most ``cases``, as many as ``seconds`` allows. Where it does not allow two, or there
+    are not two, nothing is compared and one shot stays.
 
     Args:
         scorer: scores the network on reward cases; its evaluator has a
@@ -69,26 +69,23 @@ class InferenceMode:
         self.least_gain = least_gain
 
     def estimated_seconds(self, architecture: Architecture, seconds: float) -> float:
-        """Seconds to keep for the comparison; 0 where nothing is compared.
+        """Seconds to keep for the comparison, or for the one score that shows that there is no time for it.
 
         Args:
             architecture: the network to be compared.
             seconds: of a case in one shot.
         """
-        first = self._order()[: self.cases]
-        factor = max(self._factor(architecture, index) for index in first)
-        pair = (1 + factor) * seconds
-        if factor == 1 or _LEAST * pair > self.seconds:
+        self.scorer.select(architecture)
+        first = self._open(architecture)[: self.cases]
+        if len(first) < _LEAST:
             return 0.0
-        return min(len(first) * pair, self.seconds)
+        pair = (1 + max(self._factor(architecture, index) for index in first)) * seconds
+        return seconds if _LEAST * pair > self.seconds else min(len(first) * pair, self.seconds)
 
     def is_open(self, architecture: Architecture) -> bool:
         """Whether there are cases that tell: larger than the patch, and not larger than one shot allows."""
         self.scorer.select(architecture)
-        limit = _inferer(self.scorer).max_voxels
-        indices = [i for i in self._order() if self._factor(architecture, i) > 1]
-        sizes = [math.prod(map(max, *self._sizes(architecture, i))) for i in indices]
-        return sum(limit is None or size <= limit for size in sizes) >= _LEAST
+        return len(self._open(architecture)) >= _LEAST
 
     def __call__(self, architecture: Architecture) -> InferenceChoice:
         """Compare with the network's present weights, and leave the inferers in the chosen mode."""
@@ -109,19 +106,17 @@ class InferenceMode:
     def _compare(self, architecture: Architecture) -> InferenceChoice:
         names = self.scorer.case_names
         pairs: dict[str, tuple[ChildScore, ChildScore]] = {}
-        spent, too_large = 0.0, False
-        for index in self._order():
+        indices, spent = self._open(architecture), 0.0
+        too_large = len(indices) < len(self._larger(architecture))
+        for index in indices if len(indices) >= _LEAST else ():
             done = len(pairs)
             if done == self.cases or (done >= _LEAST and spent * (done + 1) / done > self.seconds):
                 break
-            factor = self._factor(architecture, index)
-            if factor == 1:
-                continue
             whole = self._one_shot(architecture, index)
             if whole is None:
                 too_large = True
                 continue
-            if not pairs and _LEAST * (1 + factor) * whole.seconds > self.seconds:
+            if not pairs and _LEAST * (1 + self._factor(architecture, index)) * whole.seconds > self.seconds:
                 return InferenceChoice(False, "One shot, unmeasured: there is no time to compare it with windows.")
             windows = self._windows(architecture, index)
             spent += whole.seconds + windows.seconds
@@ -131,7 +126,7 @@ class InferenceMode:
             return self._choice(pairs)
         if too_large:
             return InferenceChoice(True, "Windows, unmeasured: one shot does not fit the memory.")
-        if pairs:
+        if pairs or len(indices) == 1:
             return InferenceChoice(False, "One shot, unmeasured: a single reward case does not tell.")
         return InferenceChoice(
             False, "One shot, unmeasured: no reward case that has a score exceeds the training patch."
@@ -142,6 +137,18 @@ class InferenceMode:
         number = len(self.scorer.case_names)
         first = [int(i) for i in np.linspace(0, number - 1, min(self.cases, number)).round()]
         return first + [i for i in range(number) if i not in first]
+
+    def _larger(self, architecture: Architecture) -> list[int]:
+        """The cases that the patch does not hold."""
+        return [index for index in self._order() if self._factor(architecture, index) > 1]
+
+    def _open(self, architecture: Architecture) -> list[int]:
+        """Those of them that one shot allows."""
+        return [index for index in self._larger(architecture) if self._fits(architecture, index)]
+
+    def _fits(self, architecture: Architecture, index: int) -> bool:
+        limit = _inferer(self.scorer).max_voxels
+        return limit is None or math.prod(map(max, *self._sizes(architecture, index))) <= limit
 
     def _sizes(self, architecture: Architecture, index: int) -> tuple[Sequence[int], Sequence[int]]:
         """Spatial size of a case, and the training patch."""
@@ -159,12 +166,11 @@ class InferenceMode:
 
     def _one_shot(self, architecture: Architecture, index: int) -> ChildScore | None:
         """The score of a case in one shot; None where that does not fit the memory."""
-        inferer = _inferer(self.scorer)
-        limit = inferer.max_voxels
-        if limit is not None and math.prod(map(max, *self._sizes(architecture, index))) > limit:
+        if not self._fits(architecture, index):  # any more
             return None
+        limit = _inferer(self.scorer).max_voxels
         score = self._score(architecture, index)
-        went_on_in_windows = inferer.max_voxels != limit
+        went_on_in_windows = _inferer(self.scorer).max_voxels != limit
         return None if went_on_in_windows or score.status == "oom" else score
 
     def _windows(self, architecture: Architecture, index: int) -> ChildScore:

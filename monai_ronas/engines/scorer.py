@@ -242,12 +242,14 @@ class ChildScorer:
             done = engine.state.iteration * ranks
             if done + ranks > len(indices):  # the last cases of all, or of some of the processes
                 return
-            if agree_any(False):  # with it all have the time of rank 0
+            if agree_any(False):
                 raise OutOfMemoryElsewhere("the memory of another rank did not suffice")
+            from_main(None)  # all have the time of rank 0, now that the slowest is here
             now = left()
             longest, before = max(longest, before - now), now
             if now < longest:
                 self.sampler.indices = indices[:done]
+                self._agreed = True  # just now; there is no last case on which they would
                 engine.terminate_epoch()
 
         with self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, look):

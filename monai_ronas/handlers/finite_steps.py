@@ -53,7 +53,7 @@ class FiniteSteps:
             self._copy = {name: weight.detach().clone() for name, weight in engine.network.state_dict().items()}
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        """Behind the backward pass: leave the step out where it is not finite."""
+        """After the backward pass: leave the step out where it is not finite."""
         norm = torch.nn.utils.clip_grad_norm_(engine.network.parameters(), math.inf)  # clips nothing, tells the norm
         loss = mean(float(engine.state.output["loss"].detach()))
         if math.isfinite(loss) and math.isfinite(float(norm)):

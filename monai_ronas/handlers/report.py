@@ -21,7 +21,7 @@ from monai_ronas.visualize import write_report
 
 
 class SearchReport:
-    """Write ``search_report.html`` at the begin of every part of the search, now and then within it, and at the end.
+    """Write ``search_report.html`` when a part of the search after the warm-up begins, now and then, and at its end.
 
     While the search runs, its report takes little of the time: within a part no more than ``share`` of the time spent
     so far. A part that begins is shown at once, unless that would take more than half of ``share`` of the time budget.
@@ -78,8 +78,7 @@ class SearchReport:
             candidates: the contenders so far, as in :class:`~monai_ronas.utils.SearchResult`.
         """
         if is_main() and self._is_due():
-            planes = () if self.reward_planes is None else self.reward_planes.cases
-            self._write(None, candidates, planes)
+            self._write(None, candidates)
             self._shown = self.budget.part
 
     def finish(self, result: SearchResult) -> Path:
@@ -93,7 +92,7 @@ class SearchReport:
         """
         if self._planes is None:
             self.collect(result)
-        return self._write(result, result.candidates, self._planes or ())
+        return self._write(result, result.candidates)
 
     def collect(self, result: SearchResult) -> None:
         """Gather what is shown of the cases of the last score; all processes of a search have to call this.
@@ -113,9 +112,7 @@ class SearchReport:
             return limit is None or self.seconds <= self.share / 2 * limit
         return self._taken + self.seconds <= self.share * self.budget.elapsed()
 
-    def _write(
-        self, result: SearchResult | None, candidates: Sequence[Mapping[str, Any]], planes: Sequence[tuple[Plane, ...]]
-    ) -> Path:
+    def _write(self, result: SearchResult | None, candidates: Sequence[Mapping[str, Any]]) -> Path:
         begin = time.perf_counter()
         state: Any = None if self._engine is None else self._engine.state
         path = write_report(
@@ -130,7 +127,7 @@ class SearchReport:
             doing=self.budget.part,
             result=result,
             candidates=candidates,
-            planes=planes,
+            planes=self._planes or (),
         )
         self.seconds = time.perf_counter() - begin
         self._taken += self.seconds

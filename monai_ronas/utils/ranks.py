@@ -177,8 +177,7 @@ def in_order(rows: torch.Tensor, number: int) -> torch.Tensor:
         rows: of rank 0, then of rank 1, and so on.
         number: of the items.
     """
-    items = [item for rank in range(_ranks.number) for item in dealt(range(number), rank)]
-    return rows[[items.index(item) for item in range(number)]]
+    return rows[_places(number)]
 
 
 def gathered(own: Sequence[T], number: int) -> list[T]:
@@ -193,8 +192,13 @@ def gathered(own: Sequence[T], number: int) -> list[T]:
         ['a', 'b']
     """
     rows = [row for part in from_all(list(own)) for row in part]
+    return [rows[place] for place in _places(number)]
+
+
+def _places(number: int) -> list[int]:
+    """Where each of the items is among those of rank 0, of rank 1, and so on."""
     items = [item for rank in range(_ranks.number) for item in dealt(range(number), rank)]
-    return [rows[items.index(item)] for item in range(number)]
+    return [items.index(item) for item in range(number)]
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:

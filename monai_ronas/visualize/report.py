@@ -86,8 +86,8 @@ def write_report(
         text = json.dumps(fronts, indent=1) + "\n"
         write_atomically(folder / "pareto.json", lambda file: file.write(text.encode()))
     path = folder / "search_report.html"
-    content = page(f"Architecture search: {study.fingerprint.name}", parts)
-    write_atomically(path, lambda file: file.write(content.encode()))
+    content = page(f"Architecture search: {study.fingerprint.name}", parts).encode(errors="replace")
+    write_atomically(path, lambda file: file.write(content))  # with a ? where a file's name is not UTF-8
     return path
 
 
@@ -113,7 +113,9 @@ def _result(
     classes = [name for value, name in sorted(fingerprint.labels.items())][1:]
     score, names, kind, remark = result.score, result.case_names, "reward cases", result.remark
     if result.test is not None:
-        score, names, kind, remark = result.test, tuple(study.split.test), "test cases", ""
+        score, names, kind, remark = result.test, result.test_names, "test cases", ""
+        if len(names) < result.test_cases:
+            kind = f"of the {result.test_cases} test cases, as the time did not allow more"
     parts = ["<h2>Segmentations</h2>"]
     if study.split.test and result.test is None:
         parts.append(

@@ -93,6 +93,22 @@ def test_as_many_test_cases_are_scored_as_the_time_allows(seconds, kept, steps, 
     assert result.test_names == tuple(f"test{7 - n}" for n in range(scored))
 
 
+def test_reward_cases_that_take_all_the_time_leave_none_for_the_test_cases():
+    end = timed_end(1.0)
+    end.final_cases = None
+    scorer, score = end.engine.scorer, end.engine.scorer.score
+    scorer.seconds = 80.0  # more than the minute that there is
+
+    def spend(architecture):
+        end.budget.now += 55.0
+        return score(architecture)
+
+    scorer.score = spend
+    result = end.run()
+    assert result.test is None
+    assert end.budget.elapsed() == 2.0 + 55.0  # a slice, and the reward cases
+
+
 class Kept:
     """In the place of a checkpoint; remembers the last state."""
 

@@ -149,6 +149,7 @@ def test_a_single_case_does_not_tell():
     scorer = make_scorer(shapes=[(20, 16, 8)], wrong=wrong_in_one_shot(6))
     choice = InferenceMode(scorer)(scorer.network.space.base)
     assert choice == InferenceChoice(False, "One shot, unmeasured: a single reward case does not tell.")
+    assert scorer.network.sizes == []  # no time is kept for it
 
 
 def slow(scorer, monkeypatch, *, one_shot, windows):
@@ -177,12 +178,19 @@ def test_as_many_cases_as_the_time_allows_and_two_at_least(monkeypatch, seconds,
         assert choice.reason == "One shot, unmeasured: there is no time to compare it with windows."
 
 
-@pytest.mark.parametrize(("seconds", "kept"), [(None, 10.4), (8.0, 8.0), (5.0, 0.0)])
+@pytest.mark.parametrize(("seconds", "kept"), [(None, 10.4), (8.0, 8.0), (5.0, 1.0)])
 def test_the_time_is_estimated_by_that_of_a_score(seconds, kept):
     scorer = make_scorer()  # 20 planes in two windows of 16: 1.6 times the voxels
     base = scorer.network.space.base
     mode = InferenceMode(scorer, seconds=seconds)
     assert mode.estimated_seconds(base, 1.0) == pytest.approx(kept)
+
+
+def test_the_time_is_that_of_the_cases_that_are_compared():
+    scorer = make_scorer(shapes=[(16, 16, 8), (20, 16, 8), (20, 16, 8), (20, 16, 8), (16, 16, 8)])
+    base, mode = scorer.network.space.base, InferenceMode(scorer, cases=2)
+    assert mode.estimated_seconds(base, 1.0) == pytest.approx(2 * 2.6)  # the first and the last do not tell
+    assert len(mode(base).cases) == 2
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 8), (20, 16, 8), (37, 51, 9)])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
+import time
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from monai_ronas.engines import ChildScorer, EpisodeSampler
 from monai_ronas.metrics import SoftDiced
+from monai_ronas.utils import TimeBudget
 from monai_ronas.utils.ranks import own_rank
 from tests.ranks import in_ranks
 from tests.toys import toy_cases, toy_slices
@@ -157,6 +159,7 @@ def test_as_many_cases_are_scored_as_the_time_allows_in_a_fixed_order(scorer, le
     assert score.per_case == tuple(whole[name] for name in scorer.cases)
     assert score.reward == pytest.approx(sum(score.per_case) / number)
     assert score.status == "ok"
+    assert scorer._agreed  # or a process that lacks memory from now on would wait for the others
     scorer.sampler.choose_all()
     assert scorer.score(base).per_case == tuple(whole.values())
 
@@ -191,6 +194,23 @@ def test_a_lack_of_memory_in_one_process_is_one_of_all(scorer, tmp_path):
     assert first == second
     assert first[0] == ("oom", 5)
     assert first[1][0] == "ok"
+
+
+def test_the_slowest_process_decides_how_many_cases_there_is_time_for(scorer, tmp_path):
+    base, forward = scorer.network.space.base, scorer.network.forward
+
+    def slow(image):
+        time.sleep(1.0 * own_rank())
+        return forward(image)
+
+    scorer.network.forward = slow
+
+    def number():
+        budget = TimeBudget(1.0)
+        begin = budget.elapsed()
+        return len(scorer.score_in_time(base, lambda: 0.9 - (budget.elapsed() - begin)).per_case)
+
+    assert in_ranks(number, tmp_path) == [2, 2]
 
 
 class NoMemory:

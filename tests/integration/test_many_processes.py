@@ -56,6 +56,13 @@ def test_the_overlay_changes_what_is_there():
     assert handlers == ["MeanGradients", *(h["_target_"].split(".")[-1] for h in known["train"]["handlers"])]
 
 
+def test_a_single_process_writes_the_bundle():
+    known = json.loads(SEARCH.read_text())
+    for steps in (known["search"], known["export"]):
+        first = next(n for n, step in enumerate(steps) if "export.run" in step)
+        assert "$monai_ronas.utils.leave_to_main()" in steps[:first]
+
+
 def test_two_processes_leave_what_one_does(alone, small_phantom, tmp_path):
     output = tmp_path / "two"
     assert in_two(small_phantom, output).wait() == 0, told(output)

@@ -66,7 +66,8 @@ def make_result(**more):
     """What the search found, with a score of the test cases."""
     score = ChildScore(reward=0.8, per_case=(0.8,), seconds=1.0, peak_memory_mb=1.0)
     facts = {"architecture": SPACE.base, "score": score, "candidates": make_candidates(), "case_names": ("b",)}
-    return SearchResult(**{**facts, "test": TEST, **more})
+    tested = {"test": TEST, "test_names": TEST_CASES, "test_cases": len(TEST_CASES)}
+    return SearchResult(**{**facts, **tested, **more})
 
 
 def make_planes(number=4):

@@ -52,6 +52,19 @@ def test_the_end_is_told_with_the_score_of_the_test_cases(tmp_path):
     assert "The patch covers 100% of the median volume." in page
 
 
+def test_scored_test_cases_keep_their_names_in_any_order_and_number(tmp_path):
+    study = make_study(test=[f"c{n}" for n in range(8)])
+    page = ended(tmp_path, study=study, result=make_result(test_names=("c6", "c3", "c7", "c0"), test_cases=8))
+    assert "of 3 of the 8 test cases, as the time did not allow more." in page
+    assert re.findall(r"<h3>(\w+): (c\d)<", page) == [("best", "c0"), ("median", "c6"), ("worst", "c3")]
+    assert re.findall(r"<td>(c\d)</td>", page) == ["c6", "c3", "c7", "c0"]
+
+
+def test_a_name_that_is_not_utf_8_is_told_as_far_as_it_is(tmp_path):
+    page = ended(tmp_path, result=make_result(test_names=("m\udcfcller", "c2", "c3", "c4")))  # as os.fsdecode gives it
+    assert "<td>m?ller</td>" in page
+
+
 def test_the_time_line_adds_up(tmp_path):
     page = ended(tmp_path)
     rows = re.findall(r"<tr><td>([^<]+)</td><td>([^<]+)</td><td>([\d.]+) %</td>", page)
