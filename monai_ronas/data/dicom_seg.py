@@ -62,7 +62,9 @@ class DicomSegWriter:
         """
         require_highdicom()
         images = _headers(source)
-        self._dataset(np.zeros((len(images), images[0].Rows, images[0].Columns), np.uint8), images, source)
+        numbers = np.zeros((len(images), images[0].Rows, images[0].Columns), np.uint8)
+        numbers[:, 0, 0] = 1  # a frame for each slice, as each may have a fault of its own
+        self._dataset(numbers, images, source)
 
     def write(self, path: Path, voxels: np.ndarray, source: str | os.PathLike[str]) -> None:
         """Write labels on the grid of a DICOM series.

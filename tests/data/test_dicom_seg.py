@@ -142,6 +142,16 @@ def test_wrong_headers_are_told_in_a_sentence(tmp_path):
         writer(tmp_path).check(folder)
 
 
+def test_wrong_headers_of_a_later_slice_are_told_before_anything_is_segmented(tmp_path):
+    folder = series(tmp_path)
+    last = sorted(folder.iterdir())[-1]
+    header = dcmread(last)
+    header.StudyInstanceUID = "1.2.3"
+    header.save_as(last)
+    with pytest.raises(VolumeError, match=r"^'ct': no DICOM SEG can refer to this DICOM series"):
+        writer(tmp_path).check(folder)
+
+
 def test_highdicom_is_imported_when_it_is_needed():
     code = "import sys, monai_ronas.bundle; print('highdicom' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -14,7 +14,7 @@ import torch
 from .conftest import ROOT, run_search, search_arguments, start_search
 from .test_search import timeless
 
-KILLS = 6  # `python -m tests.benchmarks.kills` for more
+KILLS = 4  # `python -m tests.benchmarks.kills` for more
 SETTINGS = {"final_epochs": 40, "controller#checkpoint#every_seconds": 0.2}
 
 
