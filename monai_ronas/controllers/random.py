@@ -10,7 +10,7 @@ from monai_ronas.space import SearchSpace
 
 
 class RandomController(Controller):
-    """Uniform choice behind the interface of the LSTM policy; it has no weights and learns nothing.
+    """Uniform choice with the interface of the LSTM policy; it has no weights and learns nothing.
 
     Args:
         space: the decisions.
