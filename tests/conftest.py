@@ -20,11 +20,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first; a file's tests on one worker, as they share fixtures, and those with MONAI Label on one."""
+    """The long ones first; a file's tests on one worker, as they share fixtures, and those with MONAI Label on one.
+
+    Those in ``tests/gpu``, which share a card, are on one as well.
+    """
     items.sort(key=lambda item: "integration" not in item.path.parts)
     for item in items:
         label = "label_python" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("MONAI Label" if label else str(item.path)))
+        shared = "MONAI Label" if label else "GPU" if "gpu" in item.path.parts else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(scope="session")

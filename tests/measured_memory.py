@@ -51,18 +51,23 @@ def layout(space):
     return torch.channels_last if len(space.shape) == 2 else torch.channels_last_3d
 
 
-def training_peak(space, architecture, crops, widths, *, amp, device="cpu"):
-    """Most bytes alive in two training steps on a supernet."""
-    torch.manual_seed(0)
+def peak_bytes(run, device="cpu"):
+    """Most bytes alive on a device while a function runs, beside those that were alive before."""
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        _train(space, architecture, crops, widths, amp=amp, device=device)
+        run()
         return torch.cuda.max_memory_allocated(device) - before
     with LiveTensors() as live:
-        _train(space, architecture, crops, widths, amp=amp, device=device)
+        run()
     return live.peak
+
+
+def training_peak(space, architecture, crops, widths, *, amp, device="cpu"):
+    """Most bytes alive in two training steps on a supernet."""
+    torch.manual_seed(0)
+    return peak_bytes(lambda: _train(space, architecture, crops, widths, amp=amp, device=device), device)
 
 
 def _train(space, architecture, crops, widths, *, amp, device):

@@ -34,12 +34,14 @@ def toy_cases(number=3, shape=(16, 16, 8), seed=0):
     return cases
 
 
-def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0, iteration_update=None):
-    """A trainer of a small supernet on :func:`toy_cases`."""
+def toy_slices(
+    space=None, *, slice_steps=2, learning_rate=1e-2, seed=0, iteration_update=None, device="cpu", amp=False
+):
+    """A trainer of a small supernet on :func:`toy_cases`; ``amp``: with a scaled loss."""
     torch.manual_seed(seed)
-    network = RonasSuperNet(space or toy_space(), 1, 2, channels=(2, 3, 4))
+    network = RonasSuperNet(space or toy_space(), 1, 2, channels=(2, 3, 4)).to(device)
     trainer = SupervisedTrainer(
-        device="cpu",
+        device=device,
         max_epochs=1,
         train_data_loader=DataLoader(toy_cases(), batch_size=2, collate_fn=no_collation),
         epoch_length=slice_steps,
@@ -50,6 +52,8 @@ def toy_slices(space=None, *, slice_steps=2, learning_rate=1e-2, seed=0, iterati
         iteration_update=iteration_update,
         decollate=False,
         optim_set_to_none=True,
+        amp=amp,
+        amp_kwargs={"enabled": False},  # the network's precision is the inferer's
     )
     return SliceTrainer(trainer, network, ramp_steps=4)
 

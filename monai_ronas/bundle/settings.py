@@ -22,7 +22,7 @@ class Settings:
 
     Args:
         resume: continue from the last checkpoint.
-        amp: compute in bfloat16.
+        amp: compute in bfloat16, or in float16 on CUDA devices that have no bfloat16.
         fold: the test fold, or None for no test cases.
         time_budget_minutes: the time that the whole command may take, or None for no limit.
         memory_budget_gb: memory in GiB that training and scoring may need, or None for no limit.
@@ -35,6 +35,7 @@ class Settings:
         channels: of the stages, finest first, or None to plan them.
         group: regular expression on case names that tells the patient, or None.
         splits_file: file of own folds, or None.
+        deterministic: cuDNN takes kernels that repeat themselves to the last bit.
 
     Raises:
         SettingError: when a value is not of its kind.
@@ -54,6 +55,7 @@ class Settings:
     channels: Sequence[int] | None = None
     group: str | None = None
     splits_file: str | None = None
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):

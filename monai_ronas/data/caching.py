@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.data import CacheDataset, Dataset
 from monai.transforms import Compose
 from monai.transforms.traits import RandomizableTrait
@@ -20,6 +21,7 @@ from monai_ronas.data.compact import CompactCase
 from monai_ronas.data.disk_cache import DiskCache
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.msd import Case
+from monai_ronas.data.resident import ResidentDataset
 from monai_ronas.data.sizes import CaseValues, bounded_map, bounded_workers, case_values
 from monai_ronas.errors import SettingError
 from monai_ronas.utils import available_memory_bytes
@@ -37,6 +39,8 @@ def build_dataset(
     *,
     memory_gb: float | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cpu",
+    device_gb: float = 0.0,
 ) -> Dataset:
     """Make a data set of cases that are preprocessed once.
 
@@ -55,6 +59,8 @@ def build_dataset(
         memory_gb: memory for cases in GiB where there is no ``cache_dir``; ``None`` for half of what is available, 0
             for no case.
         cache_dir: folder of the preprocessed cases, made where it is missing; it may be deleted at any time.
+        device: a CUDA device on which images and labels stay once they have been asked for.
+        device_gb: memory in GiB that they may take there; 0 for none.
 
     Returns:
         The data set, in the order of ``cases``.
@@ -72,6 +78,20 @@ def build_dataset(
             raise SettingError(
                 f"transform must be deterministic, received {type(step).__name__}: what it gives would be kept."
             )
+    dataset = _kept(cases, data, steps, memory_gb=memory_gb, cache_dir=cache_dir)
+    if device_gb > 0 and torch.device(device).type == "cuda":
+        return ResidentDataset(dataset, device, most_gb=device_gb)
+    return dataset
+
+
+def _kept(
+    cases: Sequence[Case],
+    data: list[dict[str, Any]],
+    steps: Compose,
+    *,
+    memory_gb: float | None,
+    cache_dir: str | os.PathLike[str] | None,
+) -> Dataset:
     if cache_dir is not None:
         return _prepared(DiskCache(data, steps, cache_dir=Path(cache_dir)), cases, Path(cache_dir))
     values = [case_values(case) for case in cases]

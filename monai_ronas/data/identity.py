@@ -65,7 +65,9 @@ def described(value: Any, *, within: tuple[int, ...] = ()) -> Any:
         return str(value)
     if isinstance(value, (np.ndarray, torch.Tensor)):
         return [str(value.dtype), np.asarray(value).tolist()]
-    if isinstance(value, (np.dtype, torch.dtype, torch.device, np.generic, Path)):
+    if isinstance(value, torch.device):  # whichever of several alike
+        return value.type
+    if isinstance(value, (np.dtype, torch.dtype, np.generic, Path)):
         return str(value)
     if isinstance(value, Mapping):
         return sorted([str(key), described(item, within=within)] for key, item in value.items())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
@@ -60,6 +61,9 @@ class GuardedStep:
             # outside of the handler, where the traceback no longer holds the step's tensors
             engine.state.output = None
             engine.optimizer.zero_grad(set_to_none=True)
+            if engine.scaler is not None:
+                with contextlib.suppress(AssertionError):  # where the step broke off before gradients were unscaled
+                    engine.scaler.update()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             logger.warning("out of memory with %d crop(s) of %s", crops, architecture.id)

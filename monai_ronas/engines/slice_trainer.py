@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from ignite.engine import Engine, Events
@@ -24,6 +24,8 @@ class SliceTrainer:
 
     An epoch of the trainer is one slice. The trainer's counters run on over all slices, its handlers see one long
     training. The optimiser's own learning rates are the full ones; a ramp and the final decay scale them.
+
+    Where the trainer has ``amp``, losses are scaled; the scale goes on from slice to slice.
 
     Args:
         trainer: the stock trainer of the supernet, before its first step; ``epoch_length`` is the length of a slice in
@@ -49,6 +51,9 @@ class SliceTrainer:
         for group in trainer.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         self._new_optimizer = copy.deepcopy(trainer.optimizer.state_dict())
+        self.scaler = torch.amp.GradScaler(trainer.state.device.type) if trainer.amp else None
+        self._new_scale = self._scale()
+        trainer.add_event_handler(Events.STARTED, self._keep_scaler)
         trainer.add_event_handler(Events.ITERATION_STARTED, self._before_step)
 
     @property
@@ -97,13 +102,24 @@ class SliceTrainer:
             self.phase = None
             self.trainer._internal_run_generator = None  # Ignite would end the next run where this one broke off
 
+    def _scale(self) -> dict[str, Any]:
+        """State of the loss scaling; empty where losses are not scaled."""
+        return {} if self.scaler is None else self.scaler.state_dict()
+
+    def _set_scale(self, state: dict[str, Any]) -> None:
+        if state and self.scaler is not None:  # the state of a device of another precision has none
+            self.scaler.load_state_dict(state)
+
+    def _keep_scaler(self, engine: SupervisedTrainer) -> None:
+        engine.scaler = self.scaler  # MONAI's trainer makes a new one for each run
+
     def draw_from(self, number: int) -> None:
         """Draw the training cases from the first ``number`` cases of the data set from now on."""
         loader = cast(DataLoader, self.trainer.data_loader)
         cast(RandomSampler, loader.sampler).data_source = range(number)
 
     def start_anew(self, weights: dict[str, torch.Tensor], *, seed: int) -> None:
-        """Begin a training: no steps, no moments, and the learning rates that the optimiser was made with.
+        """Begin a training: no steps, no moments, and the learning rates and the loss scale of the very start.
 
         Args:
             weights: those of a derived network.
@@ -111,6 +127,7 @@ class SliceTrainer:
         """
         self.network.take(weights)
         self.trainer.optimizer.load_state_dict(copy.deepcopy(self._new_optimizer))
+        self._set_scale(self._new_scale)
         self.trainer.state.iteration = 0
         self.trainer.state.skipped_in_a_row = self.trainer.state.restored = 0
         generator = getattr(self.trainer.prepare_batch, "generator", None)
@@ -118,12 +135,13 @@ class SliceTrainer:
             generator.manual_seed(seed)
 
     def state_dict(self) -> dict[str, object]:
-        """Weights, optimiser and counters, as tensors and plain types."""
+        """Weights, optimiser, loss scale and counters, as tensors and plain types."""
         batches = self.trainer.prepare_batch
         return {
             "memory_gb": batches.resources.memory_gb if isinstance(batches, PatchBatch) else None,
             "network": self.network.state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
+            "scaler": self._scale(),
             "iteration": self.trainer.state.iteration,
             "epoch": self.trainer.state.epoch,
             "restored": getattr(self.trainer.state, "restored", 0),
@@ -134,6 +152,7 @@ class SliceTrainer:
         """Inverse of :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.trainer.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # or it would train the given tensors
+        self._set_scale(state.get("scaler", {}))
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]
         self.trainer.state.restored = state["restored"]

@@ -27,6 +27,10 @@ class FiniteSteps:
     came back. The trainer's optimiser must have been
     told to set gradients to ``None`` (``optim_set_to_none``). In many processes the mean of their losses decides.
 
+    Where the trainer scales its losses (``amp`` of MONAI's trainers, for float16), gradients are looked at without the
+    scale. A gradient that is too large for float16 with it makes the trainer halve the scale; only below a scale of 1
+    is that a step that counts in the row.
+
     Args:
         patience: steps in a row that are left out before the weights come back.
         restores: how often they come back before the training is given up.
@@ -54,13 +58,20 @@ class FiniteSteps:
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         """After the backward pass: leave the step out where it is not finite."""
-        norm = torch.nn.utils.clip_grad_norm_(engine.network.parameters(), math.inf)  # clips nothing, tells the norm
-        loss = mean(float(engine.state.output["loss"].detach()))
-        if math.isfinite(loss) and math.isfinite(float(norm)):
+        scaler = engine.scaler
+        if scaler is not None:
+            scaler.unscale_(engine.optimizer)
+        total = torch.nn.utils.clip_grad_norm_(engine.network.parameters(), math.inf)  # clips nothing, tells the norm
+        loss, norm = torch.stack((engine.state.output["loss"].detach(), total)).tolist()  # one wait for a GPU
+        loss = mean(loss)
+        if math.isfinite(loss) and math.isfinite(norm):
             engine.state.skipped_in_a_row = 0
             return
         engine.optimizer.zero_grad(set_to_none=True)
         engine.state.skipped_steps += 1
+        if scaler is not None and math.isfinite(loss) and scaler.get_scale() >= 1:
+            logger.info("step %d left out: its loss scale %g is halved", engine.state.iteration, scaler.get_scale())
+            return
         engine.state.skipped_in_a_row += 1
         logger.warning("step %d left out: loss %g or its gradient is not finite", engine.state.iteration, loss)
         if engine.state.skipped_in_a_row >= self.patience:

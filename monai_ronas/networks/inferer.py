@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from monai_ronas.networks.views import View, add_view, views, with_memory
 from monai_ronas.networks.window_slabs import plan_slabs, segment_slabs, sum_bytes
-from monai_ronas.utils import is_out_of_memory
+from monai_ronas.utils import half_type, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 _LARGEST_INDEX = 2**31 - 1
@@ -46,7 +46,9 @@ class PadToStrideInferer(Inferer):
 
     Args:
         divisor: the multiple for each axis. Default: the ``divisor`` attribute of the network at each call.
-        amp: run the network in bfloat16 under autocast where the device supports it; the prediction is float32.
+        amp: run the network under autocast in 16 bits: bfloat16, or float16 on CUDA devices that have no bfloat16,
+            where training needs a scaled loss (:func:`~monai_ronas.utils.needs_loss_scaling`). The prediction is
+            float32.
         max_voxels: voxels of the largest volume for one shot, padding up to ``roi_size`` included. 0: always windows.
             Default: no limit.
         roi_size: the training patch, a multiple of the divisor: what volumes are padded to, and the size of the window.
@@ -224,7 +226,8 @@ class PadToStrideInferer(Inferer):
         if any(extra):
             pads = [p for b, e in zip(reversed(before), reversed(extra), strict=True) for p in (b, e - b)]
             padded = F.pad(inputs, pads)
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):
+        kind = half_type(inputs.device) if self.amp else None
+        with torch.autocast(inputs.device.type, dtype=kind, enabled=self.amp):
             outputs = network(padded, *args, **kwargs)
         if isinstance(outputs, (list, tuple)):
             if any(extra):

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,7 @@ from monai_ronas.optimizers.unused import used_part
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan et al., 2024
 ITERATIONS = 2, 3  # on a Gram matrix, which is formed anew between them
+_Moves = list[tuple[torch.Tensor, torch.Tensor]]  # a part of a kernel, and the direction that it is moved along
 
 
 def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
@@ -29,13 +31,18 @@ def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
         matrix: of shape ``(..., rows, columns)``, each by itself. Singular values below 0.002 of its Frobenius norm end
             smaller than 0.65.
     """
+    return _orthogonalized([matrix])[0]
+
+
+def _orthogonalized(matrices: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Several, ``(n, rows, columns)``, of the same shorter side: products of this by this size are made at once."""
     a, b, c = COEFFICIENTS
-    rows, columns = matrix.shape[-2:]
-    with torch.autocast(matrix.device.type, enabled=False):
-        wide = matrix.float() if rows <= columns else matrix.float().mT
-        wide = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
+    with torch.autocast(matrices[0].device.type, enabled=False):
+        wide = [m.float() if m.shape[-2] <= m.shape[-1] else m.float().mT for m in matrices]
+        wide = [m / (torch.linalg.matrix_norm(m, keepdim=True) + 1e-7) for m in wide]
         for iterations in ITERATIONS:
-            gram = wide @ wide.mT
+            grams = [m @ m.mT for m in wide]
+            gram = grams[0] if len(grams) == 1 else torch.cat(grams)
             product = None
             for left in reversed(range(iterations)):
                 factor = b * gram + c * gram @ gram
@@ -43,9 +50,16 @@ def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
                 product = factor if product is None else factor @ product
                 if left:
                     gram = factor @ gram @ factor
-            wide = product @ wide
-    result = wide.to(matrix.dtype)
-    return result if rows <= columns else result.mT
+            assert product is not None
+            products = [product] if len(grams) == 1 else product.split([len(m) for m in wide])
+            wide = [factor @ m for factor, m in zip(products, wide, strict=True)]
+    results = (w.to(m.dtype) for w, m in zip(wide, matrices, strict=True))
+    return [w if w.shape == m.shape else w.mT for w, m in zip(results, matrices, strict=True)]
+
+
+def _takes_many(device: torch.device) -> bool:
+    """Whether small products are faster many at once than each by itself."""
+    return device.type != "cpu"
 
 
 class Muon(torch.optim.AdamW):
@@ -117,16 +131,19 @@ class Muon(torch.optim.AdamW):
         return loss
 
     def _move(self, kernels: list[torch.Tensor], group: dict[str, Any]) -> None:
-        """Move the kernels; on a GPU those of a shape at once, to launch fewer small products."""
-        alike: dict[tuple[Any, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        """Move the kernels; on a GPU those of a shape at once, and in small products all with the same shorter side."""
+        stacks: dict[tuple[Any, ...], _Moves] = {}
         for kernel in kernels:
             part, matrix = self._direction(kernel, group)
-            alone = len(alike) if matrix.device.type == "cpu" else None
-            alike.setdefault((matrix.shape, matrix.dtype, matrix.device, alone), []).append((part, matrix))
-        for (shape, *_), moved in alike.items():
-            rows, columns = shape
-            updates = orthogonalized(torch.stack([matrix for _, matrix in moved]))
-            for (part, _), update in zip(moved, updates, strict=True):
+            alone = None if _takes_many(matrix.device) else len(stacks)
+            stacks.setdefault((alone, matrix.device, matrix.dtype, matrix.shape), []).append((part, matrix))
+        together: dict[tuple[Any, ...], list[_Moves]] = {}
+        for (alone, device, _, shape), stack in stacks.items():
+            together.setdefault((alone, device, min(shape)), []).append(stack)
+        for alike in together.values():
+            updates = _orthogonalized([torch.stack([matrix for _, matrix in stack]) for stack in alike])
+            for (part, _), update in zip(itertools.chain(*alike), itertools.chain(*updates), strict=True):
+                rows, columns = update.shape
                 part.mul_(1 - group["lr"] * group["weight_decay"])
                 part.add_(update.view(part.shape), alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 

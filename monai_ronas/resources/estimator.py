@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from monai_ronas.resources.costs import SINGLE, ArchitectureCosts
 from monai_ronas.space import RonasSpace
 
 _GIB = 2**30
-_MOST_INDICES = 2**31 - 1  # elements of a tensor that 32-bit indices reach: kernels of GPUs fall back beyond
+_MOST_INDICES = 2**31 - 1  # elements of a tensor that 32-bit indices reach: kernels of GPUs fall back or fail beyond
 _MARGIN = 1.1  # for what the estimate misses on other data and devices
 
 
@@ -46,11 +47,21 @@ class ResourceEstimator(ArchitectureCosts):
     def needed_gb(self, architecture: Mapping[str, Any], *, crops: int = 1) -> float:
         """Memory in GiB, margin included, in which an architecture trains with its patch and scores in its windows.
 
-        The sums of the windows of a volume lie in the machine's memory, whatever the device, and are not counted.
+        The sums of the windows of a volume lie in the machine's memory, whatever the device, and are not counted. It is
+        infinite where a feature map of the batch has more than ``2**31 - 1`` values, for which the kernels of GPUs are
+        not made.
         """
+        if self._is_beyond_indices(architecture, crops):
+            return math.inf
         window = self.inference_bytes(architecture, self.space.patch(architecture), amp=self.amp)
         need = max(self.training_bytes(architecture, crops=crops), window + self.supernet_bytes())
         return _MARGIN * need / _GIB
+
+    def _is_beyond_indices(self, architecture: Mapping[str, Any], crops: int) -> bool:
+        if crops * math.prod(self.space.patch(architecture)) * max(self._widest) <= _MOST_INDICES:  # at any stride
+            return False
+        maps = self._maps(architecture, None)
+        return crops * max(map(operator.mul, maps.counts, maps.channels)) > _MOST_INDICES
 
     def fits(self, architecture: Mapping[str, Any], *, crops: int = 1) -> bool:
         """Whether training and scoring fit into the memory, with a tenth to spare for what the estimate misses."""

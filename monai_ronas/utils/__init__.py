@@ -4,9 +4,15 @@ from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget
 from monai_ronas.utils.differences import differences
 from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
-from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, memory_mb, usable_memory_gb
+from monai_ronas.utils.memory import (
+    available_memory_bytes,
+    is_out_of_memory,
+    memory_mb,
+    spare_memory_gb,
+    usable_memory_gb,
+)
 from monai_ronas.utils.planes import Plane, three_planes
-from monai_ronas.utils.precision import has_fast_bfloat16
+from monai_ronas.utils.precision import half_type, has_fast_bfloat16, has_fast_half, needs_loss_scaling
 from monai_ronas.utils.ranks import RankError, fair_gb, is_main, join_ranks, leave_to_main
 from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
 from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
@@ -27,14 +33,18 @@ __all__ = [
     "differences",
     "fair_gb",
     "flush_folder",
+    "half_type",
     "has_fast_bfloat16",
+    "has_fast_half",
     "is_main",
     "is_out_of_memory",
     "join_ranks",
     "keep_freed_memory",
     "leave_to_main",
     "memory_mb",
+    "needs_loss_scaling",
     "raise_if_stopped",
+    "spare_memory_gb",
     "stop_signals",
     "stopping_signals",
     "three_planes",

@@ -19,13 +19,15 @@ def keep_freed_memory() -> bool:
     other C libraries.
 
     On CUDA, segments that can grow keep the patches' changing shapes from splitting the memory into pieces that no
-    tensor fits into. It is torch's ``expandable_segments``, set where the environment has no
-    ``PYTORCH_CUDA_ALLOC_CONF``, and holds if nothing has been allocated on a GPU before.
+    tensor fits into. It is torch's ``expandable_segments``, set where the environment has neither
+    ``PYTORCH_CUDA_ALLOC_CONF`` nor ``PYTORCH_ALLOC_CONF``. torch reads them when it makes CUDA ready, which a question
+    for a device's properties does: call this before, or it has no effect there.
 
     Returns:
         whether the settings were taken.
     """
-    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    if "PYTORCH_ALLOC_CONF" not in os.environ:  # the newer name
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)

@@ -25,6 +25,12 @@ def usable_memory_gb(device: str | torch.device) -> float:
     return 0.5 * memory_limit_bytes() / 2**30
 
 
+def spare_memory_gb(device: str | torch.device) -> float:
+    """Memory in GiB of a CUDA device that cases may take beside the feature maps: a twentieth; none on a CPU."""
+    device = torch.device(device)
+    return torch.cuda.get_device_properties(device).total_memory / 20 / 2**30 if device.type == "cuda" else 0.0
+
+
 def memory_limit_bytes() -> int:
     """Memory in bytes that the process may have at most: the machine's, or less where control groups limit it."""
     return min([int(psutil.virtual_memory().total), *(group.limit for group in cgroup.limited_groups())])

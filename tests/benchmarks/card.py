@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +25,40 @@ from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.resources import ResourceEstimator
 from monai_ronas.space import Architecture, RonasSpace
-from tests.measured_memory import training_peak
+from tests.measured_memory import layout, peak_bytes, training_peak
 
 SHAPE, DEEPEST = (320, 320, 115), (320, 320, 130)
 EPISODES, CHILDREN, EPOCHS, CASES, SCORED = 150, 20, 3, 16, 4
 _GIB = 2**30
 
 
-def measured(costs: ResourceEstimator, space: RonasSpace, child: Architecture, device: str) -> dict[str, Any]:
+def measured(
+    costs: ResourceEstimator,
+    space: RonasSpace,
+    child: Architecture,
+    device: str | torch.device,
+    *,
+    deepest: Sequence[int] = DEEPEST,
+) -> dict[str, Any]:
     """Peak memory in GiB and seconds of a training step and of scoring the deepest volume."""
     widths = {"channels": costs.channels, "in_channels": costs.in_channels, "out_channels": costs.out_channels}
     begin = time.perf_counter()
     peak = training_peak(space, child, 1, widths, amp=costs.amp, device=device)
     row: dict[str, Any] = {"training_gb": peak / _GIB, "step_seconds": (time.perf_counter() - begin) / 2}
-    network = RonasSuperNet(space, 1, costs.out_channels, channels=costs.channels).to(device).eval()
+    network = RonasSuperNet(space, 1, costs.out_channels, channels=costs.channels).eval()
+    network = network.to(device, memory_format=layout(space))
     network.select(child)
     limit = costs.one_shot_voxels(costs.memory_gb or 0, amp=costs.amp)
     inferer = PadToStrideInferer(amp=costs.amp, max_voxels=limit, roi_size=space.patch(space.base))
-    torch.cuda.reset_peak_memory_stats(device)
+
+    def score() -> None:
+        with torch.no_grad():
+            inferer(torch.randn(1, 1, *deepest, device=device), network).cpu()
+
+    weights = sum(weight.nbytes for weight in network.parameters())
     begin = time.perf_counter()
-    with torch.no_grad():
-        inferer(torch.randn(1, 1, *DEEPEST, device=device), network)
-    torch.cuda.synchronize(device)
-    return row | {
-        "scoring_gb": torch.cuda.max_memory_allocated(device) / _GIB,
-        "score_seconds": time.perf_counter() - begin,
-    }
+    peak = peak_bytes(score, device)
+    return row | {"scoring_gb": (weights + peak) / _GIB, "score_seconds": time.perf_counter() - begin}
 
 
 def main() -> None:

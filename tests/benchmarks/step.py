@@ -17,16 +17,16 @@ import torch
 from monai.losses import DeepSupervisionLoss, DiceCELoss
 
 from monai_ronas.networks.nets import RonasUNet
-from monai_ronas.utils import has_fast_bfloat16, keep_freed_memory
+from monai_ronas.utils import half_type, has_fast_bfloat16, keep_freed_memory
 from tests.benchmarks.peers import dynunet
-from tests.measured_memory import LiveTensors
+from tests.measured_memory import peak_bytes
 
 
 class Trainee:
     """A network with its optimiser, and a step of its training."""
 
-    def __init__(self, network, *, device, amp):
-        self.network = network.to(device, memory_format=torch.channels_last_3d).train()
+    def __init__(self, network, *, device, amp, layout=torch.channels_last_3d):
+        self.network = network.to(device, memory_format=layout).train()
         self.optimizer = torch.optim.AdamW(network.parameters())
         self.loss = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, batch=True))
         self.device, self.amp = torch.device(device), amp
@@ -34,7 +34,7 @@ class Trainee:
     def step(self, image, label):
         """Forward, backward, update."""
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
+        with torch.autocast(self.device.type, dtype=half_type(self.device), enabled=self.amp):
             levels = self.network(image)
         levels = [levels] if isinstance(levels, torch.Tensor) else levels
         self.loss([level.float() for level in levels], label).backward()
@@ -50,14 +50,7 @@ class Trainee:
 
     def peak(self, image, label):
         """Most bytes alive in a step, beside what was alive before it."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            before = torch.cuda.memory_allocated(self.device)
-            self.step(image, label)
-            return torch.cuda.max_memory_allocated(self.device) - before
-        with LiveTensors() as live:
-            self.step(image, label)
-        return live.peak
+        return peak_bytes(lambda: self.step(image, label), self.device)
 
 
 def main() -> None:

@@ -157,7 +157,7 @@ def test_a_part_for_the_check_is_not_of_one_value(tmp_path):
 
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):
     supernet = supernet_of(study)
-    for amp, expected in ((False, False), (True, "$monai_ronas.utils.has_fast_bfloat16(@device)")):
+    for amp, expected in ((False, False), (True, "$monai_ronas.utils.has_fast_half(@device)")):
         bundle = BundleExporter(tmp_path / "bundle", study, supernet, **{**FACTS, "amp": amp}).run(
             result_of(supernet.space.base), seconds=1.0
         )

@@ -5,9 +5,10 @@ import sys
 from functools import partial
 
 import numpy as np
+import torch
 from monai.transforms import Compose, LoadImaged, Orientationd, ScaleIntensityd, Spacingd
 
-from monai_ronas.data.identity import files_hash, transform_hash
+from monai_ronas.data.identity import described, files_hash, transform_hash
 
 KEYS = ("image", "label")
 
@@ -27,6 +28,10 @@ def test_the_hash_of_transforms_follows_their_settings():
     settings = [{}, {"high": 2.0}, {"pixdim": (1.0, 1.0, 2.5)}]
     assert len({transform_hash(transform(**given).transforms) for given in settings * 2}) == 3
     assert transform_hash(transform().transforms[:-1]) != transform_hash(transform().transforms)
+
+
+def test_one_device_is_described_as_another_alike():
+    assert described([torch.device("cuda:0")]) == described([torch.device("cuda:1")]) == ["cuda"]
 
 
 def test_the_hash_of_functions_follows_what_they_do():

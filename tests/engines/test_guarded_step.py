@@ -8,13 +8,14 @@ import torch
 from ignite.engine import Events
 
 from monai_ronas.engines import GuardedStep
+from monai_ronas.handlers import FiniteSteps
 from monai_ronas.utils import TrainingError
 from tests.toys import toy_slices
 
 
-def guarded(most_crops, slice_steps=3):
+def guarded(most_crops, slice_steps=3, **kwargs):
     """Slices whose network has memory for so many crops of an architecture, by its id; other architectures all."""
-    slices = toy_slices(slice_steps=slice_steps, iteration_update=GuardedStep())
+    slices = toy_slices(slice_steps=slice_steps, iteration_update=GuardedStep(), **kwargs)
     network = slices.network
 
     def check(module, inputs):
@@ -103,3 +104,31 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
     slices.network.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         slices.run(lambda: slices.network.space.base)
+
+
+def test_after_a_scaled_step_that_breaks_off_anywhere_the_next_is_in_order(monkeypatch):
+    """After the gradients are unscaled, in the update, and before that."""
+    slices, seen = guarded({}, slice_steps=4, amp=True)
+    slices.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    trainer = slices.trainer
+    FiniteSteps().attach(trainer)
+    update, calls = trainer.optimizer.step, []
+
+    def step(*args):
+        calls.append(trainer.state.iteration)
+        if len(calls) == 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return update(*args)
+
+    def backward(grad):
+        if trainer.state.iteration == 3 and len(seen) == 4:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(trainer.optimizer, "step", step)
+    slices.network.heads[0].bias.register_hook(backward)
+    before = weights(slices)
+    slices.run(lambda: slices.network.space.base)
+    assert calls == [1, 2, 2, 4]  # the third has no smaller batch
+    assert seen == [2, 2, 1, 1, 1]
+    assert slices.scaler.get_scale() == 8.0
+    assert any(not torch.equal(before[k], v) for k, v in weights(slices).items())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
+import io
 import math
 
 import pytest
@@ -117,6 +118,24 @@ def test_to_start_anew_is_to_have_neither_steps_nor_moments_and_the_given_weight
     assert slices.steps == 2
     slices.start_anew(given, seed=3)
     assert not slices.trainer.optimizer.state  # what it starts with has not been trained
+
+
+def test_the_scale_of_losses_is_kept_and_starts_anew_with_a_training():
+    slices, resumed, plain = toy_slices(amp=True), toy_slices(amp=True), toy_slices()
+    slices.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3)
+    base = slices.network.space.base
+    slices.run(lambda: base, phase=steps_phase(slices, 4))  # two slices
+    assert slices.scaler.get_scale() == 16.0
+    file = io.BytesIO()
+    torch.save(slices.state_dict(), file)
+    resumed.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    assert resumed.scaler.get_scale() == 16.0
+    resumed.start_anew(slices.network.derive(base).state_dict(), seed=0)
+    assert resumed.scaler.get_scale() == 2.0**16
+    plain.load_state_dict(slices.state_dict())  # on a card of another precision
+    slices.load_state_dict(plain.state_dict())
+    assert slices.scaler.get_scale() == 16.0
+    assert plain.state_dict()["scaler"] == {}
 
 
 def test_a_run_that_breaks_off_does_not_end_the_next_one():

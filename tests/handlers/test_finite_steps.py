@@ -9,6 +9,7 @@ from ignite.engine import Events
 from monai.engines import IterationEvents
 
 from monai_ronas.handlers import FiniteSteps
+from monai_ronas.networks import inferer
 from monai_ronas.utils import TrainingError
 from tests.toys import toy_slices
 
@@ -86,3 +87,61 @@ def test_what_comes_back_is_not_from_before_other_weights_were_loaded():
     slices.run(lambda: slices.network.space.base)
     assert same(weights(slices), start["network"])
     assert slices.trainer.state.skipped_steps == 4
+
+
+def scaled(slice_steps, scale=2.0**16, learning_rate=1e-2):
+    """Slices whose losses are scaled, as for a card without bfloat16; really, on a CPU."""
+    slices = toy_slices(slice_steps=slice_steps, learning_rate=learning_rate, amp=True)
+    slices.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    return slices
+
+
+def test_a_scaled_loss_moves_the_weights_as_one_that_is_not():
+    ends = []
+    for is_scaled in (False, True):
+        slices = scaled(4) if is_scaled else toy_slices(slice_steps=4)
+        FiniteSteps().attach(slices.trainer)
+        slices.run(lambda s=slices: s.network.space.base)
+        ends.append(weights(slices))
+    for name, weight in ends[0].items():
+        torch.testing.assert_close(ends[1][name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_a_scale_that_is_too_large_is_halved_and_no_reason_to_go_back():
+    slices, seen = scaled(8), []
+    spoilt(slices, {2, 3, 4, 5, 6}, "gradient")
+    FiniteSteps(patience=3).attach(slices.trainer)
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(weights(slices)))
+    slices.run(lambda: slices.network.space.base)
+    assert slices.scaler.get_scale() == 2.0**16 / 2**5
+    assert slices.trainer.state.skipped_steps == 5
+    assert slices.trainer.state.restored == 0
+    assert same(seen[5], seen[0])
+    assert not same(seen[6], seen[5])
+    assert not same(seen[7], seen[6])
+
+
+def test_below_a_scale_of_one_and_for_a_loss_that_is_no_number_the_weights_come_back():
+    for what, scale in (("gradient", 0.5), ("loss", 2.0**16)):
+        slices = scaled(6, scale)
+        spoilt(slices, {2, 3, 4}, what)
+        FiniteSteps(patience=3).attach(slices.trainer)
+        start = weights(slices)
+        slices.run(lambda s=slices: s.network.space.base)
+        assert slices.trainer.state.restored == 1
+        assert not same(weights(slices), start)
+
+
+def test_float16_trains_with_the_scale(monkeypatch):
+    """The network in float16, as on a card without bfloat16, slowly on a CPU."""
+    monkeypatch.setattr(inferer, "half_type", lambda device: torch.float16)
+    slices = scaled(6, learning_rate=0.02)
+    slices.trainer.inferer = inferer.PadToStrideInferer(amp=True)
+    FiniteSteps().attach(slices.trainer)
+    kinds, losses = set(), []
+    slices.network.heads[0].register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(e.state.output["loss"].item()))
+    slices.run(lambda: slices.network.space.base)
+    assert kinds == {torch.float16}
+    assert slices.trainer.state.skipped_steps == 0
+    assert losses[-1] < losses[0]

@@ -133,6 +133,15 @@ def test_instance_norm_is_torchs(layout):
     assert y.is_contiguous(memory_format=layout)
 
 
+@pytest.mark.parametrize("samples", [1, 3])
+def test_instance_norm_keeps_the_layout_whatever_the_device(samples):
+    with torch.device("meta"):
+        x = torch.zeros(samples, 5, 6, 7, 8).contiguous(memory_format=torch.channels_last_3d)
+        y = ChannelsLastInstanceNorm(8)(x)
+    assert y.shape == x.shape
+    assert y.is_contiguous(memory_format=torch.channels_last_3d)
+
+
 def test_block_knows_its_activations():
     block = SearchableConvBlock(3, 1, 4, act="RELU")
     with pytest.raises(ValueError, match="relu"):

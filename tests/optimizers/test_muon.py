@@ -5,9 +5,11 @@ import io
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from monai_ronas.optimizers import Muon, orthogonalized
+from monai_ronas.optimizers import Muon, muon, orthogonalized
 
 
 def network():
@@ -71,6 +73,52 @@ def test_few_directions_and_rough_products_do_not_make_it_larger(shape, noise):
         with torch.autocast("cpu", torch.bfloat16):
             within = orthogonalized(matrix)
         assert torch.equal(within, orthogonalized(matrix))
+
+
+class Products(TorchDispatchMode):
+    """Counts operations, and the products of matrices among them."""
+
+    def __init__(self):
+        super().__init__()
+        self.all = self.products = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.all += 1
+        self.products += function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.bmm)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_gpu_has_alike_kernels_at_once_and_a_cpu_each_by_itself():
+    """Of the 18 products for a matrix, 4 have its longer side: one each for the three shapes, and 14 for all."""
+    counted = {}
+    shapes = [(4, 4, 3, 3, 3)] * 5 + [(4, 2, 3, 3, 3), (8, 4, 1, 1, 1)]
+    for device in ("cpu", "cuda"):
+        with FakeTensorMode(), Products() as counted[device]:
+            kernels = [torch.zeros(shape, device=device, requires_grad=True) for shape in shapes]
+            for kernel in kernels:
+                kernel.grad = torch.zeros_like(kernel)
+            Muon(kernels).step()
+    assert counted["cpu"].products == 7 * (4 + 14)
+    assert counted["cuda"].products == 3 * 4 + 14
+    assert counted["cuda"].all < counted["cpu"].all / 2
+
+
+def test_alike_kernels_at_once_move_as_each_by_itself(monkeypatch):
+    shapes = [(8, 8, 3, 3, 3), (8, 8, 3, 3, 3), (8, 3, 3, 3, 3), (16, 8, 1, 1, 1), (3, 16, 1, 1, 1), (16, 16, 3, 3, 3)]
+    ends = []
+    for at_once in (False, True):
+        monkeypatch.setattr(muon, "_takes_many", lambda device, many=at_once: many)
+        generator = torch.Generator().manual_seed(6)
+        kernels = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+        kernels[-1].used_shape = (8, 8, 3, 3, 3)
+        optimizer = Muon(kernels, lr=0.1)
+        for _ in range(3):
+            for kernel in kernels:
+                kernel.grad = torch.randn(kernel.shape, generator=generator)
+            optimizer.step()
+        ends.append(kernels)
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-6)
 
 
 def test_a_kernels_first_step_is_its_orthogonalised_gradient():

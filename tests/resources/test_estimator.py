@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What fits into a memory budget, against what lives."""
 
+import math
 import random
 import re
 
 import pytest
 import torch
 
+from monai_ronas.engines import PatchBatch
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.resources import ResourceEstimator
@@ -109,3 +111,18 @@ def test_a_base_network_that_does_not_fit_is_refused_with_its_need():
             with pytest.raises(ValueError, match="the base network needs") as refused:
                 costs.limited_space()
             assert float(re.search(r"needs (\S+) GB", str(refused.value))[1]) == pytest.approx(base, abs=2e-6)
+
+
+def test_no_batch_has_more_values_in_a_map_than_32_bits_index_and_none_teaches_a_limit_of_memory():
+    """A card whose memory holds everything; a crop at full resolution has 2**29 values in its largest map."""
+    space = RonasSpace((256, 256, 256), searched_strides=(1, 2, 3, 4))
+    costs = ResourceEstimator(space, channels=(32, 32, 32, 32), in_channels=1, out_channels=2, memory_gb=1e6)
+    base, coarse = space.base, space.base.replace(stride_1=(2, 2, 2))
+    assert space.patch(base) == (256, 256, 256)
+    assert [costs.fits(base, crops=n) for n in (1, 3, 4, 8)] == [True, True, False, False]
+    assert [costs.fits(coarse, crops=n) for n in (4, 8, 31)] == [True, True, True]
+    assert costs.needed_gb(base, crops=4) == math.inf
+    network = RonasSuperNet(space, 1, 2, channels=(32, 32, 32, 32))
+    network.select(base)
+    assert PatchBatch(network, batch_size=8, resources=costs).crops(base) == 3
+    assert costs.memory_gb == 1e6

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections import namedtuple
+from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
-from monai_ronas.utils import available_memory_bytes, cgroup, usable_memory_gb
+from monai_ronas.utils import available_memory_bytes, cgroup, is_out_of_memory, spare_memory_gb, usable_memory_gb
 
 GB = 2**30
 Machine = namedtuple("Machine", ["total", "available"])
@@ -80,3 +82,50 @@ def test_a_group_above_its_limit_has_nothing_left(machine):
 def test_what_cannot_be_read_is_no_limit(machine, text):
     machine(text, {"memory.max": "nonsense"})
     assert available_memory_bytes() == 40 * GB
+
+
+def test_a_cards_memory_is_shared_out(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=40 * GB))
+    assert usable_memory_gb("cuda:1") == 32
+    assert spare_memory_gb("cuda:1") == 2
+    assert spare_memory_gb("cpu") == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA driver error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=str,
+)
+def test_a_lack_of_memory_is_known_by_its_words(error):
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "CUDA error: device-side assert triggered",
+        "CUDA error: unspecified launch failure",
+        "CUDA error: too many resources requested for launch",
+        "CUDA error: misaligned address",
+        "CUDA error: no kernel image is available for execution on the device",
+        "CUDA error: uncorrectable ECC error encountered",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+        "NCCL error: unhandled system error",
+        "Expected canUse32BitIndexMath(input) && canUse32BitIndexMath(output) to be true, but got false.",
+        "upsample_nearest3d only supports output tensors with less than INT_MAX elements",
+    ],
+)
+def test_other_errors_of_a_gpu_are_none(message):
+    assert not is_out_of_memory(RuntimeError(message))
