@@ -111,7 +111,7 @@ class SliceTrainer:
             self.scaler.load_state_dict(state)
 
     def _keep_scaler(self, engine: SupervisedTrainer) -> None:
-        engine.scaler = self.scaler  # MONAI's trainer makes a new one for each run
+        engine.scaler = self.scaler  # type: ignore[assignment]  # MONAI's trainer makes a new one for each run
 
     def draw_from(self, number: int) -> None:
         """Draw the training cases from the first ``number`` cases of the data set from now on."""

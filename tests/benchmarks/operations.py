@@ -28,8 +28,8 @@ class Operations(TorchDispatchMode):
         self.number = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        self.number += not function.is_view and name not in _LAUNCH_NOTHING
+        launches = not function.is_view and function.overloadpacket.__name__ not in _LAUNCH_NOTHING
+        self.number += launches and function.namespace == "aten"
         return function(*args, **(kwargs or {}))
 
 

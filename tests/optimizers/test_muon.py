@@ -76,14 +76,13 @@ def test_few_directions_and_rough_products_do_not_make_it_larger(shape, noise):
 
 
 class Products(TorchDispatchMode):
-    """Counts operations, and the products of matrices among them."""
+    """Counts products of matrices."""
 
     def __init__(self):
         super().__init__()
-        self.all = self.products = 0
+        self.products = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.all += 1
         self.products += function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.bmm)
         return function(*args, **(kwargs or {}))
 
@@ -100,7 +99,6 @@ def test_a_gpu_has_alike_kernels_at_once_and_a_cpu_each_by_itself():
             Muon(kernels).step()
     assert counted["cpu"].products == 7 * (4 + 14)
     assert counted["cuda"].products == 3 * 4 + 14
-    assert counted["cuda"].all < counted["cpu"].all / 2
 
 
 def test_alike_kernels_at_once_move_as_each_by_itself(monkeypatch):
