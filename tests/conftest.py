@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "integration" not in item.path.parts)
     for item in items:
         label = "label_python" in getattr(item, "fixturenames", ())
-        shared = "MONAI Label" if label else "GPU" if "gpu" in item.path.parts else str(item.path)
+        shared = "MONAI Label" if label else "GPU" if item.path.parent.name == "gpu" else str(item.path)
         item.add_marker(pytest.mark.xdist_group(shared))
 
 

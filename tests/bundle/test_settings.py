@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import pytest
+import torch
+from monai.bundle import ConfigParser
 
 from monai_ronas.bundle import Settings
+
+SEARCH = Path(__file__).resolve().parents[2] / "bundles" / "ronas" / "configs" / "search.json"
 
 PLAIN = {"resume": True, "amp": False, "fold": 0, "time_budget_minutes": 12, "memory_budget_gb": None}
 
@@ -50,3 +56,18 @@ def test_expressions_and_files_stay_text_unless_they_say_null():
 def test_other_values_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Settings(**{**PLAIN, **change})
+
+
+@pytest.mark.parametrize(
+    ("card", "amp", "expected"),
+    [((7, 5), None, (True, True)), ((7, 5), False, (False, False)), ((9, 0), None, (True, False))],
+)
+def test_a_search_scales_its_losses_on_a_card_without_bfloat16(monkeypatch, card, amp, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: card)
+    config = ConfigParser.load_config_file(SEARCH) | {"device": "$torch.device('cuda:0')"}
+    if amp is not None:
+        config["amp"] = amp
+    parser = ConfigParser(config)
+    settings, scaled = (parser.get_parsed_content(name) for name in ("settings", "train#trainer#amp"))
+    assert (settings.amp, scaled) == expected
+    assert settings.deterministic is False
