@@ -3,6 +3,7 @@ from monai_ronas.bundle.cases import CaseList, evaluation_cases, tell_left_out, 
 from monai_ronas.bundle.class_inversion import InvertToClassesd
 from monai_ronas.bundle.command_line import begin_command, refuse_misread_words, refuse_unknown_keys
 from monai_ronas.bundle.export import BundleExporter
+from monai_ronas.bundle.identity import search_identity
 from monai_ronas.bundle.labelled_dice import LabelledDice
 from monai_ronas.bundle.predictions import (
     PredictionFiles,
@@ -12,10 +13,11 @@ from monai_ronas.bundle.predictions import (
 )
 from monai_ronas.bundle.protection import claim_folder
 from monai_ronas.bundle.readme import summary_table
-from monai_ronas.bundle.settings import Settings, check_numbers
+from monai_ronas.bundle.settings import Settings
 from monai_ronas.bundle.steps import (
     make_objective,
     new_folder,
+    plan_study,
     validation_dataset,
 )
 from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
@@ -31,15 +33,16 @@ __all__ = [
     "SoundVolumes",
     "WarnOfEmptyd",
     "begin_command",
-    "check_numbers",
     "claim_folder",
     "evaluation_cases",
     "label_dtype",
     "list_volumes",
     "make_objective",
     "new_folder",
+    "plan_study",
     "refuse_misread_words",
     "refuse_unknown_keys",
+    "search_identity",
     "summary_table",
     "tell_left_out",
     "training_cases",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from monai.data import save_net_with_metadata
 from monai_ronas.bundle.check import check_bundle
 from monai_ronas.bundle.configs import LOGGING_CONF, Derived, evaluate_config, inference_config
 from monai_ronas.bundle.metadata import metadata, plain
-from monai_ronas.bundle.readme import bundle_readme, not_all_tested
+from monai_ronas.bundle.readme import bundle_readme, not_all_tested, summary_table
 from monai_ronas.bundle.replacement import clear_up, new_beside, replace
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
@@ -110,6 +111,19 @@ class BundleExporter:
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return self.export_dir
+
+    def summary(self, result: SearchResult, seconds: float, output_dir: str | os.PathLike[str] | None = None) -> str:
+        """The table that ends a search.
+
+        Args:
+            result: what the search found.
+            seconds: what the search cost.
+            output_dir: folder of the search, whose report and history are told as well. Default: only the bundle is.
+        """
+        where = {"bundle": str(self.export_dir)}
+        if output_dir is not None:
+            where |= {"report": f"{output_dir}/search_report.html", "history": f"{output_dir}/history.jsonl"}
+        return summary_table(self.network, result, seconds=seconds, where=where)
 
     def _write(self, root: Path, result: SearchResult, seconds: float) -> None:
         from monai_ronas.visualize import draw_network  # here, as a derived bundle needs no matplotlib

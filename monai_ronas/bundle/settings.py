@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of a search that the command line may give as text."""
+"""The settings of a search, in the types that they mean."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from monai_ronas.errors import SettingError
 
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
+_AT_LEAST_ONE = {"children_per_episode", "batch_size", "reward_cases_per_episode"}
+_EPISODES, _EPISODES_IN_TIME = 8, 150
 
 
 @dataclass(frozen=True)
@@ -26,104 +28,121 @@ class Settings:
         fold: the test fold, or None for no test cases.
         time_budget_minutes: the time that the whole command may take, or None for no limit.
         memory_budget_gb: memory in GiB that training and scoring may need, or None for no limit.
+        seed: of weights, crops, cases and the policy.
+        strategy: of the controller.
+        episodes: episodes at most. Default: 8, under a time budget 150.
+        child_epochs: epochs of training in an episode.
+        children_per_episode: candidates in an episode.
+        warmup_epochs: epochs before the episodes, where counts rule.
+        final_epochs: epochs of the final training, where counts rule.
+        warmup_until: share of the time budget at which the warm-up ends.
+        search_until: share of the time budget at which the episodes end.
+        num_folds: number of folds.
+        splits_file: file of own folds, or None.
+        group: regular expression on case names that tells the patient, or None.
+        reward_fraction: part of the cases outside the test fold that are reward cases.
+        reward_cases_per_episode: cases on which the candidates of an episode are scored, or None for all.
+        final_on_reward_cases: the final training has the reward cases as well.
         skip_invalid: leave cases with faults out instead of refusing the data set.
         resample_label: resample labels that are on another grid than their image.
-        final_on_reward_cases: the final training has the reward cases as well.
+        channels: of the stages, finest first, or None to plan them.
+        batch_size: crops in a batch.
+        learning_rate: of the optimiser.
         flip_axes: spatial axes along which crops are flipped, or None: what the data's labels allow.
         augment: training crops are augmented beyond flips.
         test_time_flips: predictions of the trained network are averaged over flips of the volume, and its turns.
-        channels: of the stages, finest first, or None to plan them.
-        group: regular expression on case names that tells the patient, or None.
-        splits_file: file of own folds, or None.
+        cost: what a candidate costs, or None for its Dice alone.
+        cost_exponent: exponent of the cost.
         deterministic: cuDNN takes kernels that repeat themselves to the last bit.
 
     Raises:
         SettingError: when a value is not of its kind.
+
+    Example:
+        >>> Settings(fold="null", time_budget_minutes=60).episodes
+        150
+        >>> Settings(episodes="abc")
+        Traceback (most recent call last):
+        ...
+        monai_ronas.errors.SettingError: episodes must be a whole number of at least 0 or null, received 'abc'.
     """
 
-    resume: bool
-    amp: bool
-    fold: int | None
-    time_budget_minutes: float | None
-    memory_budget_gb: float | None
+    resume: bool = True
+    amp: bool = False
+    fold: int | None = 0
+    time_budget_minutes: float | None = None
+    memory_budget_gb: float | None = None
+    seed: int = 0
+    strategy: str = "reinforce"
+    episodes: int | None = None
+    child_epochs: float = 1
+    children_per_episode: int = 10
+    warmup_epochs: float = 3
+    final_epochs: float = 45
+    warmup_until: float = 0.05
+    search_until: float = 0.12
+    num_folds: int = 5
+    splits_file: str | None = None
+    group: str | None = None
+    reward_fraction: float = 0.15
+    reward_cases_per_episode: int | None = 4
+    final_on_reward_cases: bool = True
     skip_invalid: bool = False
     resample_label: bool = False
-    final_on_reward_cases: bool = True
+    channels: Sequence[int] | None = None
+    batch_size: int = 2
+    learning_rate: float = 0.02
     flip_axes: Sequence[int] | None = None
     augment: bool = False
     test_time_flips: bool = True
-    channels: Sequence[int] | None = None
-    group: str | None = None
-    splits_file: str | None = None
+    cost: str | None = None
+    cost_exponent: float = -0.07
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in list(vars(self).items()):
-            object.__setattr__(self, name, _meant(value))
-        switches = [name for name, kind in self.__annotations__.items() if kind == "bool"]
-        for name in switches:
-            if not isinstance(getattr(self, name), bool):
-                raise SettingError(f"{name} must be true or false, received {getattr(self, name)!r}.")
-        axes = self.flip_axes
-        if axes is not None:
-            known = isinstance(axes, (list, tuple)) and all(type(axis) is int and axis in (0, 1, 2) for axis in axes)
-            if not known or len(set(axes)) < len(axes):
-                raise SettingError(
-                    f"flip_axes must be null or a list of axes, each of 0, 1 and 2 at most once, received {axes!r}."
-                )
-            object.__setattr__(self, "flip_axes", tuple(axes))
-        for name in ("group", "splits_file"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                raise SettingError(f"{name} must be text or null, received {value!r}.")
-        for name in ("time_budget_minutes", "memory_budget_gb"):
-            value = getattr(self, name)
-            if value is not None and not (_is_number(value) and value > 0):
-                raise SettingError(f"{name} must be a positive number or null, received {value!r}.")
-        if self.fold is not None and (isinstance(self.fold, bool) or not isinstance(self.fold, int)):
-            raise SettingError(f"fold must be a whole number or null, received {self.fold!r}.")
-        if self.channels is not None:
-            object.__setattr__(self, "channels", _widths(self.channels))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _widths(given: Any) -> tuple[int, ...]:
-    numbers = isinstance(given, (list, tuple)) and all(type(c) is int and c > 0 for c in given)
-    if not numbers or len(given) < 2:
-        raise SettingError(f"channels must be null or a list of two or more positive numbers, received {given!r}.")
-    return tuple(given)
+        for name, kind in self.__annotations__.items():
+            value, nullable = _meant(getattr(self, name)), kind.endswith(" | None")
+            if value is not None or not nullable:
+                value = _checked(name, kind.removesuffix(" | None"), value, nullable=nullable)
+            object.__setattr__(self, name, value)
+        if self.episodes is None:
+            object.__setattr__(self, "episodes", _EPISODES if self.time_budget_minutes is None else _EPISODES_IN_TIME)
 
 
 def _meant(value: Any) -> Any:
     return _WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
-_COUNTS = {"children_per_episode": 1, "batch_size": 1, "reward_cases_per_episode": 1, "num_folds": 0}
-_WHOLE = {"episodes", "seed", *_COUNTS}
+def _checked(name: str, kind: str, value: Any, *, nullable: bool) -> Any:
+    """A value of a kind, which is that of the annotation."""
+    least = int(name in _AT_LEAST_ONE)
+    if name == "flip_axes":
+        known = isinstance(value, (list, tuple)) and all(type(axis) is int and axis in (0, 1, 2) for axis in value)
+        fits, wanted = (
+            known and len(set(value)) == len(value),
+            "null or a list of axes, each of 0, 1 and 2 at most once",
+        )
+    elif name == "channels":
+        numbers = isinstance(value, (list, tuple)) and all(type(c) is int and c > 0 for c in value)
+        fits, wanted = numbers and len(value) > 1, "null or a list of two or more positive numbers"
+    elif kind == "bool":
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif kind == "str":
+        fits, wanted = isinstance(value, str), "text or null" if nullable else "text"
+    elif name == "fold":
+        fits, wanted = type(value) is int, "a whole number or null"
+    elif name == "cost_exponent":
+        fits, wanted = _is_number(value), "a number"
+    elif nullable and kind == "float":
+        fits, wanted = _is_number(value) and value > 0, "a positive number or null"
+    else:
+        whole = kind == "int"
+        fits = _is_number(value) and value >= least and (isinstance(value, int) or not whole)
+        wanted = f"a {'whole number' if whole else 'number'} of at least {least}{' or null' if nullable else ''}"
+    if not fits:
+        raise SettingError(f"{name} must be {wanted}, received {value!r}.")
+    return tuple(value) if isinstance(value, list) else value
 
 
-def check_numbers(**given: Any) -> None:
-    """Refuse what should be a number and is not.
-
-    Args:
-        given: settings of a search by name. Counts (``episodes``, ``seed``, ``num_folds``, ``batch_size``,
-            ``children_per_episode``, ``reward_cases_per_episode``) must be whole, all finite and not negative.
-
-    Raises:
-        SettingError: with the first that is not such a number.
-
-    Example:
-        >>> check_numbers(episodes=8, child_epochs=0.5)
-        >>> check_numbers(episodes="abc")
-        Traceback (most recent call last):
-        ...
-        monai_ronas.errors.SettingError: episodes must be a whole number of at least 0, received 'abc'.
-    """
-    for name, value in given.items():
-        least = _COUNTS.get(name, 0)
-        if not _is_number(value) or value < least or (name in _WHOLE and not isinstance(value, int)):
-            kind = "whole number" if name in _WHOLE else "number"
-            raise SettingError(f"{name} must be a {kind} of at least {least}, received {value!r}.")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -6,14 +6,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.data import CacheDataset
 
+from monai_ronas.data import Study
 from monai_ronas.errors import SettingError
 from monai_ronas.losses import WeightedProduct
-from monai_ronas.resources import ResourceEstimator
+from monai_ronas.resources import PlanInputs, ResourceEstimator, measure_speed, plan_search
+from monai_ronas.space import Plan
+from monai_ronas.utils import TimeBudget
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +46,52 @@ def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: 
     return WeightedProduct(
         lambda score, architecture: of(architecture), reference=of(resources.space.base), exponent=exponent
     )
+
+
+def plan_study(
+    study: Study,
+    output_dir: str | os.PathLike[str],
+    budget: TimeBudget,
+    device: str | torch.device,
+    *,
+    memory_gb: float,
+    amp: bool = False,
+    channels: Sequence[int] | None = None,
+    batch_size: int = 2,
+    resume: bool = True,
+) -> Plan:
+    """Plan a search from the data's fingerprint, the budgets and the measured speed of the device.
+
+    Args:
+        study: the data.
+        output_dir: the folder of the search; the plan is written into its ``dataset_report.json``.
+        budget: the time; what follows is noted there as spent on the plan.
+        device: where the search runs. Its speed is measured where there is a limit of time.
+        memory_gb: memory in GiB for training and scoring.
+        amp: training in bfloat16.
+        channels: of the stages. Default: planned.
+        batch_size: crops in a batch.
+        resume: take an earlier plan for the same inputs.
+
+    Raises:
+        SettingError: when nothing fits into the memory.
+    """
+    budget.enter("plan")
+    facts = study.fingerprint
+    inputs = PlanInputs(
+        facts.median_shape,
+        facts.target_spacing,
+        facts.in_channels,
+        facts.out_channels,
+        memory_gb=memory_gb,
+        time_budget=budget.seconds,
+        amp=amp,
+        channels=None if channels is None else tuple(channels),
+        batch_size=batch_size,
+        device=torch.device(device).type,
+    )
+    measure = partial(measure_speed, device, amp=amp)
+    return plan_search(inputs, measure, budget.elapsed, Path(output_dir) / "dataset_report.json", resume=resume)
 
 
 def new_folder(path: str | os.PathLike[str]) -> None:

@@ -102,7 +102,11 @@ def preprocessing_config(
 
 
 def build_preprocessing(
-    fingerprint: Fingerprint, *, keys: Sequence[str] = ("image", "label"), track_meta: bool = False
+    fingerprint: Fingerprint,
+    *,
+    keys: Sequence[str] = ("image", "label"),
+    track_meta: bool = False,
+    class_indices: bool = False,
 ) -> Compose:
     """Instantiate :func:`preprocessing_config`.
 
@@ -110,11 +114,15 @@ def build_preprocessing(
         fingerprint: of the data set.
         keys: the image key, followed by the label key unless only images are processed.
         track_meta: whether the tensors keep their meta data.
+        class_indices: end with :class:`~monai_ronas.data.ClassIndicesd`, by which training crops find the classes.
 
     Returns:
         The transforms as one ``Compose``.
     """
     transforms = preprocessing_config(fingerprint, keys=keys, track_meta=track_meta)
+    if class_indices:
+        step = {"_target_": "monai_ronas.data.ClassIndicesd", "keys": keys[-1], "num_classes": fingerprint.out_channels}
+        transforms.append(step)
     parser = ConfigParser({"imports": ["$import torch"], "all": {"_target_": "Compose", "transforms": transforms}})
     compose: Compose = parser.get_parsed_content("all")
     return compose

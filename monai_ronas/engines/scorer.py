@@ -42,13 +42,13 @@ class EpisodeSampler(Sampler[int]):
 
     Args:
         num_cases: number of cases.
-        per_episode: cases in an episode.
+        per_episode: cases in an episode. Default: all.
         seed: seed of the choice, which depends on nothing else but the episode.
     """
 
-    def __init__(self, num_cases: int, *, per_episode: int, seed: int = 0) -> None:
+    def __init__(self, num_cases: int, *, per_episode: int | None = None, seed: int = 0) -> None:
         self.num_cases = num_cases
-        self.per_episode = min(per_episode, num_cases)
+        self.per_episode = num_cases if per_episode is None else min(per_episode, num_cases)
         self.seed = seed
         self.indices: list[int] = list(range(num_cases))
 

@@ -22,8 +22,8 @@ class SearchBudget:
     The last episode is thus cut short rather than left out (see :class:`~monai_ronas.handlers.ChildTraining`). A search
     that is continued when the time of its episodes is up makes no more of them. Where fewer than ``least_episodes``
     fit, none is made: they would teach the controller too little to do better than random choice, and their time is
-    worth more to the network that is chosen. Before the warm-up :meth:`have_time` tells it by the planned pace, after
-    it the last slice does: list it after a warm-up, from whose end the first episode is timed.
+    worth more to the network that is chosen. Before the warm-up :meth:`have_time` tells it by the planned pace and the
+    score of a case, after it the last slice does: list it after a warm-up, from whose end the first episode is timed.
 
     Args:
         budget: the time budget.
@@ -59,11 +59,12 @@ class SearchBudget:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def have_time(self, engine: ControllerTrainer) -> bool:
-        """Whether the training of the least number of episodes would end in time at the planned pace."""
-        if self.seconds_per_step is None:
+        """Whether the least number of episodes would end in time at the planned pace, with the score of a case."""
+        if self.seconds_per_step is None or self.budget.until(self.until) is None:
             return True
-        slices = int(engine.state.epoch_length or 0) * self.slices.slice_steps
-        return self._fit(engine, slices * self.seconds_per_step)
+        training = self.slices.slice_steps * self.seconds_per_step
+        slices = int(engine.state.epoch_length or 0) * training
+        return self._fit(engine, slices) and self._fit(engine, self.seconds_of_an_episode(engine, training))
 
     def _fit(self, engine: ControllerTrainer, seconds: float) -> bool:
         """Whether the least number of episodes of so many seconds would end in time; says so where not."""
@@ -91,9 +92,10 @@ class SearchBudget:
         elif not self._fit(engine, self.seconds_of_an_episode(engine)):
             engine.terminate()
 
-    def seconds_of_an_episode(self, engine: ControllerTrainer) -> float:
-        """Seconds that an episode takes, by those of the last slice and of the score of a case."""
-        training = from_main(self.slices.trainer.state.times[Events.EPOCH_COMPLETED.name] or 0.0)
+    def seconds_of_an_episode(self, engine: ControllerTrainer, training: float | None = None) -> float:
+        """Seconds that an episode takes, by those of a slice, the last one's, and of the score of a case."""
+        if training is None:
+            training = from_main(self.slices.trainer.state.times[Events.EPOCH_COMPLETED.name] or 0.0)
         cases = math.ceil(engine.scorer.sampler.per_episode / number_of_ranks())
         scoring = cases * engine.scorer.seconds_of_a_case()
         return int(engine.state.epoch_length or 0) * (training + scoring)

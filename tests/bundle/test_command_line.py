@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from monai_ronas.bundle import begin_command, check_numbers, command_line, refuse_misread_words, refuse_unknown_keys
+from monai_ronas.bundle import begin_command, command_line, refuse_misread_words, refuse_unknown_keys
 from monai_ronas.utils import Stopped
 
 
@@ -97,24 +97,6 @@ def test_names_of_folders_are_text_or_refused(command, word, read, key, sign):
 )
 def test_other_names_of_folders_pass(command, word):
     refuse_misread_words([*command, "--dataset_dir", word, "--episodes", "8", "--group", "12"])
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({"episodes": "abc"}, "episodes must be a whole number of at least 0, received 'abc'"),
-        ({"episodes": 2.5}, "episodes must be a whole number of at least 0, received 2.5"),
-        ({"children_per_episode": 0}, "children_per_episode must be a whole number of at least 1, received 0"),
-        ({"child_epochs": 0.5, "batch_size": True}, "batch_size must be a whole number of at least 1, received True"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a number of at least 0, received nan"),
-        ({"trial_epochs": -1}, "trial_epochs must be a number of at least 0, received -1"),
-        ({"warmup_epochs": None}, "warmup_epochs must be a number of at least 0, received None"),
-        ({"seed": (1, 2)}, r"seed must be a whole number of at least 0, received \(1, 2\)"),
-    ],
-)
-def test_numbers_are_numbers(given, told):
-    with pytest.raises(ValueError, match=told):
-        check_numbers(**given)
 
 
 def stopped(others):

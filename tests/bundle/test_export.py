@@ -136,6 +136,18 @@ def test_the_table_says_where_the_trained_network_was_not_measured(study):
     assert "(standard error, 2 cases), Dice on 2 of the 9 test cases, the time did not allow more" in table
 
 
+def test_the_summary_tells_where_things_are(study, tmp_path):
+    supernet = supernet_of(study)
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS)
+    found = result_of(supernet.space.base)
+    lines = [line.split() for line in exporter.summary(found, 90.0, tmp_path).splitlines()]
+    assert ["time", "1.5", "min"] in lines
+    assert ["bundle", str(tmp_path / "bundle")] in lines
+    assert ["report", str(tmp_path / "search_report.html")] in lines
+    assert ["history", str(tmp_path / "history.jsonl")] in lines
+    assert "search_report.html" not in exporter.summary(found, 90.0)
+
+
 def test_cases_without_foreground_are_counted_apart(study):
     supernet = supernet_of(study)
     test = ChildScore(reward=0.75, per_case=(0.7, float("nan"), 0.8), seconds=1.0, peak_memory_mb=1.0)

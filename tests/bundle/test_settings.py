@@ -25,6 +25,13 @@ def test_null_lets_the_data_decide_and_a_list_rules():
     assert Settings(**PLAIN, flip_axes=[0, 2]).flip_axes == (0, 2)
 
 
+@pytest.mark.parametrize(
+    ("given", "minutes", "expected"), [(None, None, 8), ("null", 12, 150), (3, 12, 3), (0, None, 0)]
+)
+def test_the_number_of_episodes_follows_from_the_time_unless_it_is_given(given, minutes, expected):
+    assert Settings(episodes=given, time_budget_minutes=minutes).episodes == expected
+
+
 def test_expressions_and_files_stay_text_unless_they_say_null():
     given = Settings(**PLAIN, group=r"(patient\d+)_", splits_file="None")
     assert (given.group, given.splits_file) == (r"(patient\d+)_", None)
@@ -51,6 +58,16 @@ def test_expressions_and_files_stay_text_unless_they_say_null():
         ({"time_budget_minutes": -1}, "time_budget_minutes must be a positive number or null, received -1"),
         ({"time_budget_minutes": "soon"}, "time_budget_minutes must be a positive number or null, received 'soon'"),
         ({"memory_budget_gb": 0}, "memory_budget_gb must be a positive number or null, received 0"),
+        ({"episodes": "abc"}, "episodes must be a whole number of at least 0 or null, received 'abc'"),
+        ({"episodes": 2.5}, "episodes must be a whole number of at least 0 or null, received 2.5"),
+        ({"children_per_episode": 0}, "children_per_episode must be a whole number of at least 1, received 0"),
+        ({"reward_cases_per_episode": 0}, "reward_cases_per_episode must be a whole number of at least 1 or null, rec"),
+        ({"child_epochs": 0.5, "batch_size": True}, "batch_size must be a whole number of at least 1, received True"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number of at least 0, received nan"),
+        ({"warmup_until": -1}, "warmup_until must be a number of at least 0, received -1"),
+        ({"warmup_epochs": None}, "warmup_epochs must be a number of at least 0, received None"),
+        ({"seed": (1, 2)}, r"seed must be a whole number of at least 0, received \(1, 2\)"),
+        ({"cost_exponent": "small"}, "cost_exponent must be a number, received 'small'"),
     ],
 )
 def test_other_values_are_refused(change, message):

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 
-from monai_ronas.bundle import validation_dataset
+from monai_ronas.bundle import plan_study, validation_dataset
+from monai_ronas.resources import PlanInputs, plan_for
+from monai_ronas.utils import TimeBudget
 
 VALIDATION, TRAINING = [{"image": 1}, {"image": 2}], [{"image": 3}]
 
@@ -14,3 +18,16 @@ def test_training_cases_judge_where_there_are_no_others(data, expected, caplog):
         judged = validation_dataset(data, TRAINING, lambda case: {"image": 10 * case["image"]})
     assert [case["image"] for case in judged] == expected
     assert ("no validation cases: the 1 training cases decide" in caplog.text) == (not data)
+
+
+def test_the_plan_follows_from_the_fingerprint_and_the_budgets(tmp_path):
+    facts = {"median_shape": (48, 48, 24), "target_spacing": (1.0, 1.0, 2.0), "in_channels": 2, "out_channels": 3}
+    study, budget = SimpleNamespace(fingerprint=SimpleNamespace(**facts)), TimeBudget(None)
+    plan = plan_study(study, tmp_path, budget, "cpu", memory_gb=4.0, amp=True, channels=[4, 6, 8], batch_size=1)
+    inputs = PlanInputs(*facts.values(), memory_gb=4.0, amp=True, channels=(4, 6, 8), batch_size=1)
+    assert plan == plan_for(inputs)
+    assert plan.channels == (4, 6, 8)
+    assert budget.part == "plan"
+    told = json.loads((tmp_path / "dataset_report.json").read_text())["plan"]
+    assert (told["channels"], told["largest_patch"]) == ([4, 6, 8], [48, 48, 24])
+    assert json.loads((tmp_path / "plan.json").read_text())["inputs"]["device"] == "cpu"

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Invertd
 
-from monai_ronas.data import Fingerprint, build_preprocessing, preprocessing_config
+from monai_ronas.data import ClassIndicesd, Fingerprint, build_preprocessing, preprocessing_config
 
 FINGERPRINT = Fingerprint(
     name="Toy",
@@ -51,6 +51,12 @@ def rotated_volume(folder: Path, *, margin: int = 0) -> tuple[Path, np.ndarray, 
     file = folder / "oblique.nii.gz"
     nib.save(nib.Nifti1Image(image, affine), file)
     return file, body, affine
+
+
+def test_training_crops_find_the_classes_where_it_is_asked_for():
+    plain, indexed = (build_preprocessing(FINGERPRINT, class_indices=flag).transforms for flag in (False, True))
+    assert [type(step) for step in indexed] == [*(type(step) for step in plain), ClassIndicesd]
+    assert (indexed[-1].keys, indexed[-1].num_classes) == (("label",), 2)
 
 
 @pytest.mark.parametrize("crop", [False, True])

@@ -48,6 +48,7 @@ def test_episodes_take_turns_through_all_cases():
     sampler.choose_all()
     assert list(sampler) == [0, 1, 2, 3, 4]
     assert EpisodeSampler(3, per_episode=9).per_episode == 3
+    assert EpisodeSampler(3).per_episode == 3
 
 
 def test_a_score_is_the_mean_dice_of_the_chosen_cases(scorer):

@@ -83,6 +83,18 @@ def test_the_planned_pace_tells_whether_there_is_time_before_anything_is_trained
     assert SearchBudget(TimeBudget(None), slices, seconds_per_step=1e9).have_time(engine)
 
 
+@pytest.mark.parametrize(("scoring", "fits"), [(5.0, True), (6.0, False)])
+def test_scores_count_before_anything_is_trained(make_engine, caplog, scoring, fits):
+    """Eight episodes of two children of two steps of 3 s and a score each, and there are 180 s."""
+    slices = toy_slices()
+    handler = SearchBudget(TimeBudget(30, reserve=0.0), slices, until=0.1, seconds_per_step=3.0)
+    engine = make_engine(slices, [], episodes=9)
+    engine.scorer.seconds_of_a_case = lambda: scoring
+    with caplog.at_level("INFO"):
+        assert handler.have_time(engine) == fits
+    assert ("no episodes: 8 would take 192 s or more" in caplog.text) != fits
+
+
 def test_the_time_of_an_episode_is_that_of_its_slices_and_scores(make_engine):
     slices = toy_slices()
     handler = SearchBudget(TimeBudget(60), slices)

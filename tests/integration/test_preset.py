@@ -25,7 +25,7 @@ def test_the_papers_setting_takes_the_place_of_ours(small_phantom, tmp_path):
     assert content("learning_rate") == 0.001
     assert content("controller#trainer").loss_function.entropy_weight == 1e-4
     assert len(content("train#dataset")) == len(content("study").split.train)
-    assert content("reward_cases_per_episode") == len(content("study").split.reward)
+    assert content("validate#sampler").per_episode == len(content("study").split.reward)
     assert not workflow.check_properties()
 
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from monai.losses import DiceLoss
+from monai.transforms import Compose, RandGaussianNoised, ScaleIntensityd
+
+from monai_ronas.bundle import Settings, search_identity
+from monai_ronas.networks.nets import RonasSuperNet
+from monai_ronas.space import RonasSpace
+
+SPACE = RonasSpace((32, 32, 32))
+PLAN = SimpleNamespace(strides=((1, 1, 1), (2, 2, 2)), patch=(32, 32, 32), batch_size=2)
+STUDY = SimpleNamespace(identity=lambda: {"data set": ["x", "1"], "split": {"test": []}}, flip_axes=(0, 1, 2))
+
+
+def identity(*, kind=torch.optim.AdamW, lr=0.1, steps=20, augmentation=None, loss=None, options=None, **settings):
+    network = RonasSuperNet(SPACE, 1, 2, channels=(2, 4, 6, 8))
+    return search_identity(
+        Settings(**settings),
+        STUDY,
+        PLAN,
+        SPACE,
+        network,
+        kind(network.parameters(), lr=lr, **(options or {})),
+        loss=loss or DiceLoss(),
+        preprocessing=Compose([ScaleIntensityd(keys="image")]),
+        augmentation=augmentation,
+        controller=["loss", 1.0],
+        iterations_per_epoch=steps,
+    )
+
+
+def test_it_is_plain_and_the_same_again():
+    found = identity()
+    assert json.loads(json.dumps(found)) == json.loads(json.dumps(identity()))
+    assert found["data set"] == ["x", "1"]
+    assert (found["seed"], found["cost"], found["channels"]) == (0, "[None, -0.07]", "None")
+
+
+def test_what_may_grow_or_changes_nothing_is_no_part_of_it():
+    more = {"episodes": 20, "final_epochs": 90, "time_budget_minutes": 5, "cost": "null", "skip_invalid": True}
+    assert identity(**more, resume=False) == identity()
+    assert identity(lr=0.2) == identity()  # the rate counts as the setting
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"strategy": "random"}, "strategy"),
+        ({"learning_rate": 0.3}, "learning_rate"),
+        ({"memory_budget_gb": 4}, "memory_budget_gb"),
+        ({"channels": [2, 4]}, "channels"),
+        ({"cost": "macs"}, "cost"),
+        ({"reward_cases_per_episode": None}, "reward_cases_per_episode"),
+        ({"kind": torch.optim.Adam}, "optimizer"),
+        ({"options": {"weight_decay": 0.5}}, "optimizer"),
+        ({"loss": DiceLoss(batch=True)}, "loss"),
+        ({"augmentation": Compose([RandGaussianNoised(keys="image")])}, "augmentation"),
+        ({"steps": 30}, "iterations_per_epoch"),
+    ],
+)
+def test_another_search_differs_by_name(change, name):
+    first, other = identity(), identity(**change)
+    assert [key for key in first if first[key] != other[key]] == [name]
