@@ -99,7 +99,8 @@ class PatchBatch(PrepareBatch):
         Args:
             batchdata: volumes as dictionaries of ``image`` ``(C, H, W[, D])``, ``label`` ``(1, H, W[, D])`` and,
                 where crops may be centred on foreground, ``label_class_indices`` and ``label_class_counts``, as
-                :class:`monai_ronas.data.ClassIndicesd` gives them.
+                :class:`monai_ronas.data.ClassIndicesd` gives them. Volumes may lie on the device already; what tells
+                where to cut should be on the CPU.
             device: where to put the batch.
             non_blocking: passed to ``Tensor.to``.
             kwargs: passed to ``Tensor.to``.

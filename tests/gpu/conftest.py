@@ -31,6 +31,13 @@ def card(device) -> torch.device:
     return device
 
 
+@pytest.fixture(scope="session")
+def papers_gb(device) -> float:
+    """GiB of the paper's card, or what a smaller one has."""
+    total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 2**40
+    return min(10.8, 0.9 * total / 2**30)
+
+
 @pytest.fixture
 def exact():
     """Convolutions in float32 instead of TF32."""
