@@ -13,8 +13,6 @@ from tests.volume_files import FLIP
 def labels_on_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     """The label values of a binary segmentation on a grid, after each frame was seen to lie on it.
 
-    A segment's value is that in its description, or where it has none, as those of MONAI Deploy, its number.
-
     Args:
         path: the file.
         shape: ``(X, Y, Z)`` of the grid.
@@ -24,10 +22,7 @@ def labels_on_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np
 
     file = dcmread(path)
     assert (file.SOPClassUID.name, file.SegmentationType, file.BitsAllocated) == ("Segmentation Storage", "BINARY", 1)
-    values = {
-        item.SegmentNumber: int(str(item.get("SegmentDescription", item.SegmentNumber)).split()[-1])
-        for item in file.SegmentSequence
-    }
+    values = {item.SegmentNumber: int(item.SegmentDescription.split()[-1]) for item in file.SegmentSequence}
     size = (int(file.NumberOfFrames), file.Rows, file.Columns)
     bits = np.unpackbits(np.frombuffer(file.PixelData, np.uint8), bitorder="little")[: np.prod(size)].reshape(size)
     shared = file.SharedFunctionalGroupsSequence[0]

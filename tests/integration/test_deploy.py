@@ -44,16 +44,19 @@ def bundle(request):
     """The bundle that the repository carries, and one that a search has just left, each with a volume of its kind."""
     if request.param == "finished":
         folder = request.getfixturevalue("finished") / "ronas_segmentation"
-        image = sorted((request.getfixturevalue("small_phantom") / "imagesTr").iterdir())[0]
+        data = request.getfixturevalue("small_phantom")
     else:
         folder = RELEASED
-        image = request.getfixturevalue("real_data") / "imagesTr" / "hippocampus_001.nii.gz"
-    return folder, read_volume([image])[0]
+        data = request.getfixturevalue("real_data")
+    return folder, read_volume([min((data / "imagesTr").glob("*.nii.gz"))])[0]
 
 
 def run_app(python, app, *words):
     command = [python, str(app), *map(str, words)]
-    return subprocess.run(command, cwd=app.parent, capture_output=True, text=True, check=False)
+    libraries = map(str, Path(python).parents[1].glob("lib/python*/site-packages/nvidia/cuda_runtime/lib"))
+    path = os.pathsep.join([*libraries, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
+    environment = {**os.environ, "LD_LIBRARY_PATH": path}
+    return subprocess.run(command, cwd=app.parent, env=environment, capture_output=True, text=True, check=False)
 
 
 def segment_both(python, app, bundle, series, out):
