@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
+from monai.data import MetaTensor, NibabelReader
 from monai.transforms import EnsureChannelFirst, LoadImaged, MapTransform
 
 from monai_ronas.data.errors import Fault, VolumeError
@@ -44,8 +44,8 @@ class LoadVolumed(LoadImaged):
 
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys, image_only=True, ensure_channel_first=True)
-        for reader in (SimpleITKReader(), ChannelFilesReader()):
-            self._loader.register(reader)
+        readers = (NibabelReader(), SimpleITKReader(), ChannelFilesReader())
+        self._loader.readers = list(readers)  # the same, and the same hash, whatever else is installed
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Load the volumes of an item, in float32."""

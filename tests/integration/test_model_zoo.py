@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import zipfile
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from monai.bundle import ckpt_export, load, push_to_hf_hub, verify_metadata, ver
 from monai.data import load_net_with_metadata
 
 from .conftest import ROOT
+from .hub_server import hub_server
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 TEXTS = (
@@ -181,34 +183,27 @@ def test_the_readme_has_the_sections_of_the_zoo(bundle, metadata):
 
 
 def test_it_is_pushed_to_the_hub_with_a_valid_card(bundle, tmp_path, monkeypatch):
-    """Against a stand-in of the hub's API, which keeps what it is given."""
+    """By the hub's own client, which has the card checked before it sends the files, to a stand-in of the hub."""
     hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub: pip install monai-ronas[test]")
-    uploaded = tmp_path / "uploaded"
-    calls = []
-
-    class Api:
-        def __init__(self, token=None):
-            calls.append(("token", token))
-
-        def create_repo(self, **words):
-            calls.append(("repo", words["repo_id"]))
-
-        def upload_folder(self, *, repo_id, folder_path):
-            shutil.copytree(folder_path, uploaded)
-            return f"https://hub.example/{repo_id}"
-
-        def create_tag(self, **words):
-            calls.append(("tag", words["tag"]))
-
-    monkeypatch.setattr(hub, "HfApi", Api)
     work = tmp_path / "work"
     shutil.copytree(bundle, work / bundle.name)
-    url = push_to_hf_hub("someone/ronas", bundle.name, str(work), token="none", version="0.1.0")
-    assert url == "https://hub.example/someone/ronas"
-    assert calls == [("token", "none"), ("repo", "someone/ronas"), ("tag", "0.1.0")]
-    card = hub.ModelCard.load(uploaded / "README.md")
+    expected = {str(path.relative_to(bundle)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with hub_server() as server:
+        monkeypatch.setattr(hub, "HfApi", partial(hub.HfApi, server.endpoint))
+        push_to_hf_hub("someone/ronas", bundle.name, str(work), token="hf_none", version="0.1.0")
+        (work / bundle.name / "docs" / "README.md").write_text("---\nlicense: mine\n---\n")
+        with pytest.raises(ValueError, match="'license' must be one of the hub's, not mine"):
+            hub.HfApi().upload_folder(repo_id="a/b", folder_path=work / bundle.name / "docs", token="hf_none")
+    (repo,) = server.repos
+    assert (repo["organization"], repo["name"]) == ("someone", "ronas")
+    assert repo.get("private", repo.get("visibility") == "private")  # in the words of older and newer clients
+    assert server.tokens == {"hf_none"}
+    assert server.tags == ["0.1.0"]
+    card = hub.ModelCard(server.files.pop("README.md").decode())
+    assert server.cards[0] == card.data.to_dict()
     assert card.data.license == "apache-2.0"
     assert card.data.library_name == "monai"
     assert {"monai", "medical"} <= set(card.data.tags)
-    assert card.text.strip() == (bundle / "docs" / "README.md").read_text().strip()
-    assert (uploaded / "models" / "model.pt").read_bytes() == (bundle / "models" / "model.pt").read_bytes()
+    assert card.text.strip() == expected["docs/README.md"].decode().strip()
+    assert server.files == expected
