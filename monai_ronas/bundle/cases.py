@@ -174,7 +174,7 @@ def _tell(what: str, names: Collection[str]) -> None:
 
 
 def _compare_labels(dataset: MSDDataset, labels: Mapping[str, str]) -> None:
-    """Refuse a data set that gives a label of the bundle another value.
+    """Refuse a data set that gives a label of the bundle another value, and say where a value has another name.
 
     Raises:
         DatasetError: with the first such label.
@@ -187,6 +187,9 @@ def _compare_labels(dataset: MSDDataset, labels: Mapping[str, str]) -> None:
                 f"the label '{name}' is {value} in '{dataset.root}' and {other} in the bundle: renumber the labels of "
                 "the data set."
             )
+        of_bundle = labels.get(str(value), name)
+        if value and of_bundle.strip().casefold() != name.strip().casefold():
+            logger.warning("label %d is '%s' in '%s' and '%s' in the bundle", value, name, dataset.root, of_bundle)
     if str(dataset.ignore_label) in labels:
         raise DatasetError(
             f"{dataset.ignore_label} is to be ignored in '{dataset.root}' and '{labels[str(dataset.ignore_label)]}' in "

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import save_net_with_metadata
 
 from monai_ronas.bundle.check import check_bundle
 from monai_ronas.bundle.configs import LOGGING_CONF, Derived, evaluate_config, inference_config
 from monai_ronas.bundle.metadata import metadata, plain
 from monai_ronas.bundle.readme import bundle_readme, not_all_tested, summary_table
 from monai_ronas.bundle.replacement import clear_up, new_beside, replace
+from monai_ronas.bundle.torchscript import write_torchscript
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
 from monai_ronas.data import Study
 from monai_ronas.errors import SettingError
@@ -140,7 +140,6 @@ class BundleExporter:
         one_shot_voxels = 0 if in_windows else limit
         single = RonasUNet(**kwargs)
         single.load_state_dict({k: trained[k].contiguous() for k in single.state_dict()})
-        script = torch.jit.script(single.eval())
         write_atomically(root / "models" / "model.pt", lambda file: torch.save(single.state_dict(), file))
 
         facts = Derived(
@@ -180,12 +179,9 @@ class BundleExporter:
                 reference=reference,
             ),
         }
-        carried: dict[str, Any] = {
-            "include_config_vals": False,
-            "meta_values": configs["metadata"],
-            "more_extra_files": {"inference.json": json.dumps(configs["inference"]).encode()},  # as ckpt_export has it
-        }
-        write_atomically(root / "models" / "model.ts", lambda file: save_net_with_metadata(script, file, **carried))
+        write_torchscript(
+            root / "models" / "model.ts", single.eval(), metadata=configs["metadata"], inference=configs["inference"]
+        )
         for name, content in configs.items():
             (root / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         (root / "configs" / "logging.conf").write_text(LOGGING_CONF, encoding="utf-8")

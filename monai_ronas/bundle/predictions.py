@@ -139,6 +139,8 @@ def _subject(path: Path) -> str:
 class SavePredictiond(SaveImaged):
     """Write predictions in the geometry of their volumes.
 
+    One whose volume came from no file, as in MONAI Deploy, has no place: it stays in the item only.
+
     Args:
         keys: keys of discrete predictions ``(1, X, Y, Z)``.
         files: where they are written.
@@ -160,6 +162,8 @@ class SavePredictiond(SaveImaged):
         item = dict(data)
         for key in self.key_iterator(item):
             volume = item[key]
+            if "filename_or_obj" not in volume.meta:
+                continue
             voxels = volume.detach().cpu().numpy()[0].astype(self.output_dtype)
             affine = volume.affine.cpu().numpy().astype(np.float64)
             path = self.files.write(str(volume.meta["filename_or_obj"]), voxels, affine)

@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import LoadImaged, MapTransform
+from monai.data import MetaTensor, NibabelReader
+from monai.transforms import EnsureChannelFirst, LoadImaged, MapTransform
 
 from monai_ronas.data.errors import Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, spacing_faults, value_faults
@@ -27,25 +27,34 @@ class LoadVolumed(LoadImaged):
     """MONAI's ``LoadImaged``, channel first, which names the file that cannot be read in one sentence.
 
     NIfTI is read through nibabel, NRRD, MetaImage and folders of one DICOM series through :class:`SimpleITKReader`.
-    Several paths are the channels of one image.
+    Several paths are the channels of one image. An image that is in memory already, as MONAI Deploy has it, is only
+    brought to channel first and float32.
 
     Args:
-        keys: keys of paths.
+        keys: keys of paths, or of a ``MetaTensor`` whose ``original_channel_dim`` tells its axis of channels.
 
     Raises:
         VolumeError: when a file cannot be read.
+
+    Example:
+        >>> inside = MetaTensor(torch.zeros(4, 5, 6), meta={"original_channel_dim": "no_channel"})
+        >>> LoadVolumed("image")({"image": inside})["image"].shape
+        torch.Size([1, 4, 5, 6])
     """
 
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys, image_only=True, ensure_channel_first=True)
-        for reader in (SimpleITKReader(), ChannelFilesReader()):
-            self._loader.register(reader)
+        readers = (NibabelReader(), SimpleITKReader(), ChannelFilesReader())
+        self._loader.readers = list(readers)  # the same, and the same hash, whatever else is installed
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Load the volumes of an item, in float32."""
         item = dict(data)
         for key in self.key_iterator(item):
             given = item[key]
+            if isinstance(given, MetaTensor):
+                item[key] = EnsureChannelFirst()(given).float()
+                continue
             try:
                 item.update(self._loaded(key, given, reader))
             except VolumeError:

@@ -230,6 +230,7 @@ class SearchCheckpoint:
         changed = differences(identity, {k: v for k, v in self.identity.items() if k not in may_differ})
         if changed:
             changed.sort(key=lambda text: re.split(" was | is ", text)[0].count(" "))  # settings before what follows
+            changed.sort(key=lambda text: bool(re.search(" (was|is) [0-9a-f]{32}", text)))  # digests, which tell least
             more = f", and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
             raise SettingError(
                 f"{self.directory.parent} holds a search of which {', '.join(changed[:_TOLD])}{more}: give the same "

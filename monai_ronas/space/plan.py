@@ -228,7 +228,7 @@ def _choose(
             return draft, _reasons(draft, cover(draft))
     wide = [d for d in large if not is_narrow(d)] or large
     cheapest = max(wide, key=steps)
-    short = f"no network has {wanted:.0f} steps in the time: this is the cheapest that sees enough"
+    short = f"no network has {wanted:.0f} steps in the time, give more: this is the cheapest that sees enough"
     return cheapest, [short, *_reasons(cheapest, cover(cheapest))]
 
 

@@ -183,3 +183,14 @@ def test_labels_of_other_values_are_refused(tmp_path, cases, labels, told):
     (root / "dataset.json").write_text(json.dumps({**content, "labels": labels}))
     with pytest.raises(DatasetError, match=told):
         cases(root, split)
+
+
+@pytest.mark.parametrize("cases", [evaluation_cases, training_cases])
+def test_a_value_with_another_name_is_told(tmp_path, cases, caplog):
+    root = dataset(tmp_path / "data", OWN)
+    split = split_file(tmp_path, labels={"0": "background", "1": "Organ", "2": "cyst"})
+    content = json.loads((root / "dataset.json").read_text())
+    (root / "dataset.json").write_text(json.dumps({**content, "labels": {"air": 0, "organ": 1, "nodule": 2}}))
+    assert cases(root, split)
+    told = [record.getMessage() for record in caplog.records if "label" in record.getMessage()]
+    assert told == [f"label 2 is 'nodule' in '{root}' and 'cyst' in the bundle"]

@@ -5,9 +5,12 @@ import sys
 from functools import partial
 
 import numpy as np
+import pytest
 import torch
+from monai.data import NumpyReader
 from monai.transforms import Compose, LoadImaged, Orientationd, ScaleIntensityd, Spacingd
 
+from monai_ronas.data import LoadVolumed
 from monai_ronas.data.identity import described, files_hash, transform_hash
 
 KEYS = ("image", "label")
@@ -85,3 +88,11 @@ def test_the_hash_of_files_follows_path_size_and_time(tmp_path):
     assert len(seen) == 6
     (tmp_path / "link").symlink_to(other)
     assert files_hash({"image": str(tmp_path / "link")}) == files_hash({"image": str(other)})
+
+
+@pytest.mark.parametrize("readers", [{}, {"numpyreader": NumpyReader}])
+def test_the_hash_of_loading_does_not_depend_on_the_packages_that_are_there(monkeypatch, readers):
+    """MONAI's loader takes a reader for every package that is installed, pydicom for one."""
+    before = transform_hash([LoadVolumed("image")])
+    monkeypatch.setattr("monai.transforms.io.array.SUPPORTED_READERS", readers)
+    assert transform_hash([LoadVolumed("image")]) == before

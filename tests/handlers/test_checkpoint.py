@@ -94,6 +94,15 @@ def test_another_search_is_refused_with_the_difference_named(make_engine, tmp_pa
         checkpoint.load(other)
 
 
+def test_of_another_data_set_its_name_is_told_before_digests(make_engine, tmp_path):
+    then = {"digest": "0" * 32, "data": {"set": "Phantom", "voxels": "a" * 64}}
+    now = {"digest": "1" * 32, "data": {"set": "Nodules", "voxels": "b" * 64}}
+    search(make_engine, tmp_path, 1, identity=then)[0].run()
+    other, _, checkpoint = search(make_engine, tmp_path, 1, identity=now)
+    with pytest.raises(ValueError, match=f"of which data set was Phantom and is Nodules, digest was {'0' * 32} and is"):
+        checkpoint.load(other)
+
+
 def test_starting_over_removes_the_old_checkpoints(make_engine, tmp_path):
     engine, _, _ = search(make_engine, tmp_path, 1)
     engine.run()

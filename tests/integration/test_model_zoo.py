@@ -4,13 +4,16 @@
 import json
 import re
 import shutil
+import zipfile
+from functools import partial
 
 import pytest
 import torch
-from monai.bundle import ckpt_export, load, push_to_hf_hub, verify_net_in_out
+from monai.bundle import ckpt_export, load, push_to_hf_hub, verify_metadata, verify_net_in_out
 from monai.data import load_net_with_metadata
 
 from .conftest import ROOT
+from .hub_server import hub_server
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 TEXTS = (
@@ -19,6 +22,46 @@ TEXTS = (
 )
 CHANNELS = {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range", "is_patch_data", "channel_def"}
 MEGABYTE = 2**20
+
+
+def of_type(kind, *keys):
+    return {key: {"type": kind} for key in keys}
+
+
+def metadata_schema():
+    """What the schema of ``metadata.json`` asks, in our own words, as the network may not be there to download it."""
+    tensor = {
+        "type": "object",
+        "properties": {
+            **of_type("string", "type", "format", "dtype"),
+            **of_type("integer", "num_channels"),
+            **of_type("boolean", "is_patch_data"),
+            **of_type("object", "channel_def"),
+            "spatial_shape": {"type": "array", "items": {"type": ["string", "integer"]}},
+            "value_range": {"type": "array", "items": {"type": "number"}},
+        },
+        "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
+    }
+    values = {"type": "object", "additionalProperties": {"anyOf": [tensor, {"type": ["number", "string", "boolean"]}]}}
+    network = {
+        "type": "object",
+        "properties": dict.fromkeys(("inputs", "outputs", "post_processed_outputs"), values),
+        "required": ["inputs", "outputs"],
+    }
+    texts = ("schema", *(key for key in TEXTS if key != "name"))
+    objects = ("changelog", "required_packages_version", "eval_metrics", "supported_apps")
+    must = ("schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version")
+    return {
+        "$schema": "https://json-schema.org/draft/2019-09/schema",
+        "type": "object",
+        "properties": {
+            **of_type("string", *texts),
+            **of_type("object", *objects),
+            "references": {"type": "array", "items": {"type": "string"}},
+        },
+        "patternProperties": {"^[_a-zA-Z0-9]+_data_format$": network},
+        "required": [*must, "task", "description", "authors", "copyright", "network_data_format"],
+    }
 
 
 @pytest.fixture(scope="module", params=["released", "finished"])
@@ -73,6 +116,19 @@ def test_the_metadata_has_what_the_schema_requires(bundle, metadata):
         assert len(channels["spatial_shape"]) == 3
 
 
+def test_monais_check_against_the_schema_passes(bundle, metadata, tmp_path):
+    """MONAI takes a schema that is there in place of a download; a fault shows that it is used."""
+    pytest.importorskip("jsonschema", reason="needs jsonschema: pip install monai-ronas[test]")
+    schema = tmp_path / "schema.json"
+    schema.write_text(json.dumps(metadata_schema()))
+    verify_metadata(meta_file=config(bundle, "metadata"), filepath=str(schema))
+    for key, wrong in (("version", 1), ("references", "a paper"), ("network_data_format", {"inputs": {}})):
+        broken = tmp_path / f"{key}.json"
+        broken.write_text(json.dumps({**metadata, key: wrong}))
+        with pytest.raises(ValueError, match="Failed validating"):
+            verify_metadata(meta_file=str(broken), filepath=str(schema))
+
+
 def test_the_network_takes_and_gives_what_the_metadata_say(bundle):
     verify_net_in_out(
         net_id="network_def",
@@ -108,6 +164,9 @@ def test_the_torchscript_carries_metadata_and_configuration(bundle, metadata):
     network, same, _ = load(bundle.name, bundle_dir=str(bundle.parent), load_ts_module=True, source="github")
     assert isinstance(network, torch.jit.ScriptModule)
     assert same == metadata
+    with zipfile.ZipFile(bundle / "models" / "model.ts") as archive:  # MONAI Deploy reads below the file's name
+        assert json.loads(archive.read("model/extra/inference.json")) == json.loads(others["inference.json"])
+        assert json.loads(archive.read("model/extra/metadata.json")) == metadata
 
 
 def test_the_readme_has_the_sections_of_the_zoo(bundle, metadata):
@@ -124,34 +183,27 @@ def test_the_readme_has_the_sections_of_the_zoo(bundle, metadata):
 
 
 def test_it_is_pushed_to_the_hub_with_a_valid_card(bundle, tmp_path, monkeypatch):
-    """Against a stand-in of the hub's API, which keeps what it is given."""
+    """By the hub's own client, which has the card checked before it sends the files, to a stand-in of the hub."""
     hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub: pip install monai-ronas[test]")
-    uploaded = tmp_path / "uploaded"
-    calls = []
-
-    class Api:
-        def __init__(self, token=None):
-            calls.append(("token", token))
-
-        def create_repo(self, **words):
-            calls.append(("repo", words["repo_id"]))
-
-        def upload_folder(self, *, repo_id, folder_path):
-            shutil.copytree(folder_path, uploaded)
-            return f"https://hub.example/{repo_id}"
-
-        def create_tag(self, **words):
-            calls.append(("tag", words["tag"]))
-
-    monkeypatch.setattr(hub, "HfApi", Api)
     work = tmp_path / "work"
     shutil.copytree(bundle, work / bundle.name)
-    url = push_to_hf_hub("someone/ronas", bundle.name, str(work), token="none", version="0.1.0")
-    assert url == "https://hub.example/someone/ronas"
-    assert calls == [("token", "none"), ("repo", "someone/ronas"), ("tag", "0.1.0")]
-    card = hub.ModelCard.load(uploaded / "README.md")
+    expected = {str(path.relative_to(bundle)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with hub_server() as server:
+        monkeypatch.setattr(hub, "HfApi", partial(hub.HfApi, server.endpoint))
+        push_to_hf_hub("someone/ronas", bundle.name, str(work), token="hf_none", version="0.1.0")
+        (work / bundle.name / "docs" / "README.md").write_text("---\nlicense: mine\n---\n")
+        with pytest.raises(ValueError, match="'license' must be one of the hub's, not mine"):
+            hub.HfApi().upload_folder(repo_id="a/b", folder_path=work / bundle.name / "docs", token="hf_none")
+    (repo,) = server.repos
+    assert (repo["organization"], repo["name"]) == ("someone", "ronas")
+    assert repo.get("private", repo.get("visibility") == "private")  # in the words of older and newer clients
+    assert server.tokens == {"hf_none"}
+    assert server.tags == ["0.1.0"]
+    card = hub.ModelCard(server.files.pop("README.md").decode())
+    assert server.cards[0] == card.data.to_dict()
     assert card.data.license == "apache-2.0"
     assert card.data.library_name == "monai"
     assert {"monai", "medical"} <= set(card.data.tags)
-    assert card.text.strip() == (bundle / "docs" / "README.md").read_text().strip()
-    assert (uploaded / "models" / "model.pt").read_bytes() == (bundle / "models" / "model.pt").read_bytes()
+    assert card.text.strip() == expected["docs/README.md"].decode().strip()
+    assert server.files == expected

@@ -10,7 +10,7 @@ import pytest
 
 import monai_ronas
 
-from .conftest import ROOT
+from .conftest import ROOT, SMALL
 
 TRACKED = ROOT / "bundles" / "ronas"
 
@@ -50,7 +50,7 @@ def test_the_wheel_has_the_version_and_the_typing_mark(installed):
     assert not (installed / "monai_ronas" / "bundle" / "ronas").is_symlink()
 
 
-def test_the_wheel_gives_the_search_bundle_and_it_runs(installed, small_phantom, tmp_path):
+def test_the_wheel_gives_the_search_bundle_which_searches_outside_the_clone(installed, small_phantom, tmp_path):
     where = run(installed, tmp_path, "-c", "import monai_ronas; print(monai_ronas.__file__)")
     assert where.strip() == str(installed / "monai_ronas" / "__init__.py")
     told = run(installed, tmp_path, "-m", "monai_ronas.bundle", "init", "mine")
@@ -63,3 +63,13 @@ def test_the_wheel_gives_the_search_bundle_and_it_runs(installed, small_phantom,
     config = ("--config_file", "mine/configs/search.json", "--dataset_dir", str(small_phantom))
     verified = run(installed, tmp_path, "-m", "monai.bundle", "run", "verify", *config)
     assert "verified: every case can be used" in verified
+    settings = [word for key, value in {**SMALL, "episodes": 1}.items() for word in (f"--{key}", str(value))]
+    told = run(installed, tmp_path, "-m", "monai.bundle", "run", "search", *config, *settings)
+    bundle = tmp_path / "output" / "ronas_segmentation"
+    assert "Dice" in told
+    assert str(bundle) in told
+    image = sorted((small_phantom / "imagesTr").iterdir())[0]
+    of_bundle = ("--config_file", str(bundle / "configs" / "inference.json"), "--bundle_root", str(bundle))
+    volumes = ("--dataset_dir", str(image), "--output_dir", "predictions")
+    run(installed, tmp_path, "-m", "monai.bundle", "run", *of_bundle, *volumes)
+    assert [path.name for path in (tmp_path / "predictions").iterdir()] == [image.name.replace(".nii", "_seg.nii")]

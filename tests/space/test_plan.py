@@ -82,7 +82,7 @@ def test_where_the_time_is_short_the_network_still_sees_enough():
     short = plan("CT", seconds=0.5)
     assert short.strides[0] == (2, 2, 2)
     assert math.prod(short.patch) >= 24**3 * 8
-    assert "this is the cheapest that sees enough" in short.words()
+    assert "steps in the time, give more: this is the cheapest" in short.words()
 
 
 def test_memory_limits_the_patch():
