@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from monai_ronas.space import Architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,25 @@ class InferenceChoice:
     seconds: float = float("nan")
 
 
+@dataclass(frozen=True)
+class TemperatureFit:
+    """The temperature of the derived network's probabilities.
+
+    Args:
+        temperature: what their logarithms are divided by; above 1 for a network that is too sure.
+        cases: number of reward cases that it was fitted on.
+        error_before: expected calibration error on them without it.
+        error_after: with it.
+        seen: the final training has had these cases, so that the network is surer of them than of others.
+    """
+
+    temperature: float
+    cases: int
+    error_before: float
+    error_after: float
+    seen: bool = False
+
+
 @dataclass
 class SearchResult:
     """What a search found.
@@ -81,6 +104,8 @@ class SearchResult:
         test_names: names of the cases of ``test``, in the order of its ``per_case``.
         test_cases: number of all test cases.
         inference: one shot or windows, as measured; None where it was not.
+        members: weights that the network had on its way through the final training, the members of an ensemble.
+        temperature: of the ensemble's probabilities; None where it was not fitted.
     """
 
     architecture: Architecture
@@ -93,3 +118,5 @@ class SearchResult:
     test_names: tuple[str, ...] = ()
     test_cases: int = 0
     inference: InferenceChoice | None = None
+    members: tuple[Mapping[str, Tensor], ...] = ()
+    temperature: TemperatureFit | None = None
