@@ -18,6 +18,7 @@ from monai_ronas.bundle.steps import (
     new_folder,
     validation_dataset,
 )
+from monai_ronas.bundle.uncertainty import Uncertainty
 from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "SavePredictiond",
     "Settings",
     "SoundVolumes",
+    "Uncertainty",
     "WarnOfEmptyd",
     "begin_command",
     "check_numbers",
