@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from monai.inferers import Inferer
 from monai.transforms import Invertd
 from monai.utils import convert_to_tensor, str2bool
 
@@ -74,9 +75,10 @@ class Uncertainty:
         transform: Any,
         temperature: float = 1.0,
     ) -> None:
-        chosen = str2bool(wanted, default=None, raise_exc=False)
-        if chosen is None:
-            raise SettingError(f"uncertainty must be true or false, received {wanted!r}.")
+        try:
+            chosen = str2bool(wanted)
+        except ValueError as error:
+            raise SettingError(f"uncertainty must be true or false, received {wanted!r}.") from error
         number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
         if not number or not 0 < temperature < math.inf:
             raise SettingError(f"temperature must be a positive number, received {temperature!r}.")
@@ -86,7 +88,7 @@ class Uncertainty:
         self.left_out: list[str] = []
         self._rows: list[list[str]] = []
         self._ensemble = MemberInferer(inferer, read_members(Path(models))) if chosen else None
-        self.inferer = inferer if self._ensemble is None else self._ensemble
+        self.inferer: Inferer = inferer if self._ensemble is None else self._ensemble
         self._inverse = Invertd("pred", transform=transform, orig_keys="image", nearest_interp=False)
 
     def postprocessing(self, transform: Callable[..., Any]) -> Callable[..., Any]:
@@ -260,4 +262,7 @@ def uncertainty_in_words(result: SearchResult) -> str:
             f"Their expected calibration error near the foreground is {fit.error_before:.4f} without and "
             f"{fit.error_after:.4f} with it."
         )
+    if result.reliability is not None:
+        without, with_it = (f"{found.expected_error:.4f}" for found in result.reliability)
+        lines.append(f"That of the test cases, which nothing has seen, is {without} and {with_it} (network alone).")
     return "\n".join(lines)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from monai_ronas.engines.calibration import Calibration
+from monai_ronas.engines.calibration import Calibration, ReliabilityWatch
 from monai_ronas.engines.contender import Contender
 from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents
 from monai_ronas.engines.exploitation import Exploitation
@@ -26,6 +26,7 @@ __all__ = [
     "PatchBatch",
     "Phase",
     "Race",
+    "ReliabilityWatch",
     "Reselection",
     "SliceTrainer",
     "Snapshots",

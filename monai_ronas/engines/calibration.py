@@ -8,17 +8,23 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from ignite.engine import Engine
+from ignite.engine.events import RemovableEventHandle
+from monai.engines import SupervisedEvaluator
+from monai.engines.utils import IterationEvents
 from monai.networks import eval_mode
+from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
-from monai_ronas.metrics import Reliability, fit_temperature, reliability, sampled
+from monai_ronas.metrics import fit_temperature, reliability, sampled
 from monai_ronas.networks import MemberInferer, PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
-from monai_ronas.utils import TemperatureFit, is_out_of_memory
-from monai_ronas.utils.ranks import from_main, is_main
+from monai_ronas.utils import Reliability, TemperatureFit, is_out_of_memory
+from monai_ronas.utils.ranks import from_all, from_main, is_main
 
 logger = logging.getLogger(__name__)
 _VALUES = 2**22  # logarithms of probabilities that are kept
@@ -121,7 +127,9 @@ class Calibration:
             logger.info("no temperature: there was no time for a reward case with foreground")
             return None
         temperature = fit_temperature(*zip(*found, strict=True))
-        before, after = (_error(reliability(*zip(*found, strict=True), temperature=t)) for t in (1.0, temperature))
+        before, after = (
+            reliability(*zip(*found, strict=True), temperature=t).expected_error for t in (1.0, temperature)
+        )
         logger.info(
             "temperature %.3f on %d reward cases: expected calibration error %.4f, with it %.4f",
             *(temperature, len(found), before, after),
@@ -129,5 +137,32 @@ class Calibration:
         return TemperatureFit(temperature, len(found), before, after, seen=self.seen)
 
 
-def _error(found: Reliability) -> float:
-    return found.expected_error
+class ReliabilityWatch:
+    """Collect voxels of what an evaluator predicts, before its postprocessing makes classes of it.
+
+    Args:
+        most: voxels of a case, evenly spread over those near the foreground.
+    """
+
+    def __init__(self, *, most: int = 4096) -> None:
+        self.most = most
+        self._samples: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def on(self, evaluator: SupervisedEvaluator) -> RemovableEventHandle:
+        """Look at each prediction of an evaluator, as long as the context that is returned."""
+        return evaluator.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._note)
+
+    def _note(self, engine: Engine) -> None:
+        output: Any = engine.state.output
+        for logits, label in zip(output["pred"], output["label"], strict=True):
+            if len(logits) > 1:  # else class indices, where the memory is short
+                said, truth = (convert_to_tensor(value, track_meta=False) for value in (logits, label))
+                self._samples.append(sampled(said.float().log_softmax(dim=0).cpu(), truth.cpu(), most=self.most))
+
+    def found(self, temperature: float) -> tuple[Reliability, Reliability] | None:
+        """Reliability without and with a temperature, of all processes; None where nothing was seen."""
+        samples = [sample for part in from_all(self._samples) for sample in part if len(sample[1])]
+        if not samples:
+            return None
+        without, with_it = (reliability(*zip(*samples, strict=True), temperature=t) for t in (1.0, temperature))
+        return without, with_it

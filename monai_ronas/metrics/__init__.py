@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 from monai_ronas.metrics.calibration import (
-    Reliability,
     fit_temperature,
     near_foreground,
     reliability,
@@ -12,7 +11,6 @@ from monai_ronas.metrics.soft_dice import SoftDiced, soft_dice
 
 __all__ = [
     "IgnoredToBackgroundd",
-    "Reliability",
     "SoftDiced",
     "fit_temperature",
     "near_foreground",

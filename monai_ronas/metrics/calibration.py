@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+
+from monai_ronas.utils import Reliability
 
 _MARGIN = 2  # voxels around the foreground
 _LARGEST = 10.0  # temperature, its smallest is the inverse
@@ -99,30 +100,6 @@ def fit_temperature(log_probabilities: Sequence[np.ndarray], labels: Sequence[np
 
     found = minimize_scalar(loss, bounds=(1 / _LARGEST, _LARGEST), method="bounded", options={"xatol": 1e-4})
     return float(1 / found.x)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How often voxels are right, by how sure the network is of them.
-
-    Args:
-        count: voxels in each of equal bins of the largest probability.
-        sure: mean of that probability in each, NaN where there is none.
-        right: part of them whose most likely class is that of the label, likewise.
-        brier: mean over voxels of the summed squares of probability minus truth, from 0 to 2.
-    """
-
-    count: tuple[int, ...]
-    sure: tuple[float, ...]
-    right: tuple[float, ...]
-    brier: float
-
-    @property
-    def expected_error(self) -> float:
-        """Expected calibration error: the mean over voxels of the distance between sure and right of their bin."""
-        count = np.asarray(self.count)
-        gaps = np.abs(np.asarray(self.sure) - np.asarray(self.right))
-        return float((count * np.nan_to_num(gaps)).sum() / max(count.sum(), 1))
 
 
 def reliability(

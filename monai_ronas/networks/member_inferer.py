@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -59,7 +59,7 @@ class MemberInferer(Inferer):
         """How often a network runs for a volume."""
         return max(self.inferer.runs, 1 + len(self.members))
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """The logarithm of the mean probabilities ``(B, C, H, W[, D])``.
 
         Where the memory does not suffice for the probabilities of all classes, these are the class indices
@@ -76,7 +76,7 @@ class MemberInferer(Inferer):
         views, total, entropies = self.inferer.views, None, None
         for run in range(self.runs):
             view, member = views[run % len(views)], run % (1 + len(self.members))
-            with _weights(network, self.members[member - 1] if member else None):
+            with _weights(cast(nn.Module, network), self.members[member - 1] if member else None):
                 logits = self.inferer.one_run(view.of(inputs), network, *args, **kwargs)
             logits = convert_to_tensor(cast(torch.Tensor, logits), track_meta=False)
             own = view.back(entropy(logits.log_softmax(dim=1))).to(home)

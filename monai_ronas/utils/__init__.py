@@ -8,7 +8,7 @@ from monai_ronas.utils.memory import available_memory_bytes, is_out_of_memory, m
 from monai_ronas.utils.planes import Plane, three_planes
 from monai_ronas.utils.precision import has_fast_bfloat16
 from monai_ronas.utils.ranks import RankError, fair_gb, is_main, join_ranks, leave_to_main
-from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult, TemperatureFit
+from monai_ronas.utils.records import ChildScore, InferenceChoice, Reliability, SearchResult, TemperatureFit
 from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
 from monai_ronas.utils.trend import above_trend, detrend
 
@@ -17,6 +17,7 @@ __all__ = [
     "InferenceChoice",
     "Plane",
     "RankError",
+    "Reliability",
     "SearchResult",
     "Stopped",
     "TemperatureFit",

@@ -86,6 +86,30 @@ class TemperatureFit:
     seen: bool = False
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """How often voxels are right, by how sure the network is of them.
+
+    Args:
+        count: voxels in each of equal bins of the largest probability.
+        sure: mean of that probability in each, NaN where there is none.
+        right: part of them whose most likely class is that of the label, likewise.
+        brier: mean over voxels of the summed squares of probability minus truth, from 0 to 2.
+    """
+
+    count: tuple[int, ...]
+    sure: tuple[float, ...]
+    right: tuple[float, ...]
+    brier: float
+
+    @property
+    def expected_error(self) -> float:
+        """Expected calibration error: the mean over voxels of the distance between sure and right of their bin."""
+        count = np.asarray(self.count)
+        gaps = np.abs(np.asarray(self.sure) - np.asarray(self.right))
+        return float((count * np.nan_to_num(gaps)).sum() / max(count.sum(), 1))
+
+
 @dataclass
 class SearchResult:
     """What a search found.
@@ -106,6 +130,8 @@ class SearchResult:
         inference: one shot or windows, as measured; None where it was not.
         members: weights that the network had on its way through the final training, the members of an ensemble.
         temperature: of the ensemble's probabilities; None where it was not fitted.
+        reliability: of the network alone on the cases of ``test``, without and with the temperature; None where that
+            was not measured.
     """
 
     architecture: Architecture
@@ -120,3 +146,4 @@ class SearchResult:
     inference: InferenceChoice | None = None
     members: tuple[Mapping[str, Tensor], ...] = ()
     temperature: TemperatureFit | None = None
+    reliability: tuple[Reliability, Reliability] | None = None

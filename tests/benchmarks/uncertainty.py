@@ -29,8 +29,10 @@ from scipy.stats import spearmanr
 
 from monai_ronas.bundle.class_inversion import on_image_grid
 from monai_ronas.bundle.uncertainty import class_figures, read_members
-from monai_ronas.metrics import Reliability, fit_temperature, reliability, sampled
+from monai_ronas.metrics import fit_temperature, reliability, sampled
 from monai_ronas.networks import MemberInferer, entropy
+from monai_ronas.utils import Reliability
+from monai_ronas.visualize import plot_reliability
 
 SHARES = (0.0, 0.1, 0.2, 0.3)
 _VOXELS = 2**16  # of a case, for calibration
@@ -126,7 +128,7 @@ def summary(cases: Sequence[Case], temperature: float) -> dict[str, Any]:
         "predicted_minus_true": float(np.mean(np.subtract(scores["predicted Dice"], dice))),
         "spearman": {name: float(spearmanr(score, dice).statistic) for name, score in scores.items()},
         "risk_coverage": {name: risk_coverage(dice, score) for name, score in scores.items()},
-        "reliability": {str(t): vars(r) for t, r in found.items()},
+        "reliability": [vars(found[t]) for t in (1.0, temperature)],
     }
 
 
@@ -154,20 +156,6 @@ def table(report: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, *(f"| {name} | {' | '.join(map(of, report.values()))} |" for name, of in rows.items())])
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
-    """The reliability diagram of the ensemble."""
-    from matplotlib.figure import Figure
-
-    axes = (figure := Figure(figsize=(4.5, 4.5), layout="constrained")).subplots()
-    axes.plot([0, 1], [0, 1], color="0.7")
-    for temperature, bins in report["reliability"].items():
-        found = Reliability(**bins)
-        axes.plot(found.sure, found.right, marker="o", markersize=3, label=f"temperature {float(temperature):.2f}")
-    axes.set(xlabel="probability of the most likely class", ylabel="part of the voxels that are right")
-    axes.legend()
-    figure.savefig(path, dpi=110)
-
-
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -190,7 +178,8 @@ def main() -> None:
     print(text)
     (given.output_dir / "uncertainty.md").write_text(text + "\n", encoding="utf-8")
     (given.output_dir / "uncertainty.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    draw(report["ensemble"], given.output_dir / "reliability.png")
+    found_by = [Reliability(**bins) for bins in report["ensemble"]["reliability"]]
+    plot_reliability(*found_by).savefig(given.output_dir / "reliability.png", dpi=110)
 
 
 if __name__ == "__main__":

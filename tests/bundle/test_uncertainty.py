@@ -19,7 +19,7 @@ from monai_ronas.bundle.configs import Derived, inference_config
 from monai_ronas.bundle.uncertainty import uncertainty_in_words, write_members
 from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.space import RonasSpace
-from monai_ronas.utils import SearchResult, TemperatureFit
+from monai_ronas.utils import Reliability, SearchResult, TemperatureFit
 from tests.volume_files import OBLIQUE, orthogonal, write
 
 from .test_volumes import FINGERPRINT, SHAPE, save, volume
@@ -198,6 +198,10 @@ def test_words_of_the_readme():
         assert "The temperature is 1.25, fitted on 8 reward cases" in words
         assert ("which the final training has seen" in words) == seen
         assert "0.0500 without and 0.0100 with it" in words
+        assert "test cases" not in words
+    found = tuple(Reliability((10,), (sure,), (0.75,), 0.5) for sure in (0.9, 0.8))
+    words = uncertainty_in_words(SearchResult(base, None, temperature=fit, reliability=found))
+    assert "That of the test cases, which nothing has seen, is 0.1500 and 0.0500 (network alone)." in words
 
 
 def test_the_configuration_says_what_is_asked():

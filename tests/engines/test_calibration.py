@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from monai.engines import SupervisedEvaluator
+from torch.utils.data import DataLoader
 
-from monai_ronas.engines import Calibration
-from monai_ronas.metrics import fit_temperature, sampled
-from monai_ronas.networks import MemberInferer, PadToStrideInferer
+from monai_ronas.engines import Calibration, ReliabilityWatch
+from monai_ronas.metrics import fit_temperature, reliability, sampled
+from monai_ronas.networks import MemberInferer, MostLikelyd, PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from tests.toys import toy_cases, toy_space
 
@@ -76,3 +78,41 @@ def test_without_cases_or_memory_there_is_no_temperature(network, caplog, monkey
     monkeypatch.setattr(PadToStrideInferer, "one_run", too_large)
     assert Calibration(network, toy_cases(1), PadToStrideInferer())((), windows=False) is None
     assert "no temperature: the memory does not suffice" in caplog.text
+
+
+def test_what_an_evaluator_predicts_is_seen_before_it_is_made_classes(network):
+    cases, single = toy_cases(2), network.derive(network.space.base, deep_supervision=False).eval()
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(cases, batch_size=1),
+        network=single,
+        inferer=PadToStrideInferer(),
+        postprocessing=MostLikelyd("pred"),
+    )
+    watch = ReliabilityWatch(most=10**6)
+    assert watch.found(2.0) is None
+    with watch.on(evaluator):
+        evaluator.run()
+    evaluator.run()
+    with torch.no_grad():
+        said = [single(case["image"][None])[0].log_softmax(dim=0) for case in cases]
+    samples = [sampled(x, case["label"], most=10**6) for x, case in zip(said, cases, strict=True)]
+    found = watch.found(2.0)
+    for got, temperature in zip(found, (1.0, 2.0), strict=True):
+        by_hand = reliability(*zip(*samples, strict=True), temperature=temperature)
+        assert got.count == by_hand.count
+        assert got.brier == pytest.approx(by_hand.brier)
+    assert found[0] != found[1]
+
+
+def test_class_indices_tell_nothing(network):
+    watch = ReliabilityWatch()
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(toy_cases(1), batch_size=1),
+        network=network,
+        inferer=lambda image, network, **kwargs: torch.zeros_like(image),
+    )
+    with watch.on(evaluator):
+        evaluator.run()
+    assert watch.found(2.0) is None

@@ -5,7 +5,7 @@ from ignite.engine import Events
 
 from monai_ronas.engines import Phase, Snapshots
 from monai_ronas.errors import SettingError
-from monai_ronas.utils import TimeBudget
+from monai_ronas.utils import TemperatureFit, TimeBudget
 from tests.engines.scripted import Scorer, make_end
 from tests.toys import toy_slices
 
@@ -91,6 +91,9 @@ def test_no_shares_are_no_members():
     assert snapshots.members == ()
 
 
+FIT = TemperatureFit(1.5, cases=2, error_before=0.1, error_after=0.05)
+
+
 class Thermometer:
     """In the place of a calibration; notes what it is asked."""
 
@@ -102,7 +105,7 @@ class Thermometer:
 
     def __call__(self, members, *, windows, left):
         self.asked.append((len(members), windows, left))
-        return "fit"
+        return FIT
 
 
 def test_the_end_of_a_search_has_members_of_the_final_training_and_a_temperature():
@@ -112,7 +115,8 @@ def test_the_end_of_a_search_has_members_of_the_final_training_and_a_temperature
     slices.trainer.add_event_handler(Events.ITERATION_STARTED, lambda: reserves.append(end.budget.reserve))
     result = end.run()
     assert len(result.members) == 3
-    assert result.temperature == "fit"
+    assert result.temperature is FIT
+    assert result.reliability is None  # there are no test cases
     assert thermometer.asked == [(3, False, float("inf"))]
     assert reserves[-1] - reserves[0] == 8.0 + 10 * 2.0 * 3  # of the reward cases, and of the temperature
     names = slices.network.derive(result.architecture, deep_supervision=False).state_dict().keys()
