@@ -3,8 +3,8 @@
 
     python -m tests.benchmarks.uncertainty --bundle B --dataset_dir DATA --output_dir OUT [--cases 20]
 
-The single network and the ensemble segment the same cases, both averaged over the bundle's flips. Prints and writes as
-``uncertainty.json`` and ``uncertainty.md``: Dice and seconds of a case; expected calibration error and Brier score near
+The single network and the ensemble, where the bundle has one, segment the same cases, both averaged over the bundle's
+flips. Prints and writes as ``uncertainty.json`` and ``uncertainty.md``: Dice and seconds of a case; expected calibration error and Brier score near
 the foreground, without and with the bundle's temperature; the temperature that would have been best on these cases;
 how often the volume intervals hold the true volume; how the predicted Dice and the mean entropy go with the true Dice
 (Spearman); and the Dice of what is kept when the least sure cases are set aside. ``reliability.png`` has the diagram.
@@ -163,22 +163,25 @@ def main() -> None:
     parser.add_argument("--dataset_dir", required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--cases", type=int, help="so many of the test cases at most")
+    parser.add_argument("--temperature", type=float, help="in the place of the bundle's")
     given = parser.parse_args()
     bundle = Bundle(given.bundle, given.dataset_dir)
-    ways = {"single network": [], "ensemble": read_members(given.bundle / "models")}
+    temperature = bundle.temperature if given.temperature is None else given.temperature
+    members = read_members(given.bundle / "models")
+    ways = {"single network": [], **({"ensemble": members} if members else {})}
     found: dict[str, list[Case]] = {way: [] for way in ways}
     for paths in bundle.cases[: given.cases]:
         item = bundle.transform(dict(paths))
         for way, members in ways.items():
             said, label, seconds = bundle.segment(MemberInferer(bundle.inferer, members), item)
-            found[way].append({**measure_case(said, label, bundle.temperature), "seconds": seconds})
-    report = {way: summary(cases, bundle.temperature) for way, cases in found.items()}
+            found[way].append({**measure_case(said, label, temperature), "seconds": seconds})
+    report = {way: summary(cases, temperature) for way, cases in found.items()}
     given.output_dir.mkdir(parents=True, exist_ok=True)
     text = table(report)
     print(text)
     (given.output_dir / "uncertainty.md").write_text(text + "\n", encoding="utf-8")
     (given.output_dir / "uncertainty.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    found_by = [Reliability(**bins) for bins in report["ensemble"]["reliability"]]
+    found_by = [Reliability(**bins) for bins in report[next(reversed(report))]["reliability"]]
     plot_reliability(*found_by).savefig(given.output_dir / "reliability.png", dpi=110)
 
 
