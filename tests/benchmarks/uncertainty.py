@@ -4,10 +4,11 @@
     python -m tests.benchmarks.uncertainty --bundle B --dataset_dir DATA --output_dir OUT [--cases 20]
 
 The single network and the ensemble, where the bundle has one, segment the same cases, both averaged over the bundle's
-flips. Prints and writes as ``uncertainty.json`` and ``uncertainty.md``: Dice and seconds of a case; expected calibration error and Brier score near
-the foreground, without and with the bundle's temperature; the temperature that would have been best on these cases;
-how often the volume intervals hold the true volume; how the predicted Dice and the mean entropy go with the true Dice
-(Spearman); and the Dice of what is kept when the least sure cases are set aside. ``reliability.png`` has the diagram.
+flips. Prints and writes as ``uncertainty.json`` and ``uncertainty.md``: Dice and seconds of a case; expected calibration
+error and Brier score near the foreground, without and with the bundle's temperature; the temperature that would have been
+best on these cases; how often the volume intervals hold the true volume; how the predicted Dice and the mean entropy go
+with the true Dice (Spearman); and the Dice of what is kept when the least sure cases are set aside. ``reliability.png``
+has the diagram of the last of the two.
 """
 
 from __future__ import annotations
