@@ -28,6 +28,7 @@ def test_figures_of_a_case(label):
     assert found["predicted_dice"] == pytest.approx(2 * inside / (64 + all_))
     assert found["mean_entropy"] == pytest.approx(-(0.9 * math.log(0.9) + 0.1 * math.log(0.1)), rel=1e-4)
     assert found["held"] == [True]
+    assert found["widths"] == [512 / 64]
     missed = case(0.9, label * 0)
     assert math.isnan(missed["dice"])
     assert missed["predicted_dice"] == 0.0

@@ -4,11 +4,11 @@
     python -m tests.benchmarks.uncertainty --bundle B --dataset_dir DATA --output_dir OUT [--cases 20]
 
 The single network and the ensemble, where the bundle has one, segment the same cases, both averaged over the bundle's
-flips. Prints and writes as ``uncertainty.json`` and ``uncertainty.md``: Dice and seconds of a case; expected calibration
-error and Brier score near the foreground, without and with the bundle's temperature; the temperature that would have been
-best on these cases; how often the volume intervals hold the true volume; how the predicted Dice and the mean entropy go
-with the true Dice (Spearman); and the Dice of what is kept when the least sure cases are set aside. ``reliability.png``
-has the diagram of the last of the two.
+flips. Prints and writes as ``uncertainty.json`` and ``uncertainty.md``: Dice and seconds of a case; expected
+calibration error and Brier score near the foreground, without and with the bundle's temperature; the temperature that
+would have been best on these cases; how often the volume intervals hold the true volume, and how wide they are; how the
+predicted Dice and the mean entropy go with the true Dice (Spearman); and the Dice of what is kept when the least sure
+cases are set aside. ``reliability.png`` has the diagram of the last of the two.
 """
 
 from __future__ import annotations
@@ -88,13 +88,14 @@ def measure_case(said: torch.Tensor, label: torch.Tensor, temperature: float) ->
     """The figures of a case, and a sample of its voxels for :func:`~monai_ronas.metrics.reliability`."""
     classes = said.argmax(dim=0, keepdim=True)
     tempered = (said / temperature).log_softmax(dim=0)
-    dice, expected, held = [], [], []
+    dice, expected, held, widths = [], [], [], []
     for index in range(1, len(said)):
         found, true = classes == index, label == index
         figures = class_figures(tempered[index : index + 1].exp(), found)
         if bool(true.any()):
             dice.append(2 * int((found & true).sum()) / (figures.voxels + int(true.sum())))
             held.append(figures.fewest <= int(true.sum()) <= figures.most)
+            widths.append((figures.most - figures.fewest) / int(true.sum()))
         if figures.voxels:
             expected.append(figures.dice)
     unsure = entropy(tempered[None])[0][classes > 0]
@@ -103,6 +104,7 @@ def measure_case(said: torch.Tensor, label: torch.Tensor, temperature: float) ->
         "predicted_dice": float(np.mean(expected)) if expected else 0.0,
         "mean_entropy": float(unsure.mean()) if len(unsure) else math.inf,
         "held": held,
+        "widths": widths,
         "sample": sampled(said, label, most=_VOXELS),
     }
 
@@ -126,6 +128,7 @@ def summary(cases: Sequence[Case], temperature: float) -> dict[str, Any]:
         "temperature": temperature,
         "best_temperature": fit_temperature(*samples),
         "interval_holds": float(np.mean([held for case in kept for held in case["held"]])),
+        "interval_width": float(np.mean([width for case in kept for width in case["widths"]])),
         "predicted_minus_true": float(np.mean(np.subtract(scores["predicted Dice"], dice))),
         "spearman": {name: float(spearmanr(score, dice).statistic) for name, score in scores.items()},
         "risk_coverage": {name: risk_coverage(dice, score) for name, score in scores.items()},
@@ -146,6 +149,7 @@ def table(report: dict[str, dict[str, Any]]) -> str:
         "Brier score, without and with": lambda r: pair(r["brier"]),
         "temperature of the bundle, best one here": lambda r: f"{r['temperature']:.3f}, {r['best_temperature']:.3f}",
         "part of the volume intervals that hold the true volume": lambda r: f"{r['interval_holds']:.2f}",
+        "their mean width by the true volume": lambda r: f"{r['interval_width']:.2f}",
         "predicted minus true Dice": lambda r: f"{r['predicted_minus_true']:+.4f}",
     }
     for name in ("predicted Dice", "mean entropy"):
