@@ -20,6 +20,7 @@ from monai_ronas.bundle.steps import (
     plan_study,
     validation_dataset,
 )
+from monai_ronas.bundle.uncertainty import Uncertainty
 from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SavePredictiond",
     "Settings",
     "SoundVolumes",
+    "Uncertainty",
     "WarnOfEmptyd",
     "begin_command",
     "claim_folder",

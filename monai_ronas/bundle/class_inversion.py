@@ -46,9 +46,7 @@ class InvertToClassesd(MapTransform):
 
     def _classes(self, item: Mapping[Hashable, Any], key: Hashable, prediction: torch.Tensor) -> torch.Tensor:
         def inverted(inverse: Mapping[Hashable, Invertd], channel: torch.Tensor) -> torch.Tensor:
-            given = {self.orig_key: item[self.orig_key], key: MetaTensor(channel)}
-            found: torch.Tensor = inverse[key](given)[key]
-            return found
+            return on_image_grid(channel, item[self.orig_key], inverse[key], key=key, orig_key=self.orig_key)
 
         if len(prediction) == 1:
             return inverted(self.nearest, prediction.float())
@@ -62,3 +60,22 @@ class InvertToClassesd(MapTransform):
             classes[probability > largest] = index
             torch.maximum(largest, probability, out=largest)
         return MetaTensor(classes).copy_meta_from(best) if isinstance(best, MetaTensor) else classes
+
+
+def on_image_grid(
+    channel: torch.Tensor, image: Any, inverse: Invertd, *, key: Hashable = "pred", orig_key: str = "image"
+) -> torch.Tensor:
+    """Bring a channel from the network's grid to the image's own.
+
+    Args:
+        channel: ``(1, H, W, D)``.
+        image: the preprocessed image.
+        inverse: of the preprocessing, for ``key``.
+        key: of the channel in ``inverse``.
+        orig_key: of the image there.
+
+    Returns:
+        ``(1, X, Y, Z)``.
+    """
+    found: torch.Tensor = inverse({orig_key: image, key: MetaTensor(channel)})[key]
+    return found

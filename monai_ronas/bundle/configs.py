@@ -63,6 +63,7 @@ class Derived:
         transposed_axes: two spatial axes that change places in the crops, for crops of thick slices.
         result_gb: memory in GiB for predictions and sums; None for half of what is available where it runs.
         codes: what labels are, by value, as :func:`~monai_ronas.data.segment_codes.read_codes` gives it.
+        temperature: of the probabilities; 1 where it was not fitted.
     """
 
     network: Mapping[str, Any]
@@ -77,6 +78,7 @@ class Derived:
     transposed_axes: Sequence[int] | None = None
     result_gb: float | None = None
     codes: Mapping[int, Codes] = field(default_factory=dict)
+    temperature: float = 1.0
 
     @property
     def stitch_device(self) -> str | None:
@@ -176,6 +178,7 @@ def _segments(derived: Derived) -> list[dict[str, Any]]:
 
 def inference_config(derived: Derived) -> dict[str, Any]:
     """``inference.json``: segment the volumes of a folder, in the geometry of each."""
+    labels = {str(value): plain(name) for value, name in sorted(derived.fingerprint.labels.items())}
     return {
         **common(derived),
         "dataset_dir": "$@bundle_root + '/data'",
@@ -219,18 +222,30 @@ def inference_config(derived: Derived) -> dict[str, Any]:
                 },
             ],
         },
+        "uncertainty": False,
+        "temperature": round(derived.temperature, 4),
+        "unsure": {
+            "_target_": "monai_ronas.bundle.Uncertainty",
+            "wanted": "@uncertainty",
+            "temperature": "@temperature",
+            "inferer": "@inferer",
+            "models": "$@bundle_root + '/models'",
+            "files": "@predictions",
+            "labels": labels,
+            "transform": "@preprocessing",
+        },
         "handlers": ["@checkpointloader"],
         "evaluator": {
             "_target_": "SupervisedEvaluator",
             "device": "@device",
             "val_data_loader": "@dataloader",
             "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
+            "inferer": "$@unsure.inferer",
+            "postprocessing": "$@unsure.postprocessing(@postprocessing)",
             "val_handlers": "@handlers",
         },
         "initialize": [COMMAND],
-        "run": _RUN,
+        "run": [*_RUN[:-1], "$@unsure.end()", _RUN[-1]],
     }
 
 

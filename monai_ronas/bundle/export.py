@@ -20,6 +20,7 @@ from monai_ronas.bundle.readme import bundle_readme, not_all_tested, summary_tab
 from monai_ronas.bundle.replacement import clear_up, new_beside, replace
 from monai_ronas.bundle.torchscript import write_torchscript
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
+from monai_ronas.bundle.uncertainty import MEMBERS, write_members
 from monai_ronas.data import Study
 from monai_ronas.errors import SettingError
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
@@ -28,7 +29,7 @@ from monai_ronas.utils import SearchResult, write_atomically
 from monai_ronas.utils.ranks import is_main
 
 _MARKS = ("configs/metadata.json", "models/model.pt", "docs/data_split.json")
-_NOT_ALWAYS = ("docs/data_license.txt",)  # files of a bundle that another one need not have
+_NOT_ALWAYS = ("docs/data_license.txt", f"models/{MEMBERS}")  # files of a bundle that another one need not have
 LICENSE = Path(__file__).parent / "LICENSE.txt"
 
 
@@ -141,6 +142,7 @@ class BundleExporter:
         single = RonasUNet(**kwargs)
         single.load_state_dict({k: trained[k].contiguous() for k in single.state_dict()})
         write_atomically(root / "models" / "model.pt", lambda file: torch.save(single.state_dict(), file))
+        write_members(root / "models", result.members)
 
         facts = Derived(
             kwargs,
@@ -155,6 +157,7 @@ class BundleExporter:
             transposed_axes=self.study.transposed_axes,
             result_gb=None if self.result_gb is None else self.result_gb(architecture),
             codes=self.study.dataset.codes,
+            temperature=1.0 if result.temperature is None else result.temperature.temperature,
         )
         measured, reference = result.score, f"{len(result.case_names)} reward cases"
         if result.test is not None:

@@ -24,6 +24,7 @@ from monai_ronas.errors import SettingError
 
 logger = logging.getLogger(__name__)
 _ENDINGS = (*ENDINGS, DICOM_ENDING)
+MAPS = ("entropy", "mutual_information")
 Volume = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -69,13 +70,23 @@ class PredictionFiles:
         series is named after its folder, and where this holds several, after the series number or UID as well.
         """
         first = Path(os.path.abspath(ensure_tuple(volume)[0]))
-        own = ending(first) if ending(first) not in ("", *NIFTI) else ".nii.gz"
-        return self._place(first, self._given or own)
+        return self._place(first, self._given or _own_ending(first))
+
+    def map_path(self, volume: Volume, kind: str) -> Path:
+        """The file of a map of real numbers beside the prediction, ``.nii.gz`` where this is DICOM SEG.
+
+        Args:
+            volume: path, or paths of the channels.
+            kind: which map, one of :data:`MAPS`.
+        """
+        first = Path(os.path.abspath(ensure_tuple(volume)[0]))
+        given = ".nii.gz" if self._given == DICOM_ENDING else self._given
+        return self._place(first, given or _own_ending(first), kind)
 
     def paths(self, volume: Volume) -> list[Path]:
-        """The files that the prediction for a volume may have in any format, ``output_ext`` aside."""
+        """The files that the prediction for a volume, and maps, may have in any format, ``output_ext`` aside."""
         first = Path(os.path.abspath(ensure_tuple(volume)[0]))
-        return [self._place(first, end) for end in ENDINGS]
+        return [self._place(first, end, kind) for kind in ("seg", *MAPS) for end in ENDINGS]
 
     def check(self, volume: Volume) -> None:
         """See that the prediction for a volume can be written.
@@ -119,13 +130,17 @@ class PredictionFiles:
     def _given(self) -> str | None:
         return None if self.output_ext is None else f".{str(self.output_ext).lstrip('.')}"
 
-    def _place(self, path: Path, end: str) -> Path:
+    def _place(self, path: Path, end: str, kind: str = "seg") -> Path:
         subject = _subject(path)
         if not ending(path) and path.is_file():  # of a series in a folder with others
             subject, path = series_name(path), path.parent
         root = Path(os.path.abspath(self.root))
         below = path.parent.relative_to(root) if root in path.parents else Path()
-        return Path(os.path.abspath(self.output_dir)) / below / f"{subject}_seg{end}"
+        return Path(os.path.abspath(self.output_dir)) / below / f"{subject}_{kind}{end}"
+
+
+def _own_ending(path: Path) -> str:
+    return ending(path) if ending(path) not in ("", *NIFTI) else ".nii.gz"
 
 
 def _subject(path: Path) -> str:

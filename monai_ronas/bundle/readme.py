@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from monai_ronas.bundle.metadata import INTENDED_USE, REFERENCES, plain
+from monai_ronas.bundle.uncertainty import uncertainty_in_words
 from monai_ronas.data import Fingerprint, Split, Study
 from monai_ronas.data.formats import ENDINGS
 from monai_ronas.networks.nets import RonasSuperNet
@@ -142,6 +143,10 @@ It was trained by the search itself and needs no retraining.
 {_inference(network, result, study, one_shot_voxels)}
 {_flips(flip_axes, study.transposed_axes is not None, test_time_flips)}
 
+### Uncertainty
+
+{uncertainty_in_words(result)}
+
 ## Performance
 
 ### Dice
@@ -168,6 +173,8 @@ Segment volumes:
 
     python -m monai.bundle run --config_file configs/inference.json --bundle_root . \\
         --dataset_dir VOLUMES --output_dir OUT
+
+With `--uncertainty true` it writes maps of the uncertainty and `uncertainty.csv` as well.
 
 Evaluate:
 

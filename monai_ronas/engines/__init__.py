@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.engines.calibration import Calibration, ReliabilityWatch
 from monai_ronas.engines.contender import Contender
 from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents
 from monai_ronas.engines.exploitation import Exploitation
@@ -10,8 +11,10 @@ from monai_ronas.engines.race import Race
 from monai_ronas.engines.reselection import Reselection
 from monai_ronas.engines.scorer import ChildScorer, EpisodeSampler
 from monai_ronas.engines.slice_trainer import SliceTrainer
+from monai_ronas.engines.snapshots import Snapshots
 
 __all__ = [
+    "Calibration",
     "ChildScorer",
     "Contender",
     "ControllerTrainer",
@@ -23,6 +26,8 @@ __all__ = [
     "PatchBatch",
     "Phase",
     "Race",
+    "ReliabilityWatch",
     "Reselection",
     "SliceTrainer",
+    "Snapshots",
 ]

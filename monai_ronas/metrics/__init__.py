@@ -1,5 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.metrics.calibration import (
+    fit_temperature,
+    near_foreground,
+    reliability,
+    sampled,
+    tempered,
+)
 from monai_ronas.metrics.ignored import IgnoredToBackgroundd
 from monai_ronas.metrics.soft_dice import SoftDiced, soft_dice
 
-__all__ = ["IgnoredToBackgroundd", "SoftDiced", "soft_dice"]
+__all__ = [
+    "IgnoredToBackgroundd",
+    "SoftDiced",
+    "fit_temperature",
+    "near_foreground",
+    "reliability",
+    "sampled",
+    "soft_dice",
+    "tempered",
+]

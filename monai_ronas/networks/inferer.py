@@ -114,16 +114,16 @@ class PadToStrideInferer(Inferer):
             ValueError: when the network returns several outputs and the input would have to be padded.
         """
         home = torch.device(self.stitch_device or inputs.device)
-        indices = self._in_slabs(inputs, network, *args, **kwargs)
+        indices = self.in_slabs(inputs, network, *args, **kwargs)
         if indices is not None:
             return indices
         if self.runs == 1:
-            prediction = self._volume(inputs, network, *args, **kwargs)
+            prediction = self.one_run(inputs, network, *args, **kwargs)
             return prediction if isinstance(prediction, list) else with_memory(prediction.to, home)
         total: torch.Tensor | None = None
-        for view in self._views:
+        for view in self.views:
             total = add_view(
-                total, cast(torch.Tensor, self._volume(view.of(inputs), network, *args, **kwargs)), view, home
+                total, cast(torch.Tensor, self.one_run(view.of(inputs), network, *args, **kwargs)), view, home
             )
         mean = cast(torch.Tensor, total).div_(self.runs).log_()
         if isinstance(inputs, MetaTensor):
@@ -133,16 +133,17 @@ class PadToStrideInferer(Inferer):
     @property
     def runs(self) -> int:
         """How often the network runs for a volume."""
-        return len(self._views)
+        return len(self.views)
 
     @property
-    def _views(self) -> list[View]:
+    def views(self) -> list[View]:
+        """The views of a volume that are averaged."""
         return views(self.flips, self.transposed_axes)
 
-    def _volume(
+    def one_run(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | list[torch.Tensor]:
-        """One run, in one shot or in windows."""
+        """The logits of one run on a view, in one shot or in windows."""
         roi_size = self.roi_size or getattr(network, "patch", None)
         size = inputs.shape[2:]
         least = [max(s, r) for s, r in zip(size, roi_size or size, strict=True)]
@@ -183,7 +184,7 @@ class PadToStrideInferer(Inferer):
 
         return with_memory(stitch, torch.device(self.stitch_device or inputs.device))
 
-    def _in_slabs(
+    def in_slabs(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | None:
         """Class indices where the sums of all classes are beyond the memory; None where they are not."""
@@ -204,7 +205,7 @@ class PadToStrideInferer(Inferer):
             plan,
             roi_size=roi_size,
             overlap=self.overlap,
-            views=self._views,
+            views=self.views,
         )
         if isinstance(inputs, MetaTensor):
             return cast(

@@ -43,6 +43,10 @@ class View(NamedTuple):
         volume = self.exchange(volume)
         return volume.flip(self.flipped) if self.flipped else volume
 
+    def back(self, volume: torch.Tensor) -> torch.Tensor:
+        """What was made of the volume in this view, in its own place: the inverse of :meth:`of`."""
+        return self.exchange(volume.flip(self.flipped) if self.flipped else volume)
+
 
 def views(flips: Sequence[int], transposed_axes: Sequence[int] | None = None) -> list[View]:
     """All views of a volume, the volume itself at first.

@@ -14,7 +14,7 @@ from monai_ronas.utils.memory import (
 from monai_ronas.utils.planes import Plane, three_planes
 from monai_ronas.utils.precision import half_type, has_fast_bfloat16, has_fast_half, needs_loss_scaling
 from monai_ronas.utils.ranks import RankError, fair_gb, is_main, join_ranks, leave_to_main
-from monai_ronas.utils.records import ChildScore, InferenceChoice, SearchResult
+from monai_ronas.utils.records import ChildScore, InferenceChoice, Reliability, SearchResult, TemperatureFit
 from monai_ronas.utils.seeds import set_seeds
 from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
 from monai_ronas.utils.trend import above_trend, detrend
@@ -24,8 +24,10 @@ __all__ = [
     "InferenceChoice",
     "Plane",
     "RankError",
+    "Reliability",
     "SearchResult",
     "Stopped",
+    "TemperatureFit",
     "TimeBudget",
     "TrainingError",
     "above_trend",

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from monai_ronas.space import Architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,49 @@ class InferenceChoice:
     seconds: float = float("nan")
 
 
+@dataclass(frozen=True)
+class TemperatureFit:
+    """The temperature of the derived network's probabilities.
+
+    Args:
+        temperature: what their logarithms are divided by; above 1 for a network that is too sure.
+        cases: number of reward cases that it was fitted on.
+        error_before: expected calibration error on them without it.
+        error_after: with it.
+        seen: the final training has had these cases, so that the network is surer of them than of others.
+    """
+
+    temperature: float
+    cases: int
+    error_before: float
+    error_after: float
+    seen: bool = False
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often voxels are right, by how sure the network is of them.
+
+    Args:
+        count: voxels in each of equal bins of the largest probability.
+        sure: mean of that probability in each, NaN where there is none.
+        right: part of them whose most likely class is that of the label, likewise.
+        brier: mean over voxels of the summed squares of probability minus truth, from 0 to 2.
+    """
+
+    count: tuple[int, ...]
+    sure: tuple[float, ...]
+    right: tuple[float, ...]
+    brier: float
+
+    @property
+    def expected_error(self) -> float:
+        """Expected calibration error: the mean over voxels of the distance between sure and right of their bin."""
+        count = np.asarray(self.count)
+        gaps = np.abs(np.asarray(self.sure) - np.asarray(self.right))
+        return float((count * np.nan_to_num(gaps)).sum() / max(count.sum(), 1))
+
+
 @dataclass
 class SearchResult:
     """What a search found.
@@ -81,6 +128,10 @@ class SearchResult:
         test_names: names of the cases of ``test``, in the order of its ``per_case``.
         test_cases: number of all test cases.
         inference: one shot or windows, as measured; None where it was not.
+        members: weights that the network had on its way through the final training, the members of an ensemble.
+        temperature: of the ensemble's probabilities; None where it was not fitted.
+        reliability: of the network alone on the cases of ``test``, without and with the temperature; None where that
+            was not measured.
     """
 
     architecture: Architecture
@@ -93,3 +144,6 @@ class SearchResult:
     test_names: tuple[str, ...] = ()
     test_cases: int = 0
     inference: InferenceChoice | None = None
+    members: tuple[Mapping[str, Tensor], ...] = ()
+    temperature: TemperatureFit | None = None
+    reliability: tuple[Reliability, Reliability] | None = None

@@ -7,6 +7,7 @@ from monai_ronas.visualize.plots import (
     plot_cost,
     plot_probabilities,
     plot_race,
+    plot_reliability,
     plot_reward,
 )
 from monai_ronas.visualize.report import write_report
@@ -20,6 +21,7 @@ __all__ = [
     "plot_cost",
     "plot_probabilities",
     "plot_race",
+    "plot_reliability",
     "plot_reward",
     "telling_cases",
     "write_report",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from monai_ronas.space import RonasSpace
-from monai_ronas.utils import above_trend
+from monai_ronas.utils import Reliability, above_trend
 from monai_ronas.visualize.colours import class_colour
 
 if TYPE_CHECKING:
@@ -166,6 +166,27 @@ def plot_cases(per_class: Sequence[Sequence[float]], classes: Sequence[str]) -> 
     axes.set(xlabel="Dice of a case; line: median")
     axes.grid(axis="x", color="0.85")
     axes.set_axisbelow(True)
+    return figure
+
+
+def plot_reliability(without: Reliability, with_it: Reliability) -> Figure:
+    """How often voxels are right, by how sure the network is of them; what holds what it says is on the diagonal.
+
+    Args:
+        without: a temperature.
+        with_it: likewise.
+    """
+    figure = _new_figure(4.5, 4)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.7")
+    for n, (name, found) in enumerate((("without temperature", without), ("with it", with_it))):
+        line, marker = _LINES[n]
+        known = np.asarray(found.count) > 0
+        sure, right = (np.asarray(values)[known] for values in (found.sure, found.right))
+        axes.plot(sure, right, line, marker=marker, color=f"C{n}", label=f"{name}: error {found.expected_error:.3f}")
+    axes.set(xlabel="probability of the most likely class", ylabel="part of the voxels that are right")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="upper left", frameon=False)
     return figure
 
 

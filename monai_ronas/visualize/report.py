@@ -24,6 +24,7 @@ from monai_ronas.visualize.plots import (
     plot_cost,
     plot_probabilities,
     plot_race,
+    plot_reliability,
     plot_reward,
 )
 from monai_ronas.visualize.segmentations import segmentations
@@ -143,6 +144,7 @@ def _result(
             for name, mean, values in zip(names, score.per_case, score.per_class, strict=True)
         ]
         parts.append(table(["case", "mean", *classes], rows))
+    parts += _reliability(folder, result)
     channels = network.network_kwargs(result.architecture)["channels"]
     drawing = draw_network(network.space, result.architecture, channels)
     parts.append(f"<h2>The network</h2>{_picture(folder, 'network', 'Drawing of the network', drawing, wide=True)}")
@@ -154,6 +156,21 @@ def _dice(score: ChildScore, kind: str, remark: str) -> str:
     error = score.standard_error
     spread = f", standard error {error:.4f}" if math.isfinite(error) else ""
     return f"Mean Dice {score.reward:.4f}{spread}, of {number} {kind}{f' {remark}' if remark else ''}."
+
+
+def _reliability(folder: Path | None, result: SearchResult) -> list[str]:
+    """Whether the network's probabilities hold what they say."""
+    if result.reliability is None or result.temperature is None:
+        return []
+    without, with_it = result.reliability
+    words = (
+        f"Near the foreground of the test cases, for the network alone: expected calibration error "
+        f"{without.expected_error:.4f} and Brier score {without.brier:.4f}, with the temperature "
+        f"{result.temperature.temperature:.2f} that was fitted on reward cases {with_it.expected_error:.4f} and "
+        f"{with_it.brier:.4f}."
+    )
+    picture = _picture(folder, "reliability", "Reliability of the probabilities", plot_reliability(without, with_it))
+    return ["<h2>How sure the network is</h2>", f"<p>{words}</p>", picture]
 
 
 def _race(folder: Path | None, candidates: Sequence[Mapping[str, Any]], unit: str) -> list[str]:

@@ -14,11 +14,12 @@ from monai.bundle import ConfigParser
 from monai.data import load_net_with_metadata
 
 from monai_ronas.bundle import BundleExporter, check, export, summary_table
+from monai_ronas.bundle.uncertainty import read_members
 from monai_ronas.data import make_phantom_dataset, open_study
 from monai_ronas.errors import find_error
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.space import RonasSpace
-from monai_ronas.utils import ChildScore, InferenceChoice, SearchResult
+from monai_ronas.utils import ChildScore, InferenceChoice, SearchResult, TemperatureFit
 from tests.volume_files import write
 
 
@@ -271,6 +272,33 @@ def test_the_readme_says_how_volumes_are_segmented(study, tmp_path, voxels, mode
     assert (bundle / "docs" / "network.png").read_bytes().startswith(b"\x89PNG")
     licence = (bundle / "docs" / "data_license.txt").read_text()
     assert study.dataset.licence in licence
+
+
+def test_members_and_temperature_are_those_of_the_search(study, tmp_path):
+    supernet = supernet_of(study)
+    exporter, found = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS), result_of(supernet.space.base)
+    single = supernet.derive(supernet.space.base, deep_supervision=False).state_dict()
+    members = tuple({name: (weight + n).half() for name, weight in single.items()} for n in (1, 2))
+    fit = TemperatureFit(1.23456, 2, 0.05, 0.01, seen=True)
+    bundle = exporter.run(replace(found, members=members, temperature=fit), seconds=1.0)
+    inference = json.loads((bundle / "configs" / "inference.json").read_text())
+    assert (inference["uncertainty"], inference["temperature"]) == (False, 1.2346)
+    kept = read_members(bundle / "models")
+    assert len(kept) == 2
+    network = RonasUNet(**{key: value for key, value in inference["network_def"].items() if key != "_target_"})
+    for member, given in zip(kept, members, strict=True):
+        network.load_state_dict(member, strict=True)
+        assert all(torch.equal(member[name], weight) for name, weight in given.items())
+    size = [(bundle / "models" / name).stat().st_size for name in ("members.pth", "model.pt")]
+    assert size[0] < 1.2 * size[1]  # two halves
+    readme = (bundle / "docs" / "README.md").read_text()
+    assert "2 states of its weights" in readme
+    assert "The temperature is 1.23, fitted on 2 reward cases, which the final training has seen" in readme
+    again = exporter.run(found, seconds=1.0)
+    assert not (again / "models" / "members.pth").exists()
+    assert json.loads((again / "configs" / "inference.json").read_text())["temperature"] == 1.0
+    weights = torch.load(again / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(weights[name], weight) for name, weight in single.items())
 
 
 CASES = {"cases": ("a|1", "b"), "one_shot": (0.7, 0.74), "in_windows": (0.75, 0.8), "seconds": 2.0}

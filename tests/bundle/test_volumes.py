@@ -96,7 +96,7 @@ def segment(
         if foreground is not None:
             head.bias[-1] = 100.0 if foreground else -100.0
     try:
-        for number in range(3):
+        for number in range(len(parser["run"])):
             parser.get_parsed_content(f"run#{number}")
     except RuntimeError as error:
         return str(find_error(error))

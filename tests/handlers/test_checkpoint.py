@@ -7,7 +7,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from monai_ronas.engines import Exploitation, Race
+from monai_ronas.engines import Exploitation, Race, Snapshots
 from monai_ronas.engines.forecast import Prior
 from monai_ronas.handlers import ChildTraining, SearchCheckpoint, WarmUp
 from monai_ronas.space import neighbours
@@ -193,7 +193,8 @@ def long_search(
             slices, scorer, space, budget, steps=final_steps, **RACE
         )  # as the command makes it: after the episodes
         parts = (engine, race, slices, space, budget)
-        return found, Exploitation(*parts, final_steps=final_steps, final_cases=3, checkpoint=checkpoint).run()
+        more = {"checkpoint": checkpoint, "snapshots": Snapshots(slices, shares=(0.3, 0.6, 0.9))}
+        return found, Exploitation(*parts, final_steps=final_steps, final_cases=3, **more).run()
 
     return run, slices, checkpoint, made
 
@@ -204,6 +205,10 @@ BEFORE = 14  # 10 steps of warm-up, 4 of children
 def same_end(slices, result, weights, expected):
     assert (result.architecture, result.candidates) == (expected.architecture, expected.candidates)
     assert (result.score.per_case, result.steps) == (expected.score.per_case, expected.steps)
+    assert len(result.members) == len(expected.members) == 3
+    for member, other in zip(result.members, expected.members, strict=True):
+        assert member.keys() == other.keys()
+        assert all(torch.equal(member[name], weight) for name, weight in other.items())
     for name, value in slices.network.derive(result.architecture).state_dict().items():
         assert torch.equal(weights[name][tuple(slice(n) for n in value.shape)], value), name
 

@@ -258,7 +258,7 @@ def test_windows_are_summed_up_on_the_cpu_where_the_device_has_no_memory(monkeyp
     monkeypatch.setattr(inferer, "SlidingWindowInferer", Windows)
     volume = torch.randn(1, 1, 9, 9, 9)
     segment = PadToStrideInferer((1, 1, 1), roi_size=(8, 8, 8), max_voxels=0, stitch_device="cuda:0")
-    torch.testing.assert_close(segment._volume(volume, torch.clone), volume)
+    torch.testing.assert_close(segment.one_run(volume, torch.clone), volume)
     assert devices == [("cpu", "cuda:0"), ("cpu", "cpu")]
     assert "memory of cuda:0 does not suffice for the prediction: going on on the CPU" in caplog.text
     devices.clear()

@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from monai_ronas.utils import ChildScore
+from monai_ronas.utils import ChildScore, Reliability, TemperatureFit
 from monai_ronas.visualize import write_report
 from tests.visualize.cases import NAN, SPACE, SPENT, make_candidates, make_facts, make_planes, make_result, make_study
 
@@ -102,6 +102,17 @@ def test_without_a_score_of_the_test_cases_the_reward_cases_are_shown_or_it_is_s
     page = ended(tmp_path, result=make_result(test=None, score=None))
     assert "The trained network has no score." in page
     assert "No segmentation is shown" in page
+
+
+def test_the_reliability_of_the_test_cases_is_drawn_where_it_was_measured(tmp_path):
+    assert "How sure the network is" not in ended(tmp_path)
+    assert not (tmp_path / "reliability.png").exists()
+    sure, surer = (Reliability((0, 10, 30), (NAN, 0.6, 0.9), (NAN, right, right), 0.25) for right in (0.6, 0.8))
+    fit = TemperatureFit(1.5, 8, 0.1, 0.05)
+    page = ended(tmp_path, result=make_result(temperature=fit, reliability=(surer, sure)))
+    assert "expected calibration error 0.1250 and Brier score 0.2500, with the temperature 1.50" in page
+    assert "fitted on reward cases 0.2250 and 0.2500." in page
+    assert (tmp_path / "reliability.png").exists()
 
 
 def test_cases_without_any_foreground_are_not_shown(tmp_path):

@@ -115,10 +115,16 @@ class RonasSuperNet(RonasUNet):
             "channels": list(self.space.channels(architecture, self.kwargs["channels"])),
         }
 
-    def derive(self, architecture: Mapping[str, Any]) -> RonasUNet:
-        """The static network of an architecture, with a copy of its weights and of nothing else."""
+    def derive(self, architecture: Mapping[str, Any], **changed: Any) -> RonasUNet:
+        """The static network of an architecture, with a copy of its weights and of nothing else.
+
+        Args:
+            architecture: which one.
+            changed: other arguments of :class:`RonasUNet`, such as ``deep_supervision=False`` for a network of one
+                head.
+        """
         with torch.random.fork_rng(devices=[]):
-            network = RonasUNet(**self.network_kwargs(architecture))
+            network = RonasUNet(**{**self.network_kwargs(architecture), **changed})
         shared = self.state_dict()
         network.load_state_dict({k: _leading(shared[k], v.shape) for k, v in network.state_dict().items()}, strict=True)
         return network.train(self.training)

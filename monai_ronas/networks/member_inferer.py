@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mean of several networks of one architecture, and how far they are from each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type, convert_to_tensor
+from torch import nn
+
+from monai_ronas.networks.inferer import PadToStrideInferer
+from monai_ronas.networks.views import add_view, with_memory
+
+_SLABS = 16
+
+
+class MemberInferer(Inferer):
+    """Average the probabilities of a network and of members with other weights, over the views of a volume.
+
+    The members share the work: each run takes the next view of the inferer's and the next member, so that an ensemble
+    takes no more time than the network alone where there are as many flips as members. The number of runs is the larger
+    of the two numbers.
+
+    Args:
+        inferer: segments a volume; its flips and turns are the views.
+        members: state dictionaries of the network with other weights, of any floating type. Default: the network alone.
+
+    Attributes:
+        mutual_information: of the last volumes, ``(B, 1, H, W[, D])`` in nats: the entropy of the mean less the mean of
+            the entropies. It is large where the runs are sure of different classes. None before the first volume, and
+            where the memory did not suffice for the probabilities of all classes.
+
+    Example:
+        >>> from monai_ronas.networks.nets import RonasUNet
+        >>> net, other = (RonasUNet(3, 1, 2, channels=(4, 8), strides=(1, 2), dilations=(1, 1)) for _ in range(2))
+        >>> inferer = MemberInferer(PadToStrideInferer(flips=[0]), [other.state_dict()])
+        >>> with torch.no_grad():
+        ...     said = inferer(torch.zeros(1, 1, 8, 8, 8), net.eval())
+        >>> round(float(said.exp().sum(dim=1).mean()), 4)
+        1.0
+        >>> inferer.mutual_information.shape
+        torch.Size([1, 1, 8, 8, 8])
+    """
+
+    def __init__(self, inferer: PadToStrideInferer, members: Sequence[Mapping[str, torch.Tensor]] = ()) -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.members = tuple(members)
+        self.mutual_information: torch.Tensor | None = None
+
+    @property
+    def runs(self) -> int:
+        """How often a network runs for a volume."""
+        return max(self.inferer.runs, 1 + len(self.members))
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The logarithm of the mean probabilities ``(B, C, H, W[, D])``.
+
+        Where the memory does not suffice for the probabilities of all classes, these are the class indices
+        ``(B, 1, H, W[, D])`` of the network alone, as :class:`~monai_ronas.networks.PadToStrideInferer` gives them.
+
+        Raises:
+            RuntimeError: when a member has not the weights of the network.
+        """
+        self.mutual_information = None
+        indices = self.inferer.in_slabs(inputs, network, *args, **kwargs)
+        if indices is not None:
+            return indices
+        home = torch.device(self.inferer.stitch_device or inputs.device)
+        views, total, entropies = self.inferer.views, None, None
+        for run in range(self.runs):
+            view, member = views[run % len(views)], run % (1 + len(self.members))
+            with _weights(cast(nn.Module, network), self.members[member - 1] if member else None):
+                logits = self.inferer.one_run(view.of(inputs), network, *args, **kwargs)
+            logits = convert_to_tensor(cast(torch.Tensor, logits), track_meta=False)
+            own = view.back(entropy(logits.log_softmax(dim=1))).to(home)
+            entropies = own if entropies is None else entropies.add_(own)
+            total = add_view(total, logits, view, home)
+        mean = cast(torch.Tensor, total).div_(self.runs).log_()
+        spread = entropy(mean).sub_(cast(torch.Tensor, entropies).to(mean.device).div_(self.runs)).clamp_(min=0)
+        self.mutual_information = spread
+        if isinstance(inputs, MetaTensor):
+            mean = convert_to_dst_type(mean, inputs, dtype=mean.dtype, device=mean.device)[0]
+        return with_memory(mean.to, home)
+
+
+def entropy(log_probabilities: torch.Tensor) -> torch.Tensor:
+    """The entropy of each voxel in nats, at most the logarithm of the number of classes.
+
+    Args:
+        log_probabilities: ``(B, C, H, W[, D])``, minus infinity allowed.
+
+    Returns:
+        ``(B, 1, H, W[, D])``.
+
+    Example:
+        >>> entropy(torch.tensor([[[0.5], [0.5]]]).log())
+        tensor([[[0.6931]]])
+    """
+    step = max(1, math.ceil(log_probabilities.shape[2] / _SLABS))
+    parts = (torch.special.entr(part.exp()).sum(dim=1, keepdim=True) for part in log_probabilities.split(step, dim=2))
+    return torch.cat(list(parts), dim=2)
+
+
+@contextmanager
+def _weights(network: nn.Module, member: Mapping[str, torch.Tensor] | None) -> Iterator[None]:
+    """The network has the weights of a member for a while."""
+    if member is None:
+        yield
+        return
+    own = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
+    try:
+        network.load_state_dict(member)
+        yield
+    finally:
+        network.load_state_dict(own)

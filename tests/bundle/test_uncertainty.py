@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps and figures of the uncertainty, by an exported inference configuration on small volumes."""
+
+import csv
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from monai_ronas import find_error
+from monai_ronas.bundle import PredictionFiles, list_volumes
+from monai_ronas.bundle.configs import Derived, inference_config
+from monai_ronas.bundle.uncertainty import uncertainty_in_words, write_members
+from monai_ronas.networks.nets import RonasUNet
+from monai_ronas.space import RonasSpace
+from monai_ronas.utils import Reliability, SearchResult, TemperatureFit
+from tests.volume_files import OBLIQUE, orthogonal, write
+
+from .test_volumes import FINGERPRINT, SHAPE, save, volume
+
+NETWORK = {
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 3,
+    "channels": (2, 3),
+    "strides": (1, 2),
+    "dilations": (1, 1),
+    "deep_supervision": False,
+}
+LABELS = {0: "background", 2: "front, left", 5: "back"}
+
+
+def weights(seed):
+    torch.manual_seed(seed)
+    network = RonasUNet(**NETWORK)
+    network.heads[0].bias.data = torch.tensor([0.5, 0.0, 0.2])
+    return network.state_dict()
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """The weights of a bundle with two members."""
+    models = tmp_path / "bundle" / "models"
+    models.mkdir(parents=True)
+    torch.save(weights(0), models / "model.pt")
+    write_members(models, [{name: w.half() for name, w in weights(seed).items()} for seed in (1, 2)])
+    return models.parent
+
+
+def segment(root, folder, out, *, temperature=1.0, **changes):
+    """Run ``inference.json``; returns the sentence at the end, if there is one."""
+    facts = {"fingerprint": replace(FINGERPRINT, labels=LABELS), "temperature": temperature}
+    options = {"batch_size": 1, "amp": False, "flip_axes": (0,), "test_time_flips": True}
+    derived = Derived(NETWORK, (2, 2, 2), (4, 4, 4), 10**6, **facts, **options)
+    places = {"bundle_root": str(root), "dataset_dir": str(folder), "output_dir": str(out), "device": "cpu"}
+    parser = ConfigParser(inference_config(derived))
+    for key, value in {**places, **changes}.items():
+        parser[key] = value
+    try:
+        for number in range(len(parser["run"])):
+            parser.get_parsed_content(f"run#{number}")
+    except RuntimeError as error:
+        return str(find_error(error))
+    return None
+
+
+def read(path):
+    return np.asanyarray(nib.load(path).dataobj)
+
+
+def test_nothing_changes_unless_it_is_asked_for(bundle, tmp_path):
+    save(tmp_path / "in/a.nii.gz")
+    assert segment(bundle, tmp_path / "in", tmp_path / "with") is None
+    (bundle / "models" / "members.pth").unlink()
+    assert segment(bundle, tmp_path / "in", tmp_path / "without", temperature=3.0) is None
+    assert [path.name for path in (tmp_path / "with").iterdir()] == ["a_seg.nii.gz"]
+    assert np.array_equal(read(tmp_path / "with/a_seg.nii.gz"), read(tmp_path / "without/a_seg.nii.gz"))
+
+
+def test_maps_and_a_line_for_each_case(bundle, tmp_path):
+    affine = orthogonal(OBLIQUE)
+    save(tmp_path / "in/a.nii.gz", volume(1), affine)
+    write(tmp_path / "in/deep/b.mha", volume(2), affine)
+    assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty="true") is None
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    kinds = ("seg", "entropy", "mutual_information")
+    files = {f"{name}_{kind}{end}" for name, end in (("a", ".nii.gz"), ("deep/b", ".mha")) for kind in kinds}
+    assert found == {"uncertainty.csv", *files}
+    seg, unsure, spread = (nib.load(tmp_path / f"out/a_{kind}.nii.gz") for kind in kinds)
+    assert seg.shape == unsure.shape == spread.shape == SHAPE
+    np.testing.assert_allclose(unsure.affine, affine, atol=1e-4)
+    assert 0 < np.asarray(unsure.dataobj).max() <= np.log(3) + 1e-6
+    assert 1e-4 < np.asarray(spread.dataobj).max() < np.asarray(unsure.dataobj).max()
+    with (tmp_path / "out/uncertainty.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ["a", "deep/b"]
+    ml = abs(np.linalg.det(affine[:3, :3])) / 1000
+    values = np.asanyarray(seg.dataobj)
+    for value, name in list(LABELS.items())[1:]:
+        size = float(rows[0][f"{name} ml"])
+        assert size == pytest.approx(ml * (values == value).sum(), rel=1e-3)
+        assert float(rows[0][f"{name} ml from"]) <= size <= float(rows[0][f"{name} ml to"])
+    assert float(rows[0]["mean_entropy"]) == pytest.approx(np.asarray(unsure.dataobj)[values > 0].mean(), abs=1e-3)
+    assert 0 < float(rows[0]["predicted_dice"]) < 1
+
+
+def test_a_temperature_changes_the_map_and_not_the_segmentation(bundle, tmp_path):
+    save(tmp_path / "in/a.nii.gz")
+    for temperature in (1.0, 3.0):
+        out = tmp_path / f"{temperature}"
+        assert segment(bundle, tmp_path / "in", out, uncertainty=True, temperature=temperature) is None
+    first, second = tmp_path / "1.0", tmp_path / "3.0"
+    assert np.array_equal(read(first / "a_seg.nii.gz"), read(second / "a_seg.nii.gz"))
+    assert np.array_equal(read(first / "a_mutual_information.nii.gz"), read(second / "a_mutual_information.nii.gz"))
+    assert (read(second / "a_entropy.nii.gz") > read(first / "a_entropy.nii.gz")).mean() > 0.9
+
+
+def test_the_next_run_does_not_take_the_maps_for_volumes(bundle, tmp_path):
+    save(tmp_path / "a.nii.gz")
+    assert segment(bundle, tmp_path, tmp_path, uncertainty=True) is None
+    files = PredictionFiles(tmp_path, tmp_path)
+    assert [Path(path).name for path in list_volumes(tmp_path, files)] == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize("lost", ["members", "model"])
+def test_without_members_of_these_weights_the_network_is_asked_alone(bundle, tmp_path, caplog, lost):
+    save(tmp_path / "in/a.nii.gz")
+    if lost == "members":
+        (bundle / "models" / "members.pth").unlink()
+        said = "no models/members.pth: the uncertainty is that of the single network over its flips"
+    else:
+        torch.save(weights(4), bundle / "models" / "model.pt")
+        said = "models/model.pt has been trained on: models/members.pth is left out, and the temperature is that of"
+    with caplog.at_level(logging.WARNING):
+        assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True) is None
+    assert said in caplog.text
+    assert segment(bundle, tmp_path / "in", tmp_path / "plain") is None
+    assert np.array_equal(read(tmp_path / "out/a_seg.nii.gz"), read(tmp_path / "plain/a_seg.nii.gz"))
+    assert read(tmp_path / "out/a_mutual_information.nii.gz").max() > 0  # of the two flips
+
+
+def test_one_run_has_no_mutual_information(bundle, tmp_path):
+    (bundle / "models" / "members.pth").unlink()
+    save(tmp_path / "in/a.nii.gz")
+    assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True, **{"inferer#flips": []}) is None
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"a_seg.nii.gz", "a_entropy.nii.gz", "uncertainty.csv"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"uncertainty": "perhaps"}, "uncertainty must be true or false, received 'perhaps'."),
+        ({"uncertainty": True, "temperature": 0}, "temperature must be a positive number, received 0."),
+        ({"uncertainty": True, "temperature": "warm"}, "temperature must be a positive number, received 'warm'."),
+    ],
+)
+def test_what_is_out_of_place_is_refused(bundle, tmp_path, changes, said):
+    save(tmp_path / "in/a.nii.gz")
+    temperature = changes.pop("temperature", 1.0)
+    assert segment(bundle, tmp_path / "in", tmp_path / "out", **changes, **{"unsure#temperature": temperature}) == said
+
+
+def test_damaged_members_are_refused(bundle, tmp_path):
+    save(tmp_path / "in/a.nii.gz")
+    (bundle / "models" / "members.pth").write_bytes(b"nothing")
+    told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True)
+    assert told == "models/members.pth cannot be read: restore it, or remove it to do without."
+
+
+def test_a_case_that_the_memory_is_too_small_for_has_a_segmentation_and_is_named(bundle, tmp_path):
+    save(tmp_path / "in/a.nii.gz")
+    small = {"inferer#result_gb": 1e-9}
+    told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True, **small)
+    assert told == (
+        "the memory does not suffice for the uncertainty of 1 case(s), which have a segmentation only: 'a'."
+    )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+
+
+def test_words_of_the_readme():
+    base = RonasSpace((32, 32, 32)).base
+    plain = uncertainty_in_words(SearchResult(base, None))
+    assert "asks the network alone" in plain
+    assert "No temperature was fitted" in plain
+    members = tuple({"w": torch.zeros(1000, 500, dtype=torch.float16)} for _ in range(3))
+    for seen in (True, False):
+        fit = TemperatureFit(1.25, 8, 0.05, 0.01, seen=seen)
+        words = uncertainty_in_words(SearchResult(base, None, members=members, temperature=fit))
+        assert "the network and 3 states of its weights" in words
+        assert "(`models/members.pth`, 3.0 MB, half precision)" in words
+        assert "The temperature is 1.25, fitted on 8 reward cases" in words
+        assert ("which the final training has seen" in words) == seen
+        assert "0.0500 without and 0.0100 with it" in words
+        assert "test cases" not in words
+    found = tuple(Reliability((10,), (sure,), (0.75,), 0.5) for sure in (0.9, 0.8))
+    words = uncertainty_in_words(SearchResult(base, None, temperature=fit, reliability=found))
+    assert "That of the test cases, which nothing has seen, is 0.1500 and 0.0500 (network alone)." in words
+
+
+def test_the_configuration_says_what_is_asked():
+    facts = {"batch_size": 1, "amp": False, "flip_axes": (), "test_time_flips": False}
+    config = inference_config(Derived(NETWORK, (2, 2, 2), (4, 4, 4), 10**6, FINGERPRINT, **facts, temperature=1.23456))
+    assert (config["uncertainty"], config["temperature"]) == (False, 1.2346)
+    assert json.loads(json.dumps(config["unsure"]["labels"])) == {"0": "background", "1": "organ"}

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from monai.engines import SupervisedEvaluator
+from torch.utils.data import DataLoader
+
+from monai_ronas.engines import Calibration, ReliabilityWatch
+from monai_ronas.metrics import fit_temperature, reliability, sampled
+from monai_ronas.networks import MemberInferer, MostLikelyd, PadToStrideInferer
+from monai_ronas.networks.nets import RonasSuperNet
+from tests.toys import toy_cases, toy_space
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return RonasSuperNet(toy_space(), 1, 2, channels=(2, 3, 4))
+
+
+def member_of(network):
+    return {k: v.half() for k, v in network.derive(network.space.base, deep_supervision=False).state_dict().items()}
+
+
+def test_it_is_fitted_on_what_the_bundle_will_say(network):
+    cases = toy_cases(3)
+    member = {name: weight * 2 for name, weight in member_of(network).items()}
+    inferer = PadToStrideInferer(flips=(0,))
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    fit = Calibration(network, cases, inferer, seen=True)([member], windows=False)
+    single = network.derive(network.space.base, deep_supervision=False).eval()
+    ensemble = MemberInferer(PadToStrideInferer(flips=(0,), roi_size=network.patch), [member])
+    with torch.no_grad():
+        said = [ensemble(case["image"][None], single)[0] for case in cases]
+    samples = [sampled(x, case["label"], most=10**6) for x, case in zip(said, cases, strict=True)]
+    by_hand = fit_temperature(*zip(*samples, strict=True))
+    assert fit.temperature == pytest.approx(by_hand)
+    assert (fit.cases, fit.seen) == (3, True)
+    assert fit.error_after != fit.error_before
+    assert inferer.roi_size is None
+    assert network.training
+    assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
+
+
+def test_windows_where_the_bundle_has_windows(network, monkeypatch):
+    limits = []
+    run = PadToStrideInferer.one_run
+    monkeypatch.setattr(
+        PadToStrideInferer, "one_run", lambda self, *args: limits.append(self.max_voxels) or run(self, *args)
+    )
+    calibration = Calibration(network, toy_cases(1), PadToStrideInferer())
+    for windows in (True, False):
+        assert calibration((), windows=windows) is not None
+    assert limits == [0, None]
+
+
+@pytest.mark.parametrize(("number", "most", "taken"), [(3, 8, 3), (20, 4, 4), (20, 1, 1)])
+def test_few_cases_are_enough(network, number, most, taken):
+    fit = Calibration(network, toy_cases(number), PadToStrideInferer(), cases=most)((), windows=False)
+    assert fit.cases == taken
+
+
+def test_the_time_is_kept_and_bounded(network):
+    cases, inferer = toy_cases(4), PadToStrideInferer(flips=(0, 1))
+    assert Calibration(network, cases, inferer).estimated_seconds(0.5, members=3) == 4 * 4 * 0.5
+    assert Calibration(network, cases, inferer).estimated_seconds(0.5, members=7) == 4 * 8 * 0.5
+    assert Calibration(network, cases, inferer, seconds=5.0).estimated_seconds(0.5, members=3) == 2 * 4 * 0.5
+    assert Calibration(network, cases, inferer, seconds=1.0).estimated_seconds(0.5, members=3) == 0.0
+    assert Calibration(network, cases, inferer, seconds=-1.0)((), windows=False) is None
+    assert Calibration(network, cases, inferer)((), windows=False, left=0.0) is None
+
+
+def test_without_cases_or_memory_there_is_no_temperature(network, caplog, monkeypatch):
+    assert Calibration(network, [], PadToStrideInferer())((), windows=False) is None
+
+    def too_large(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(PadToStrideInferer, "one_run", too_large)
+    assert Calibration(network, toy_cases(1), PadToStrideInferer())((), windows=False) is None
+    assert "no temperature: the memory does not suffice" in caplog.text
+
+
+def test_what_an_evaluator_predicts_is_seen_before_it_is_made_classes(network):
+    cases, single = toy_cases(2), network.derive(network.space.base, deep_supervision=False).eval()
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(cases, batch_size=1),
+        network=single,
+        inferer=PadToStrideInferer(),
+        postprocessing=MostLikelyd("pred"),
+    )
+    watch = ReliabilityWatch(most=10**6)
+    assert watch.found(2.0) is None
+    with watch.on(evaluator):
+        evaluator.run()
+    evaluator.run()
+    with torch.no_grad():
+        said = [single(case["image"][None])[0].log_softmax(dim=0) for case in cases]
+    samples = [sampled(x, case["label"], most=10**6) for x, case in zip(said, cases, strict=True)]
+    found = watch.found(2.0)
+    for got, temperature in zip(found, (1.0, 2.0), strict=True):
+        by_hand = reliability(*zip(*samples, strict=True), temperature=temperature)
+        assert got.count == by_hand.count
+        assert got.brier == pytest.approx(by_hand.brier)
+    assert found[0] != found[1]
+
+
+def test_class_indices_tell_nothing(network):
+    watch = ReliabilityWatch()
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(toy_cases(1), batch_size=1),
+        network=network,
+        inferer=lambda image, network, **kwargs: torch.zeros_like(image),
+    )
+    with watch.on(evaluator):
+        evaluator.run()
+    assert watch.found(2.0) is None
