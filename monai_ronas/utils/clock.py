@@ -49,7 +49,7 @@ class TimeBudget:
         self._over = threading.Event()
         is_command = "monai.bundle" in sys.orig_argv
         self._start = from_main(psutil.Process().create_time() if is_command else time.time())
-        self._entered: tuple[tuple[str, float], ...] = (("start", self._start),)
+        self._entered: tuple[tuple[str, float], ...] = (("start and checks", self._start),)
 
     def elapsed(self) -> float:
         """Seconds spent, those of earlier, interrupted runs included."""
@@ -78,7 +78,7 @@ class TimeBudget:
             >>> budget = TimeBudget()
             >>> budget.enter("race")
             >>> list(budget.spent()), budget.part
-            (['start', 'race'], 'race')
+            (['start and checks', 'race'], 'race')
         """
         entered, spent = self._entered, dict(self._parts_before)
         ends = [begin for _, begin in entered[1:]] + [time.time()]

@@ -39,7 +39,7 @@ def test_every_part_of_a_search_is_shown_when_it_begins(make_engine, tmp_path, w
     engine = make_engine(slices, handlers, episodes=2)
     engine.run()
     assert [call["doing"] for call in written] == ["episodes"]
-    assert list(written[0]["spent"]) == ["start", "warm-up", "episodes"]
+    assert list(written[0]["spent"]) == ["start and checks", "warm-up", "episodes"]
     end = make_end(Scorer(), slices=slices, budget=budget, report=report)
     result = end.run()
     assert [call["doing"] for call in written] == ["episodes", "race", "final training", "last scores"]
@@ -52,7 +52,7 @@ def test_every_part_of_a_search_is_shown_when_it_begins(make_engine, tmp_path, w
     assert curves
     for curve, candidate in zip(curves, [c for c in result.candidates if c["trained"]], strict=True):
         assert curve[-1] == [candidate["trained"], candidate["reward"]]
-    assert list(budget.spent()) == ["start", "warm-up", "episodes", "race", "final training", "last scores"]
+    assert list(budget.spent()) == ["start and checks", "warm-up", "episodes", "race", "final training", "last scores"]
 
 
 @pytest.mark.parametrize(("minutes", "shown"), [(1, 0), (10, 1)])

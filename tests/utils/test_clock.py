@@ -79,7 +79,7 @@ def test_the_parts_add_up_to_the_time_spent(clock):
         budget.enter(part)
         clock[0] += seconds
     assert budget.part == "race"
-    assert budget.spent() == {"start": 0.0, "plan": 3.0, "race": 8.0, "final training": 20.0}
+    assert budget.spent() == {"start and checks": 0.0, "plan": 3.0, "race": 8.0, "final training": 20.0}
     assert sum(budget.spent().values()) == budget.elapsed() == 31.0
 
 
@@ -90,13 +90,13 @@ def test_the_parts_of_earlier_runs_are_counted(clock, tmp_path):
     first.enter("race")
     clock[0] += 7.0
     first.end_record()
-    assert json.loads(path.read_text()) == {"seconds": 7.0, "parts": {"start": 0.0, "race": 7.0}}
+    assert json.loads(path.read_text()) == {"seconds": 7.0, "parts": {"start and checks": 0.0, "race": 7.0}}
     second = TimeBudget(60)
     second.record(path)
     clock[0] += 2.0
     second.enter("race")
     clock[0] += 3.0
-    assert second.spent() == {"start": 2.0, "race": 10.0}
+    assert second.spent() == {"start and checks": 2.0, "race": 10.0}
     assert sum(second.spent().values()) == second.elapsed() == 12.0
     second.end_record()
 
@@ -107,7 +107,7 @@ def test_time_of_which_nothing_is_noted_is_told_apart(clock, tmp_path):
     budget = TimeBudget(60)
     budget.record(path)
     clock[0] += 2.0
-    assert budget.spent() == {"earlier runs": 40.0, "start": 2.0}
+    assert budget.spent() == {"earlier runs": 40.0, "start and checks": 2.0}
     budget.end_record()
 
 

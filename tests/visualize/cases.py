@@ -27,7 +27,7 @@ TRACE = [
     }
     for n in (1, 2)
 ]
-SPENT = {"start": 4.0, "race": 30.0, "final training": 60.0, "export": 6.0}
+SPENT = {"start and checks": 4.0, "race": 30.0, "final training": 60.0, "export": 6.0}
 TEST_CASES = ("c1", "c2", "c3", "c4")
 PER_CLASS = ((0.9, 0.7), (0.5, NAN), (NAN, NAN), (0.95, 0.85))
 TEST = ChildScore(0.7333, (0.8, 0.5, NAN, 0.9), seconds=1.0, peak_memory_mb=1.0, per_class=PER_CLASS)

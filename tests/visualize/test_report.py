@@ -82,7 +82,7 @@ def test_a_running_search_says_where_it_is_and_writes_the_page_alone(tmp_path):
     assert "Reward and entropy" in page
     assert "Segmentations" not in page
     assert [path.name for path in tmp_path.iterdir()] == ["search_report.html"]
-    start = make_facts(trace=[], history=[], spent={"start": 1.0}, doing="warm-up")
+    start = make_facts(trace=[], history=[], spent={"start and checks": 1.0}, doing="warm-up")
     page = write_report(tmp_path, **start).read_text(encoding="utf-8")
     assert "after 1.0 s, it was in this part: warm-up." in page
     assert "The race" not in page
