@@ -19,6 +19,7 @@ def pytest_configure() -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for the groups in its own hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first; a file's tests on one worker, as they share fixtures, and those with MONAI Label on one."""
     items.sort(key=lambda item: "integration" not in item.path.parts)
