@@ -17,7 +17,6 @@ import json
 import os
 import pkgutil
 import random
-import runpy
 import signal
 import sys
 import tempfile
@@ -33,6 +32,7 @@ import monai_ronas
 from monai_ronas.bundle import replacement
 from monai_ronas.data import make_phantom_dataset
 from monai_ronas.handlers import read_history
+from tests.commands import as_main
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -61,8 +61,6 @@ def start(data: Path, output: Path, before: Callable[[], None] | None = None) ->
     values = {"dataset_dir": data, "output_dir": output, **SMALL}
     words = [word for key, value in values.items() for word in (f"--{key}", str(value))]
     config = str(ROOT / "bundles" / "ronas" / "configs" / "search.json")
-    sys.argv = ["monai.bundle", "run", "search", "--config_file", config, *words]
-    sys.orig_argv = [sys.executable, "-m", *sys.argv]
     output.mkdir(exist_ok=True)
     log = os.open(output.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -71,7 +69,7 @@ def start(data: Path, output: Path, before: Callable[[], None] | None = None) ->
     try:
         if before is not None:
             before()
-        runpy.run_module("monai.bundle", run_name="__main__")
+        as_main([sys.executable, "-m", "monai.bundle", "run", "search", "--config_file", config, *words], str(ROOT))
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -157,6 +155,13 @@ def main() -> None:
     draw, begin = random.Random(given.seed), time.monotonic()
     counts: Counter[str] = Counter()
     told: list[str] = []
+
+    def write() -> str:
+        """What has been found so far, as JSON in the file of the output."""
+        text = json.dumps({"length": round(length, 1), "counts": dict(counts), "faults": told}, indent=1)
+        given.output.write_text(text + "\n", encoding="utf-8")
+        return text
+
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         data = root / "phantom"
@@ -187,6 +192,7 @@ def main() -> None:
                     break
                 ended = (output / "checkpoints" / "finished.json").exists()  # a kill after that is one too late
                 told += [f"{output.name}: {fault}" for fault in faults(output, peace, ended=ended)]
+                write()
             counts["searches"] += 1
         since = time.monotonic()
         for number in range(given.ends + 1):
@@ -205,17 +211,17 @@ def main() -> None:
             if status not in (0, 75):
                 told.append(f"ends: status {status}: {output.with_suffix('.log').read_text()[-1500:]}")
             told += [f"ends: {fault}" for fault in faults(output, peace, ended=status == 0)]
+            write()
         for number in range(given.renames):
             (output / "checkpoints" / "finished.json").unlink(missing_ok=True)  # as before the end: export once more
             status = wait(start(data, output, kill_at_renames(("before", "after")[number % 2])))
             counts[f"SIGKILL at the change of names, status {status}"] += 1
             told += [f"renames: {fault}" for fault in faults(output, peace, ended=False)]
+            write()
         if given.renames:
             told += [f"renames: status {s}" for s in [wait(start(data, output))] if s]
             told += [f"renames: {fault}" for fault in faults(output, peace, ended=True)]
-    result = {"length": round(length, 1), "counts": dict(counts), "faults": told}
-    given.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+    print(write())
     raise SystemExit(1 if told else 0)
 
 

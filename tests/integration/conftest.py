@@ -13,8 +13,8 @@ import pytest
 from filelock import FileLock
 
 from monai_ronas.data import make_phantom_dataset
+from tests.commands import forked
 
-from .commands import forked
 from .label_environment import make_environment
 
 ROOT = Path(__file__).resolve().parents[2]

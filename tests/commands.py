@@ -37,11 +37,20 @@ def _command(words: list[str], cwd: str, environment: dict[str, str], streams: l
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    as_main(words, cwd)
+
+
+def as_main(words: list[str], cwd: str) -> None:
+    """Be the command ``python -m monai.bundle ..``, whose words are given, in a process that has been forked.
+
+    Raises:
+        SystemExit: at its end, where that is not status 0.
+    """
     np.random.seed()  # noqa: NPY002 - of its own, as in a new process
     sys.orig_argv, sys.argv = words, words[2:]
     sys.path[0] = cwd
     try:
-        runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+        runpy.run_module(words[2], run_name="__main__", alter_sys=True)
     except SystemExit:
         raise
     except BaseException:
