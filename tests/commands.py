@@ -16,8 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+IMPORTS = (
+    *("monai.bundle", "monai_ronas.bundle", "monai_ronas.handlers", "monai_ronas.visualize"),
+    *("matplotlib.backends.backend_agg", "pydicom", "torch._dynamo", "torch.utils.tensorboard"),  # on a search's way
+)
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["monai.bundle", "monai_ronas.bundle", "monai_ronas.handlers", __name__])
+_SERVER.set_forkserver_preload([*IMPORTS, __name__])
 
 
 def forked(*args: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
