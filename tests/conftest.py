@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from xdist.scheduler import LoadFileScheduling
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "Task04_Hippocampus"
 
@@ -20,15 +22,26 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first; a file's tests on one worker, as they share fixtures, and those with MONAI Label on one.
-
-    Those in ``tests/gpu``, which share a card, are on one as well.
-    """
+    """The long ones first."""
     items.sort(key=lambda item: "integration" not in item.path.parts)
-    for item in items:
-        label = "label_python" in getattr(item, "fixturenames", ())
-        shared = "MONAI Label" if label else "GPU" if item.path.parent.name == "gpu" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(shared))
+
+
+class Scheduling(LoadFileScheduling):
+    """A file's tests on one worker, as they share fixtures, those with MONAI Label on one, and those on a GPU on one.
+
+    The marker ``xdist_group`` would say that too, but is without effect from pytest 9.2 on (pytest-xdist 3.8).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        for shared in ("test_monai_label", "tests/gpu/"):
+            if shared in nodeid:
+                return shared
+        return str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Which test runs on which of pytest-xdist's workers."""
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -194,7 +194,7 @@ class BundleExporter:
         split["digests"] = dict(sorted(self.study.digests.items()))
         (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
         readme = bundle_readme(
-            self.export_dir.name,
+            plain(self.export_dir.name),
             self.study,
             self.network,
             result,

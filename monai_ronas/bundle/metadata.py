@@ -106,7 +106,8 @@ def metadata(
 
 
 def plain(text: str) -> str:
-    """Text of a data set as one line of text: no expression, reference or macro to a configuration, no markup."""
+    """Text of others as one line of UTF-8: no expression, reference or macro to a configuration, no markup."""
+    text = text.encode(errors="replace").decode()
     return " ".join(text.translate({ord(c): None for c in "$@%<>`|"}).split())
 
 

@@ -13,10 +13,12 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
+from monai_ronas.errors import SettingError
 from monai_ronas.utils import flush_folder, unstopped
 
 _FDCWD, _EXCHANGE = -100, 2  # of Linux' renameat2
 _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
+_FIXED = {errno.EXDEV, errno.EBUSY}  # lower layers of overlays, mount points
 
 
 def new_beside(folder: Path) -> Path:
@@ -55,6 +57,9 @@ def replace(folder: Path, new: Path, *, ours: Collection[str] = ()) -> None:
         folder: the place; nothing need be there. Where it is a link, what it points to is replaced.
         new: made by :func:`new_beside`; gone afterwards.
         ours: files, relative to the folder, that do not stay where the new one does not have them.
+
+    Raises:
+        SettingError: when the folder cannot change its name; it stays as it is.
     """
     folder = folder.resolve()
     if folder.exists():
@@ -66,6 +71,21 @@ def replace(folder: Path, new: Path, *, ours: Collection[str] = ()) -> None:
         shutil.copytree(folder, new, symlinks=True, ignore=replaced, copy_function=_link, dirs_exist_ok=True)
     for path in (*new.rglob("*"), new):
         _flush(path)
+    try:
+        old = _renamed(folder, new)
+    except OSError as error:
+        if error.errno not in _FIXED:
+            raise
+        raise SettingError(
+            f"export_dir '{folder}' cannot be replaced, as it is a mount point or a part of a container's image"
+            f" ({error.strerror}): give a folder that is not there yet, such as one inside of it."
+        ) from error
+    flush_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _renamed(folder: Path, new: Path) -> Path:
+    """Let the new folder have the name of the other; returns where the other is now."""
     if not folder.exists():
         new.rename(folder)
     elif not _exchange(new, folder):
@@ -73,9 +93,8 @@ def replace(folder: Path, new: Path, *, ours: Collection[str] = ()) -> None:
         with unstopped():
             folder.rename(old)
             new.rename(folder)
-        new = old
-    flush_folder(folder.parent)
-    shutil.rmtree(new, ignore_errors=True)
+        return old
+    return new
 
 
 def _is_replaced(path: Path, successor: Path) -> bool:

@@ -105,7 +105,7 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
         raise DatasetError(f"training in '{root}' has a fault in '{faults[0][0]}'{more}: {faults[0][1]}.")
     return MSDDataset(
         root=root,
-        name=str(content.get("name") or root.resolve().name),
+        name=str(content.get("name") or root.resolve().name.encode(errors="replace").decode()),
         description=str(content.get("description", "")),
         licence=str(content.get("licence", content.get("license", ""))),
         modality=modality,
@@ -144,7 +144,8 @@ def _read_json(root: Path) -> dict[str, Any]:
         raise DatasetError(f"dataset_dir '{root}' has no dataset.json: give the folder of a data set that has one.")
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError; endless nesting
+        json.dumps(content, ensure_ascii=False).encode()  # halves of a character, such as "\ud83d", cannot be written
+    except (ValueError, RecursionError) as error:  # of JSON and of Unicode; endless nesting
         raise DatasetError(f"'{file}' is not valid JSON ({error}): correct it.") from error
     if not isinstance(content, dict):
         raise DatasetError(f"'{file}' must hold a JSON object, not a {type(content).__name__}.")

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
@@ -31,6 +29,7 @@ from monai_ronas.utils import (
     unstopped,
     write_atomically,
 )
+from monai_ronas.utils.random_states import random_states, restore_random_states
 from monai_ronas.utils.ranks import from_main, is_main
 
 T = TypeVar("T")
@@ -165,10 +164,7 @@ class SearchCheckpoint:
             "engine": engine.state_dict(),
             "training": self.slices.state_dict(),
             "elapsed": self.budget.elapsed(),
-            "torch_rng": torch.get_rng_state(),
-            "numpy_rng": _numpy_state(),
-            "python_rng": list(random.getstate()[1]),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            **random_states(),
             "interrupted": interrupted,
             "limits": self._limits(engine),
         }
@@ -312,12 +308,7 @@ class SearchCheckpoint:
         engine.load_state_dict(state["engine"])
         self.slices.load_state_dict(state["training"])
         self.budget.spent_before = max(self.budget.spent_before, state["elapsed"])
-        torch.set_rng_state(state["torch_rng"])
-        name, keys, *rest = state["numpy_rng"]
-        np.random.set_state((name, np.asarray(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - MONAI draws from it
-        random.setstate((3, tuple(state["python_rng"]), None))
-        if torch.cuda.is_available() and len(state["cuda_rng"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        restore_random_states(state)
         self.interrupted = state["interrupted"]
 
     def _has_other_limits(self, state: dict[str, Any], engine: Engine) -> bool:
@@ -358,8 +349,3 @@ def _place(path: Path) -> tuple[int, int]:
     match = _PLACE.fullmatch(path.name)
     assert match is not None
     return int(match[1]), int(match[2] or -1)
-
-
-def _numpy_state() -> list[Any]:
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - MONAI draws from it
-    return [name, [int(k) for k in keys], *rest]

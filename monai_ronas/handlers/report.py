@@ -34,7 +34,7 @@ class SearchReport:
         budget: tells what the time was spent on.
         test_planes: three planes of each test case, as scored last. Default: no segmentation of them is shown.
         reward_planes: those of the reward cases, which are shown where the test cases have no score.
-        share: of the time, for reports while the search runs.
+        share: of the time, for reports while the search runs. 0: none but that of its end.
 
     Attributes:
         seconds: that the last report took to write; before the first one, a guess.
@@ -107,6 +107,8 @@ class SearchReport:
             self._planes = gathered(kept.cases, number)
 
     def _is_due(self) -> bool:
+        if self.share <= 0:
+            return False
         if self.budget.part != self._shown:
             limit = self.budget.seconds
             return limit is None or self.seconds <= self.share / 2 * limit

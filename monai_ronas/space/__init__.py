@@ -10,8 +10,9 @@ from monai_ronas.space.geometry import (
     total_stride,
 )
 from monai_ronas.space.neighbours import neighbours
+from monai_ronas.space.options import skip_points
 from monai_ronas.space.plan import WIDTHS, Draft, NothingFitsError, Plan, make_plan
-from monai_ronas.space.ronas_space import PATCH_RATIO, RonasSpace, skip_points
+from monai_ronas.space.ronas_space import PATCH_RATIO, RonasSpace
 from monai_ronas.space.search_space import SearchSpace
 
 __all__ = [

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from monai_ronas.space.architecture import Architecture
-from monai_ronas.space.ronas_space import RonasSpace, demand
+from monai_ronas.space.options import demand
+from monai_ronas.space.ronas_space import RonasSpace
 
 
 def neighbours(space: RonasSpace, architecture: Architecture) -> dict[Architecture, str]:

@@ -13,11 +13,19 @@ from typing import Any
 from monai_ronas.errors import SettingError
 from monai_ronas.space.architecture import Architecture
 from monai_ronas.space.decision import Decision, freeze
-from monai_ronas.space.geometry import base_strides, halving, patch_series, patch_sizes, scaled_channels, total_stride
+from monai_ronas.space.geometry import base_strides, scaled_channels, total_stride
+from monai_ronas.space.options import (
+    PATCH_NAMES,
+    check_patches,
+    demand,
+    patch_options,
+    patch_unit,
+    skip_points,
+    stride_options,
+)
 from monai_ronas.space.search_space import SearchSpace
 
 SKIP_OPTIONS = (False, True)
-_PATCH_NAMES = ("patch_hw", "patch_d")
 _OWN_NAMES = ("patch_", "stride_", "width", "dilation_", "activation", "skip_")
 PATCH_RATIO = 0.5**0.5
 """Ratio of a patch's length along an axis to that of the next larger one in a geometric series: half the area."""
@@ -130,10 +138,15 @@ class RonasSpace(SearchSpace):
             raise SettingError(f"dilations must be positive whole numbers, received {list(dilations)}.")
         if not all(isinstance(o, str) for o in overrides.get("activation", activations)):
             raise SettingError(f"activations must be names of MONAI's Act factory, received {list(activations)}.")
-        self._stride_options = self._offered_strides(searched_strides, overrides)
-        self.unit = self._unit()
-        options = {**self._patches(patch_count, patch_ratio)}
-        options.update({f"stride_{s}": (given, "network") for s, given in self._stride_options.items()})
+        searched = stride_options(
+            self.shape, self.spacing, self.base_strides, searched_strides, overrides, min_cells=min_cells
+        )
+        self.unit = patch_unit(self.base_strides, searched)
+        patches, self._largest_patch = patch_options(
+            self.shape, self.unit, self.base_patch, count=patch_count, ratio=patch_ratio, min_cells=min_cells
+        )
+        options: dict[str, tuple[Sequence[Any], str]] = {name: (given, "training") for name, given in patches.items()}
+        options.update({f"stride_{s}": (given, "network") for s, given in searched.items()})
         options["width"] = (widths, "network")
         options.update({f"dilation_{s}": (dilations, "network") for s in dilated_stages})
         options["activation"] = (activations, "network")
@@ -151,64 +164,9 @@ class RonasSpace(SearchSpace):
             raise SettingError(f"extra decisions must not begin with {', '.join(_OWN_NAMES)}, received {taken}.")
         self.extra = tuple(extra)
         super().__init__([*(d for d in decisions if d.name not in self._fixed), *self.extra])
-        self._check_patches()
+        check_patches(self.decisions, self.unit)
         self._fits: Callable[[Architecture], bool] | None = None
         self._prepare()
-
-    def _offered_strides(
-        self, searched: Sequence[int], overrides: Mapping[str, Sequence[Any]]
-    ) -> dict[int, Sequence[tuple[int, ...]]]:
-        """Options of the stride of each searched stage, the base network's first."""
-        keep = (1,) * len(self.shape)
-        offered: dict[int, Sequence[tuple[int, ...]]] = {}
-        for stage in sorted(searched):
-            options = [self.base_strides[stage - 1], keep]
-            if stage == 1:
-                options.append(halving(self.shape, self.spacing, min_size=self.min_cells))
-            given = overrides.get(f"stride_{stage}") or options
-            if not all(isinstance(o, Sequence) and len(o) == len(keep) for o in given):
-                raise SettingError(
-                    f"every option of stride_{stage} must be a list of {len(keep)} strides, received {given}."
-                )
-            offered[stage] = tuple(dict.fromkeys(freeze(o) for o in given))
-        return offered
-
-    def _unit(self) -> tuple[int, ...]:
-        """What every patch is a multiple of: the strides of the base network, and of options beside them."""
-        stages = []
-        for stage, own in enumerate(self.base_strides, 1):
-            options = self._stride_options.get(stage, [own])
-            stages.append(own if stage == 1 and own in options else tuple(map(math.lcm, *options, own)))
-        return total_stride(stages, len(self.shape))
-
-    def _patches(self, count: int, ratio: float | None) -> dict[str, tuple[Sequence[Any], str]]:
-        """Options of the patch decisions, largest first."""
-        sizes = [
-            patch_sizes(s, u, count=count, min_cells=self.min_cells)
-            if ratio is None
-            else patch_series(s, u, ratio=ratio, min_cells=self.min_cells)
-            for s, u in zip(self.shape, self.unit, strict=True)
-        ]
-        self._largest_patch = tuple(axis[0] for axis in sizes)
-        steps = range(max(len(axis) for axis in sizes[:2]))
-        in_plane = [tuple(axis[min(k, len(axis) - 1)] for axis in sizes[:2]) for k in steps]
-        if self.base_patch is not None:
-            in_plane = sorted({*in_plane, self.base_patch[:2]}, key=lambda size: (-math.prod(size), size))
-            sizes[2:] = [
-                sorted({*axis, own}, reverse=True) for axis, own in zip(sizes[2:], self.base_patch[2:], strict=True)
-            ]
-        options: dict[str, tuple[Sequence[Any], str]] = {"patch_hw": (in_plane, "training")}
-        if len(self.shape) == 3:
-            options["patch_d"] = (sizes[2], "training")
-        return options
-
-    def _check_patches(self) -> None:
-        for decision in self.decisions:
-            if decision.name in _PATCH_NAMES:
-                unit = self.unit[:2] if decision.name == "patch_hw" else self.unit[2:]
-                bad = [o for o in decision.options if any(s % u for s, u in zip(_axes(o), unit, strict=True))]
-                if bad:
-                    raise SettingError(f"options {bad} of {decision.name!r} must be multiples of the strides {unit}.")
 
     def _prepare(self) -> None:
         """Set the base network and the largest one."""
@@ -260,7 +218,7 @@ class RonasSpace(SearchSpace):
 
     def with_every_patch(self, architecture: Mapping[str, Any]) -> list[Architecture]:
         """The same network with every patch of the space, the largest first."""
-        patches = [d for d in self.decisions if d.name in _PATCH_NAMES]
+        patches = [d for d in self.decisions if d.name in PATCH_NAMES]
         variants = [
             Architecture({**architecture, **dict(zip((d.name for d in patches), sizes, strict=True))})
             for sizes in itertools.product(*(d.options for d in patches))
@@ -365,24 +323,6 @@ class RonasSpace(SearchSpace):
         }
 
 
-def skip_points(stages: int) -> list[tuple[int, int]]:
-    """Pairs (decoder level, encoder stage) that a skip may join: six for four stages."""
-    return [(i, j) for i in range(1, stages) for j in range(1, i + 1)]
-
-
 def _is_fixed(decision: Decision) -> bool:
     """Strides and widths without a choice are not decisions."""
     return len(decision) == 1 and (decision.name == "width" or decision.name.startswith("stride_"))
-
-
-def _axes(option: Any) -> tuple[int, ...]:
-    return option if isinstance(option, tuple) else (option,)
-
-
-def demand(name: str, option: Any) -> float:
-    """How much memory an option asks for, to compare options of one decision."""
-    if name.startswith("patch_"):
-        return math.prod(_axes(option))
-    if name.startswith("stride_"):
-        return -math.prod(option)
-    return float(option) if name.startswith("skip_") or name == "width" else 0

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Searches that are killed and stopped at random moments, against one that is left in peace.
 
-    python -m tests.benchmarks.kills --kills 20 --stops 20 --ends 20 --renames 4
+    python -m tests.benchmarks.kills
 
 Processes are forked with all imports done, so that what comes at a random moment finds the search at work. SIGKILL and
 SIGTERM come by the clock; with ``--renames``, SIGKILL comes right before or after the export's change of names. Each
 search is started again until it ends. After each end of a process there is no bundle or a whole one; at the end,
-history and weights are those of the search in peace, to the last bit.
+history and weights are those of the search in peace, to the last bit. The exit status is 1 where that does not hold.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
-import runpy
 import signal
 import sys
 import tempfile
@@ -30,19 +30,21 @@ import torch
 from monai_ronas.bundle import replacement
 from monai_ronas.data import make_phantom_dataset
 from monai_ronas.handlers import read_history
+from tests.commands import IMPORTS, as_main
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "episodes": 2,
     "children_per_episode": 3,
-    "warmup_epochs": 2,
-    "final_epochs": 20,
+    "warmup_epochs": 1,
+    "final_epochs": 5,
     "iterations_per_epoch": 4,
     "reward_cases_per_episode": 2,
     "reward_fraction": 0.3,
     "channels": [4, 6, 8],
     "device": "cpu",
     "controller#checkpoint#every_seconds": 1,
+    "controller#report#share": 0,
 }
 BUNDLE = "ronas_segmentation"
 FILES = ("configs/metadata.json", "configs/inference.json", "models/model.pt", "models/model.ts", "docs/README.md")
@@ -56,8 +58,6 @@ def start(data: Path, output: Path, before: Callable[[], None] | None = None) ->
     values = {"dataset_dir": data, "output_dir": output, **SMALL}
     words = [word for key, value in values.items() for word in (f"--{key}", str(value))]
     config = str(ROOT / "bundles" / "ronas" / "configs" / "search.json")
-    sys.argv = ["monai.bundle", "run", "search", "--config_file", config, *words]
-    sys.orig_argv = [sys.executable, "-m", *sys.argv]
     output.mkdir(exist_ok=True)
     log = os.open(output.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -66,7 +66,7 @@ def start(data: Path, output: Path, before: Callable[[], None] | None = None) ->
     try:
         if before is not None:
             before()
-        runpy.run_module("monai.bundle", run_name="__main__")
+        as_main([sys.executable, "-m", "monai.bundle", "run", "search", "--config_file", config, *words], str(ROOT))
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -137,17 +137,26 @@ def kill_at_renames(side: str) -> Callable[[], None]:
 def main() -> None:
     """Print counts and write them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--stops", type=int, default=20)
-    parser.add_argument("--ends", type=int, default=20, help="SIGTERM in the last scores and the export")
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--stops", type=int, default=10)
+    parser.add_argument("--ends", type=int, default=4, help="SIGTERM in the last scores and the export")
     parser.add_argument("--renames", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=60.0, help="no new search after these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("kills.json"))
     given = parser.parse_args()
+    for name in IMPORTS:
+        importlib.import_module(name)
     draw, begin = random.Random(given.seed), time.monotonic()
     counts: Counter[str] = Counter()
     told: list[str] = []
+
+    def write() -> str:
+        """What has been found so far, as JSON in the file of the output."""
+        text = json.dumps({"length": round(length, 1), "counts": dict(counts), "faults": told}, indent=1)
+        given.output.write_text(text + "\n", encoding="utf-8")
+        return text
+
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         data = root / "phantom"
@@ -165,8 +174,8 @@ def main() -> None:
         output = peace
         while any(left.values()) and time.monotonic() - begin < 60 * given.minutes:
             output = root / f"search_{counts['searches']}"
-            status = -1
-            while status != 0:
+            ended = False
+            while not ended:
                 number = draw.choice([n for n, open_ in left.items() for _ in range(open_)] or [None])
                 child = start(data, output)
                 status = wait(child, number, draw.uniform(0.02, 1.0) * length)
@@ -176,7 +185,9 @@ def main() -> None:
                 if status not in (0, 75, -signal.SIGKILL, -signal.SIGTERM):
                     told.append(f"{output.name}: status {status}: {output.with_suffix('.log').read_text()[-1500:]}")
                     break
-                told += [f"{output.name}: {fault}" for fault in faults(output, peace, ended=status == 0)]
+                ended = (output / "checkpoints" / "finished.json").exists()  # a kill after that is one too late
+                told += [f"{output.name}: {fault}" for fault in faults(output, peace, ended=ended)]
+                write()
             counts["searches"] += 1
         since = time.monotonic()
         for number in range(given.ends + 1):
@@ -195,17 +206,18 @@ def main() -> None:
             if status not in (0, 75):
                 told.append(f"ends: status {status}: {output.with_suffix('.log').read_text()[-1500:]}")
             told += [f"ends: {fault}" for fault in faults(output, peace, ended=status == 0)]
+            write()
         for number in range(given.renames):
             (output / "checkpoints" / "finished.json").unlink(missing_ok=True)  # as before the end: export once more
             status = wait(start(data, output, kill_at_renames(("before", "after")[number % 2])))
             counts[f"SIGKILL at the change of names, status {status}"] += 1
             told += [f"renames: {fault}" for fault in faults(output, peace, ended=False)]
+            write()
         if given.renames:
             told += [f"renames: status {s}" for s in [wait(start(data, output))] if s]
             told += [f"renames: {fault}" for fault in faults(output, peace, ended=True)]
-    result = {"length": round(length, 1), "counts": dict(counts), "faults": told}
-    given.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+    print(write())
+    raise SystemExit(1 if told else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import itertools
 import os
 import signal
@@ -8,6 +9,7 @@ import pytest
 
 from monai_ronas.bundle import replacement
 from monai_ronas.bundle.replacement import clear_up, new_beside, replace
+from monai_ronas.errors import SettingError
 
 
 def fill(folder, text):
@@ -69,8 +71,11 @@ def test_a_link_stays_a_link(place, tmp_path):
     assert os.listdir(link.parent) == ["linked"]
 
 
+CHANGES = {"link", "mkdir", "rename", "rmdir", "symlink", "unlink"}  # others leave names and content as they are
+
+
 def calls_of(place, stop_at):
-    """Replace in a process of its own that is killed before a call of the system; the number of all."""
+    """Replace in a process of its own that is killed before a call that changes files; the number of all."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -80,7 +85,7 @@ def calls_of(place, stop_at):
 
         def count(frame, event, argument):
             nonlocal calls
-            if event == "c_call" and argument.__module__ == "posix":
+            if event == "c_call" and argument.__module__ == "posix" and argument.__name__ in CHANGES:
                 calls += 1
                 if calls == stop_at:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -116,6 +121,31 @@ def test_killed_at_any_call_it_leaves_the_old_or_the_new_folder(place):
         assert os.listdir(parent) == ["bundle"]
     assert found == {"old", "new"}
     assert bool(missing) == (replacement._exchange is not EXCHANGE)
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EBUSY])
+def test_a_folder_that_cannot_be_renamed_stays_and_is_told(tmp_path, monkeypatch, number):
+    def refuse(one, other):
+        raise OSError(number, os.strerror(number), str(other))
+
+    monkeypatch.setattr(replacement, "_exchange", refuse)
+    fill(tmp_path / "bundle", "old")
+    new = new_beside(tmp_path / "bundle")
+    fill(new, "new")
+    with pytest.raises(SettingError, match=r"bundle' cannot be replaced, .*: give a folder that is not there yet"):
+        replace(tmp_path / "bundle", new)
+    assert content(tmp_path / "bundle") == WHOLE["old"]
+
+
+def test_other_errors_of_a_rename_stay_what_they_are(tmp_path, monkeypatch):
+    def refuse(one, other):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(other))
+
+    monkeypatch.setattr(replacement, "_exchange", refuse)
+    fill(tmp_path / "bundle", "old")
+    new = new_beside(tmp_path / "bundle")
+    with pytest.raises(OSError, match="Input/output error"):
+        replace(tmp_path / "bundle", new)
 
 
 def test_what_others_have_beside_it_stays(tmp_path):

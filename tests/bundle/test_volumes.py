@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from pathlib import Path
@@ -17,7 +16,7 @@ from monai.bundle import ConfigParser
 from monai_ronas import find_error
 from monai_ronas.bundle import PredictionFiles, SoundVolumes, list_volumes
 from monai_ronas.bundle.configs import Derived, inference_config
-from monai_ronas.data import DatasetError, Fingerprint, VolumeError
+from monai_ronas.data import DatasetError, Fingerprint
 from monai_ronas.data.formats import ending
 from monai_ronas.data.reading import read_volume
 from tests.volume_files import orthogonal, write
@@ -293,56 +292,6 @@ def test_a_bad_series_among_others_is_named(tmp_path):
     assert sorted(p.parent.name for p in (tmp_path / "out").rglob("*.gz")) == ["p1", "p3"]
 
 
-def test_channels_of_a_file_each_are_one_volume(tmp_path):
-    for name in ("a", "b/c"):
-        for channel in (0, 1):
-            save(tmp_path / f"in/{name}_{channel:04d}.nii.gz", volume(channel))
-    save(tmp_path / "in/d.nii.gz", np.stack([volume(), volume(1)], -1))
-    save(tmp_path / "in/e_0000.nii.gz", volume())
-    sentence = segment(tmp_path / "in", tmp_path / "out", channels=2)
-    assert "1 of 4 volume(s) could not be segmented: 'e_0000.nii.gz': the image has 1 channel(s)" in sentence
-    found = [str(p.relative_to(tmp_path / "out")) for p in sorted((tmp_path / "out").rglob("*.gz"))]
-    assert found == ["a_seg.nii.gz", "b/c_seg.nii.gz", "d_seg.nii.gz"]
-
-
-@pytest.mark.parametrize("given", ["a_0000.nii.gz", "a_0001.nii.gz"])
-def test_the_file_of_a_channel_stands_for_all_of_them(tmp_path, given):
-    for channel in (0, 1):
-        save(tmp_path / f"in/a_{channel:04d}.nii.gz", volume(channel))
-    assert segment(tmp_path / "in" / given, tmp_path / "out", channels=2) is None
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
-
-
-def test_the_images_of_a_data_set_are_meant_and_not_its_labels(tmp_path):
-    for name in ("imagesTr/a.nii", "labelsTr/a.nii", "imagesTs/b.nii"):
-        save(tmp_path / name)
-    content = {"training": [{"image": "imagesTr/a.nii", "label": "labelsTr/a.nii"}], "test": ["imagesTs/b.nii"]}
-    (tmp_path / "dataset.json").write_text(json.dumps(content))
-    assert list_volumes(tmp_path) == [str(tmp_path / name) for name in ("imagesTr/a.nii", "imagesTs/b.nii")]
-
-
-@pytest.mark.parametrize("there", [1, 0])
-def test_images_of_a_data_set_that_are_missing_are_named_and_the_others_segmented(tmp_path, caplog, there):
-    names = [f"imagesTr/{name}.nii" for name in "ab"]
-    for name in names[:there]:
-        save(tmp_path / name)
-    (tmp_path / "dataset.json").write_text(json.dumps({"training": [], "test": names}))
-    faults = [f"the image file '{name}' is missing (listed in dataset.json)" for name in names[there:]]
-    sentence = segment(tmp_path, tmp_path / "out")
-    assert sentence == f"{2 - there} of 2 volume(s) could not be segmented: {'; '.join(faults)}."
-    assert all(f"left out: {fault}" in caplog.text for fault in faults)
-    assert [path.name for path in (tmp_path / "out").rglob("*.gz")] == ["a_seg.nii.gz"][:there]
-
-
-def test_images_of_nnunet_that_are_incomplete_are_named_and_the_others_segmented(tmp_path):
-    for name in ("imagesTr/a_0000.nii", "imagesTs/b_0001.nii"):
-        save(tmp_path / name)
-    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "MRI"}, "file_ending": ".nii"}))
-    sentence = segment(tmp_path, tmp_path / "out")
-    assert sentence.startswith("1 of 2 volume(s) could not be segmented: 'b' in imagesTs: ")
-    assert [path.name for path in (tmp_path / "out").rglob("*.gz")] == ["a_0000_seg.nii.gz"]
-
-
 def test_a_bad_volume_does_not_take_the_name_of_a_good_one(tmp_path):
     write(tmp_path / "in/a", np.rint(100 * volume()).astype(np.int16), np.eye(4))
     sorted((tmp_path / "in/a").iterdir())[3].unlink()
@@ -350,43 +299,6 @@ def test_a_bad_volume_does_not_take_the_name_of_a_good_one(tmp_path):
     sentence = segment(tmp_path / "in", tmp_path / "out")
     assert sentence.startswith("1 of 2 volume(s) could not be segmented: 'a': 1 slice(s) of the DICOM series are")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
-
-
-def test_another_error_is_no_fault_of_a_volume(caplog):
-    def broken(item):
-        raise RuntimeError("a bug")
-
-    volumes = SoundVolumes([{"image": "a.nii"}], broken)
-    with pytest.raises(RuntimeError, match="a bug"):
-        volumes.begin()
-    assert "in 'a.nii':" in caplog.text
-
-
-@pytest.mark.parametrize("cause", [MemoryError("no memory"), RuntimeError("DefaultCPUAllocator: can't allocate")])
-def test_memory_that_does_not_suffice_for_a_volume_is_told(cause):
-    def wrapped(item):
-        if item["image"] == "b.nii":
-            raise RuntimeError("applying transform") from cause
-        return item
-
-    volumes = SoundVolumes([{"image": f"{name}.nii"} for name in "abc"], wrapped)
-    volumes.begin()
-    assert [item["image"] for item in volumes] == ["a.nii", "c.nii"]
-    with pytest.raises(DatasetError, match=r"1 of 3 .*'b.nii': the memory does not suffice"):
-        volumes.end()
-
-
-def test_an_iteration_without_a_beginning_has_all_items():
-    def some(item):
-        if item["image"] == "a.nii":
-            raise VolumeError("'a.nii': no")
-        return item["image"]
-
-    volumes = SoundVolumes([{"image": f"{name}.nii"} for name in "abc"], some)
-    volumes.begin()
-    for _ in range(2):
-        assert list(volumes) == ["b.nii", "c.nii"]
-        assert volumes.left_out == ["'a.nii': no"]
 
 
 def test_names_of_predictions(tmp_path):

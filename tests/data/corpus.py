@@ -125,6 +125,7 @@ CORPUS: dict[str, tuple[Callable, str]] = {
     "listed twice": (twice, IN_CASE + "listed more than once"),
     "no labels": (content(labels=None), "has no labels"),
     "labels are a list": (content(labels=["background", "organ"]), "has no labels"),
+    "half a character": (content(licence="\ud83d"), "is not valid JSON .*surrogates not allowed"),
     "labels without background": (content(labels={"1": "organ", "2": "cyst"}), r"received \[1, 2\]"),
     "labels of regions": (content(labels={"background": 0, "whole": [1, 2]}), "'whole' several values, a region"),
     "superscript label": (content(labels={"0": "background", "²": "organ"}), "whole numbers"),

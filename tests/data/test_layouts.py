@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,23 @@ def test_faults_of_nnunet(tmp_path, files, fault):
     assert dataset.faults == (fault,)
     with pytest.raises(DatasetError, match=f"has a fault in 'b': {fault[1][:20]}"):
         read_msd(tmp_path)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the file system refuses names that are not UTF-8")
+def test_a_name_that_is_not_utf8_is_a_fault(tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    touch(tmp_path, f"imagesTr/{odd}_0000.nii.gz", f"labelsTr/{odd}.nii.gz")
+    dataset = read_msd(declare(tmp_path, NNUNET), strict=False)
+    assert [case.name for case in dataset.cases] == ["a"]
+    assert dataset.faults == ((r"caf\udce9", "the names of its files are not UTF-8: rename them"),)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the file system refuses names that are not UTF-8")
+def test_a_folder_whose_name_is_not_utf8_gives_a_name_that_is(tmp_path):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    touch(root, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    assert read_msd(declare(root, NNUNET)).name == "caf?"
 
 
 def test_two_files_of_one_channel_or_label(tmp_path):

@@ -29,7 +29,7 @@ def make_report(folder, budget, network=None, **more):
 
 def test_every_part_of_a_search_is_shown_when_it_begins(make_engine, tmp_path, written):
     slices, budget = toy_slices(), TimeBudget(None)
-    report = make_report(tmp_path, budget, slices.network, share=0.0)
+    report = make_report(tmp_path, budget, slices.network, share=1e-9)
     handlers = [
         WarmUp(slices, slices.network.space, budget, steps=3),
         ChildTraining(slices, budget),
@@ -61,6 +61,12 @@ def test_a_short_search_has_no_time_for_reports_on_its_way(tmp_path, written, mi
     report.seconds = 1.0
     report.update()
     assert len(written) == shown
+
+
+def test_without_a_share_there_is_no_report_on_the_way(tmp_path, written):
+    report = make_report(tmp_path, TimeBudget(None), share=0.0)
+    report.update()
+    assert not written
 
 
 def test_within_a_part_reports_take_no_more_than_their_share(tmp_path, written):

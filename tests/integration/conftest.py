@@ -6,11 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from monai_ronas.data import make_phantom_dataset
+from tests.commands import forked
 
 from .label_environment import make_environment
 
@@ -29,19 +32,17 @@ SMALL = {
     "batch_size": 2,
     "channels": [6, 8, 12, 16],
     "device": "cpu",
+    "controller#report#share": 0,  # none while a search runs: they would take half of its time
 }
 
 
-def run_bundle(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """``python -m monai.bundle`` as a user types it."""
-    return subprocess.run(
-        [sys.executable, "-m", "monai.bundle", *args],
-        cwd=cwd or ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "MLFLOW_TRACKING_URI": ""},
-    )
+def run_bundle(*args: str, cwd: Path = ROOT, new: bool = False) -> subprocess.CompletedProcess[str]:
+    """``python -m monai.bundle`` as a user types it: in a new Python, or in one that has its imports already."""
+    if not new:
+        return forked(*args, cwd=cwd, MLFLOW_TRACKING_URI="")
+    words = [sys.executable, "-m", "monai.bundle", *args]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": ""}
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
 
 
 def search_arguments(dataset: Path | None, output: Path, run_id: str, settings: dict) -> list[str]:
@@ -64,34 +65,60 @@ def start_search(dataset: Path, output: Path, **settings) -> subprocess.Popen:
     )
 
 
-def run_search(dataset: Path | None, output: Path, *args: str, run_id: str = "search", **settings):
+def run_search(
+    dataset: Path | None, output: Path, *args: str, run_id: str = "search", new: bool = False, **settings
+) -> subprocess.CompletedProcess[str]:
     """A search as a user types it, with the small settings."""
-    return run_bundle(*search_arguments(dataset, output, run_id, settings), *args)
+    return run_bundle(*search_arguments(dataset, output, run_id, settings), *args, new=new)
 
 
 @pytest.fixture(scope="session")
-def small_phantom(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "phantom"
-    return Path(make_phantom_dataset(folder, num_cases=10, size=(28, 32, 20)))
+def once(tmp_path_factory):
+    """A function that gives a folder which the first of pytest-xdist's workers fills: a copy for each worker."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+
+    def get(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, filled = common / f"common_{name}", common / f"common_{name}_is_filled"
+        with FileLock(common / f"common_{name}.lock"):
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker that has failed
+                fill(folder)
+                filled.touch()
+        return Path(shutil.copytree(folder, tmp_path_factory.mktemp("own") / name))
+
+    return get
 
 
 @pytest.fixture(scope="session")
-def finished(small_phantom, tmp_path_factory):
+def small_phantom(once):
+    return once("phantom", lambda folder: make_phantom_dataset(folder, num_cases=10, size=(28, 32, 20)))
+
+
+@pytest.fixture(scope="session")
+def finished(small_phantom, once):
     """Folder of a small search that has ended, its network trained well enough to segment."""
-    output = tmp_path_factory.mktemp("finished")
-    done = run_search(small_phantom, output, final_epochs=FINAL_EPOCHS)
-    assert done.returncode == 0, done.stderr
-    (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
-    return output
+
+    def fill(output: Path) -> None:
+        settings = {"final_epochs": FINAL_EPOCHS, "controller#report#share": 0.01}
+        done = run_search(small_phantom, output, new=True, **settings)
+        assert done.returncode == 0, done.stderr
+        (output / "stdout.txt").write_text(done.stdout, encoding="utf-8")
+
+    return once("finished", fill)
 
 
 @pytest.fixture(scope="session")
-def searched(real_data, tmp_path_factory):
+def searched(real_data, once):
     """Folder of a small search on the hippocampus volumes that has ended."""
-    output = tmp_path_factory.mktemp("hippocampus")
-    done = run_search(real_data, output, episodes=1, final_epochs=120, reward_fraction=0.05, channels="[8,12,16,24]")
-    assert done.returncode == 0, done.stderr
-    return output
+
+    def fill(output: Path) -> None:
+        settings = {"episodes": 1, "final_epochs": 120, "reward_fraction": 0.05, "channels": "[8,12,16,24]"}
+        done = run_search(real_data, output, **settings)
+        assert done.returncode == 0, done.stderr
+
+    return once("hippocampus", fill)
 
 
 @pytest.fixture(scope="session")

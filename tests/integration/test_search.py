@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import math
-import time
 
 import pytest
-import torch
 from monai.bundle import ConfigWorkflow
 
 from monai_ronas.handlers import read_history
 
-from .conftest import FINAL_EPOCHS, SEARCH, SMALL, run_search, start_search
+from .conftest import FINAL_EPOCHS, SEARCH, SMALL, run_search
 
 HISTORY_KEYS = {
     *("episode", "child", "architecture", "id", "reward", "cases", "seconds", "peak_memory_mb"),
@@ -65,25 +63,6 @@ def test_same_seed_same_history(finished, small_phantom, tmp_path):
     again = run_search(small_phantom, tmp_path)
     assert again.returncode == 0, again.stderr
     assert timeless(tmp_path / "history.jsonl") == timeless(finished / "history.jsonl")
-
-
-def test_killed_behind_an_episode_the_search_goes_on_to_the_same_end(finished, small_phantom, tmp_path):
-    """Killed while the second episode runs; the same command again ends with the same children and weights."""
-    settings = {"final_epochs": FINAL_EPOCHS}
-    with start_search(small_phantom, tmp_path, **settings) as process:
-        while not (tmp_path / "checkpoints" / "episode_00001.pt").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.kill()
-    assert not (tmp_path / "ronas_segmentation").exists()
-    done = run_search(small_phantom, tmp_path, **settings)
-    assert done.returncode == 0, done.stderr
-    assert "resuming after episode 1" in done.stdout + done.stderr
-    assert timeless(tmp_path / "history.jsonl") == timeless(finished / "history.jsonl")
-    ends = [
-        torch.load(f / "ronas_segmentation" / "models" / "model.pt", weights_only=True) for f in (tmp_path, finished)
-    ]
-    assert all(torch.equal(ends[0][name], weight) for name, weight in ends[1].items())
 
 
 @pytest.mark.parametrize(

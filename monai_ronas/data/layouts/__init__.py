@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ def find_cases(content: Mapping[str, Any], root: Path) -> Found:
         DatasetError: when the layout is unknown or has no case.
     """
     if isinstance(content.get("training"), list):
-        return listing.find_cases(content["training"], root)
+        return _with_names(listing.find_cases(content["training"], root))
     if nnunet.is_layout(content, root):
-        return nnunet.find_cases(content, root)
+        return _with_names(nnunet.find_cases(content, root))
     raise DatasetError(
         f"dataset.json in '{root}' has no training list: add one"
         ' of {"image": ..., "label": ...} entries, or channel_names and file_ending as nnU-Net has them.'
@@ -50,3 +51,13 @@ def find_images(content: Mapping[str, Any], root: Path) -> tuple[list[tuple[Path
     """
     layout = nnunet if nnunet.is_layout(content, root) else listing
     return layout.find_images(content, root)
+
+
+def _with_names(found: Found) -> Found:
+    """Cases whose name is not UTF-8, in which reports and tables are written, are faults."""
+    names = {case.name: case.name.encode(errors="backslashreplace").decode() for case in found.cases}
+    faults = [
+        (shown, "the names of its files are not UTF-8: rename them") for name, shown in names.items() if name != shown
+    ]
+    cases = tuple(case for case in found.cases if names[case.name] == case.name)
+    return replace(found, cases=cases, faults=(*found.faults, *faults))

@@ -35,10 +35,26 @@ def sorted_cases(cases: Iterable[Case]) -> tuple[Case, ...]:
 
 
 def paths_of(entry: Any, key: str) -> list[str] | None:
-    """The path or paths under a key of an entry in ``dataset.json``; None where they are none."""
+    """The path or paths under a key of an entry in ``dataset.json``; None where they are none.
+
+    Paths as Windows writes them become those of every system.
+    """
     given = entry.get(key) if isinstance(entry, dict) else None
     paths = given if isinstance(given, list) else [given]
-    return [str(path) for path in paths] if paths and all(isinstance(path, str) for path in paths) else None
+    if not paths or not all(isinstance(path, str) for path in paths):
+        return None
+    return [str(path).replace("\\", "/") for path in paths]
+
+
+def case_paths(entry: Any, image_key: str) -> tuple[list[str], str] | None:
+    """The paths of the image's channels and of the label of an entry; None where one is missing."""
+    images, labels = paths_of(entry, image_key), paths_of(entry, "label")
+    return (images, labels[0]) if images and labels and len(labels) == 1 else None
+
+
+def capital_ending(path: Path) -> bool:
+    """Whether a file would have one of the known endings if that were written in small letters."""
+    return not ending(path) and bool(ending(path.name.lower()))
 
 
 def listed_image(listed: Sequence[str], root: Path) -> Path | tuple[Path, ...]:
@@ -109,6 +125,8 @@ def listed_path(listed: str, what: str, root: Path) -> Path:
         if not dicom_files(path):
             raise DatasetError(f"the image '{listed}' is a folder without DICOM files")
         return path
+    if capital_ending(path):
+        raise DatasetError(f"the {what} '{listed}' has an ending in capital letters: rename it to small ones")
     if not ending(path):
         series = ", or a folder of one DICOM series" if what == "image" else ""
         raise DatasetError(f"the {what} '{listed}' is neither {', '.join(ENDINGS[:-1])} nor {ENDINGS[-1]}{series}")
@@ -117,7 +135,8 @@ def listed_path(listed: str, what: str, root: Path) -> Path:
         return path
     if ending(path) in (".nii", ".nii.gz") and other.is_file():  # listed compressed and unpacked, or the reverse
         return other
-    raise _Missing(f"the {what} file '{listed}' is missing")
+    found = "is a folder" if path.is_dir() else "is a link that leads nowhere" if path.is_symlink() else "is missing"
+    raise _Missing(f"the {what} file '{listed}' {found}")
 
 
 def numbered_channels(folder: Path, name: str, end: str) -> tuple[Path, ...]:

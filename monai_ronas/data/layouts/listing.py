@@ -15,7 +15,7 @@ from typing import Any
 from monai_ronas.data.case import Case
 from monai_ronas.data.case_names import case_names, joint_path
 from monai_ronas.data.errors import DatasetError
-from monai_ronas.data.layouts.found import Found, existing_images, listed_image, listed_label, paths_of, sorted_cases
+from monai_ronas.data.layouts.found import Found, case_paths, existing_images, listed_image, listed_label, sorted_cases
 
 
 def find_cases(training: Sequence[Any], root: Path) -> Found:
@@ -32,11 +32,11 @@ def find_cases(training: Sequence[Any], root: Path) -> Found:
     faults: list[tuple[str, str]] = []
     entries: list[tuple[list[str], str]] = []
     for number, entry in enumerate(training):
-        images = paths_of(entry, "image")
-        if images is None or not isinstance(entry.get("label"), str):
+        paths = case_paths(entry, "image")
+        if paths is None:
             faults.append((f"training[{number}]", f"the entry needs image and label paths, received {entry!r:.80}"))
-        elif not Path(images[0]).name.startswith("._"):  # resource forks of macOS archives, not volumes
-            entries.append((images, entry["label"]))
+        elif not Path(paths[0][0]).name.startswith("._"):  # resource forks of macOS archives, not volumes
+            entries.append(paths)
     names = case_names([joint_path(images) for images, _ in entries])
     for name, (images, label) in zip(names, entries, strict=True):
         try:

@@ -15,7 +15,15 @@ from typing import Any
 from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, stem
-from monai_ronas.data.layouts.found import Found, existing_images, listed_image, listed_label, paths_of, sorted_cases
+from monai_ronas.data.layouts.found import (
+    Found,
+    capital_ending,
+    case_paths,
+    existing_images,
+    listed_image,
+    listed_label,
+    sorted_cases,
+)
 
 logger = logging.getLogger(__name__)
 LAYOUT, TRAINING, LABELS, TEST = "nnU-Net", "imagesTr", "labelsTr", "imagesTs"
@@ -87,12 +95,12 @@ def _listed(entries: Mapping[str, Any], root: Path) -> Found:
     cases: list[Case] = []
     faults: list[tuple[str, str]] = []
     for name, entry in entries.items():
-        images = paths_of(entry, "images")
-        if images is None or not isinstance(entry.get("label"), str):
+        paths = case_paths(entry, "images")
+        if paths is None:
             faults.append((name, f"the entry needs images and label paths, received {entry!r:.80}"))
             continue
         try:
-            cases.append(Case(name, listed_image(images, root), listed_label(entry["label"], root)))
+            cases.append(Case(name, listed_image(paths[0], root), listed_label(paths[1], root)))
         except DatasetError as error:
             faults.append((name, str(error)))
         except OSError as error:
@@ -116,20 +124,31 @@ def _ending(content: Mapping[str, Any]) -> str:
     return str(told)
 
 
-def _volumes(folder: Path, content: Mapping[str, Any], *, series: bool) -> list[Path]:
-    """The files of a folder that have the ending, and the folders of DICOM files."""
+def _volumes(folder: Path, content: Mapping[str, Any], *, series: bool) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The files of a folder that have the ending, the folders of DICOM files, and the faults."""
     endings = (_ending(content),) if _ending(content) else ENDINGS
-    listed = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    return [
-        path for path in listed if (bool(series and dicom_files(path)) if path.is_dir() else ending(path) in endings)
-    ]
+    volumes: list[Path] = []
+    faults: list[tuple[str, str]] = []
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        end = ending(path.name.lower())
+        if path.is_dir():
+            volumes += [path] * bool(series and dicom_files(path))
+        elif end in endings and path.is_file() and not capital_ending(path):
+            volumes.append(path)
+        elif end in endings:
+            name = path.name[: -len(end)]
+            capital = "has an ending in capital letters: rename it to small ones"
+            problem = capital if path.is_file() else "is a link that leads nowhere"
+            case = (channel_number(name + end) or (name,))[0]
+            faults.append((case, f"the file '{folder.name}/{path.name}' {problem}"))
+    return volumes, faults
 
 
 def _channels(folder: Path, content: Mapping[str, Any]) -> tuple[dict[str, tuple[Path, ...]], list[tuple[str, str]]]:
     """The paths of each case's channels, in their order, and the faults."""
     found: dict[str, dict[int, Path]] = {}
-    faults: list[tuple[str, str]] = []
-    for path in _volumes(folder, content, series=True):
+    volumes, faults = _volumes(folder, content, series=True)
+    for path in volumes:
         numbered = channel_number(path)
         if numbered is None:
             faults.append((stem(path), f"the image '{path.name}' has no number of its channel, such as _0000"))
@@ -147,8 +166,8 @@ def _channels(folder: Path, content: Mapping[str, Any]) -> tuple[dict[str, tuple
 
 def _labels(folder: Path, content: Mapping[str, Any]) -> tuple[dict[str, Path], list[tuple[str, str]]]:
     labels: dict[str, Path] = {}
-    faults: list[tuple[str, str]] = []
-    for path in _volumes(folder, content, series=False) if folder.is_dir() else []:
+    volumes, faults = _volumes(folder, content, series=False) if folder.is_dir() else ([], [])
+    for path in volumes:
         other = labels.setdefault(stem(path), path)
         if other is not path:
             faults.append((stem(path), f"the case has two label files, '{other.name}' and '{path.name}'"))
