@@ -11,10 +11,11 @@ import torch
 from ignite.engine import Events
 
 from monai_ronas.engines import EpisodeSampler
+from monai_ronas.engines.contender import Contender
 from monai_ronas.engines.forecast import Prior
 from monai_ronas.engines.race import Race
 from monai_ronas.handlers import MeanGradients
-from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
+from monai_ronas.utils import ChildScore, TimeBudget, TrainingError, ranks
 from monai_ronas.utils.ranks import own_rank
 from tests.engines.scripted import PRIOR, other_than_base
 from tests.ranks import in_ranks
@@ -385,17 +386,17 @@ def test_networks_of_other_widths_have_the_same_order_of_cases():
     assert torch.equal(first, second)
 
 
-def five(space):
-    """The base network and four others."""
+def some(space, number=5):
+    """The base network and others."""
     found = dict.fromkeys([space.base, *(space.sample(random.Random(n)) for n in range(20))])
-    return dict(zip(list(found)[:5], "abcde", strict=True))
+    return dict(zip(list(found)[:number], "abcdef"[:number], strict=True))
 
 
-def raced(*, levels=None, spoil=None, steps=400):
+def raced(*, levels=None, spoil=None, steps=200):
     """What a race of five leaves in this process: the weights that each contender was scored with, and the end."""
     slices = toy_slices()
     MeanGradients().attach(slices.trainer)
-    contenders = five(slices.network.space)
+    contenders = some(slices.network.space)
     names = list(contenders)
     race = make_race(slices, {names[n]: level for n, level in (levels or {}).items()}, steps=steps)
     score, seen = race.scorer.score, {}
@@ -470,9 +471,9 @@ def test_a_race_of_two_processes_goes_on_in_one(tmp_path):
     def begun():
         slices = toy_slices()
         MeanGradients().attach(slices.trainer)
-        race, saved = make_race(slices, steps=400), []
+        race, saved = make_race(slices, steps=200), []
         race.decide(
-            five(slices.network.space),
+            some(slices.network.space),
             between=lambda: saved.append(
                 copy.deepcopy((race.state_dict(), slices.state_dict(), torch.get_rng_state()))
             ),
@@ -483,13 +484,24 @@ def test_a_race_of_two_processes_goes_on_in_one(tmp_path):
     assert rank == 0
     state, training, generator = saved[0]
     assert [bool(c["scores"]) for c in state["contenders"]] == [True, True, False, False, False]
-    race = make_race(steps=400)
+    race = make_race(steps=200)
     race.slices.load_state_dict(training)
     torch.set_rng_state(generator)
     race.load_state_dict(state)
     race.decide({})
-    assert [c.curve.times[:1] for c in race.contenders if c.curve.times] == [[8.0]] * 5
+    assert [c.curve.times[:1] for c in race.contenders if c.curve.times] == [[4.0]] * 5
     assert race.slices.steps == race.leader.trained
+
+
+def test_the_more_contenders_train_at_once_the_sooner_a_race_is_worth_its_time(monkeypatch):
+    race = make_race(prior=Prior(slope=0.4, slope_sd=0.2, own_sd=0.1, noise=0.05, lead=-0.1, lead_sd=0.2))
+    race.contenders = [Contender(a, origin) for a, origin in some(race.space, 6).items()]
+    race._leader = race.contenders[0]
+    worth = {}
+    for number in (1, 2, 4, 6, 64):
+        monkeypatch.setattr(ranks._ranks, "number", number)
+        worth[number] = race._is_worth(race.first_turn * race.left)
+    assert worth == {1: False, 2: False, 4: False, 6: True, 64: True}
 
 
 def test_under_a_time_budget_the_turns_of_all_processes_are_as_long(tmp_path):
