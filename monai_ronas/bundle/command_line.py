@@ -20,6 +20,7 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 
 from monai_ronas.errors import SettingError, find_error
 from monai_ronas.utils import RankError, Stopped, raise_if_stopped, stop_signals
+from monai_ronas.utils.ranks import lost_rank
 
 logger = logging.getLogger(__name__)
 _until_the_end = ExitStack()  # of the process
@@ -104,11 +105,14 @@ def sentence(error: BaseException, *, again: str) -> str | None:
         "Permission denied in '/x': mend it and run it again."
     """
     found = find_error(error)
+    cause: BaseException | None = error
+    while found is None and cause is not None:
+        found, cause = lost_rank(cause), cause.__cause__
     if isinstance(found, RankError):
         return f"{str(found).removesuffix('.')}; then {again}."
     if found is not None:
         return str(found)
-    cause: BaseException | None = error
+    cause = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _SURROUNDINGS:
             place = f" in '{cause.filename}'" if cause.filename else ""

@@ -27,10 +27,16 @@ class DealtSampler(RandomSampler):
     """
 
     def __init__(self, data_source: Sized, *, num_samples: int) -> None:
-        super().__init__(data_source, replacement=True, num_samples=num_samples * number_of_ranks())
+        self._own = num_samples
+        super().__init__(data_source, replacement=True, num_samples=num_samples)
+
+    @property
+    def num_samples(self) -> int:
+        """Cases for all ranks that work together now."""
+        return self._own * number_of_ranks()
 
     def __iter__(self) -> Iterator[int]:
         return islice(super().__iter__(), own_rank(), None, number_of_ranks())
 
     def __len__(self) -> int:
-        return self.num_samples // number_of_ranks()
+        return self._own

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from monai_ronas.engines.averaged_weights import AveragedWeights, on_cpu
-from monai_ronas.engines.contender import Contender, errors_of, trainable
+from monai_ronas.engines.averaged_weights import on_cpu
+from monai_ronas.engines.contender import Contender, errors_of
+from monai_ronas.engines.contender_training import ContenderTraining
 from monai_ronas.engines.forecast import (
     Curve,
     Lead,
@@ -24,13 +25,11 @@ from monai_ronas.engines.forecast import (
     sd_after,
     value_of_turn,
 )
-from monai_ronas.engines.phase import Phase
 from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.engines.slice_trainer import SliceTrainer
-from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
-from monai_ronas.utils.ranks import number_of_ranks
+from monai_ronas.utils.ranks import from_main, number_of_ranks
 
 logger = logging.getLogger(__name__)
 _MOST_TURNS = 100
@@ -50,6 +49,12 @@ class Race(Engine):
     turn with the highest surplus is next. Where none has any, the race is over: with little time, or where all are
     alike, before its first turn. The leader is the contender that is best by forecast, at first the base network. At
     the end its weights and optimiser are those of ``slices``.
+
+    In many processes an iteration is a turn of as many contenders: each process trains one, as a single process would,
+    with crops and gradients of its own. Then all get its weights and its optimiser, and score one contender after the
+    other with the cases dealt among them. Beside the contender whose turn has the highest surplus come the leader and
+    those whose turns pay for their score and take no longer: their training costs no time, and what they may be
+    expected to bring is added to the surplus.
 
     Args:
         slices: trains the weights.
@@ -85,7 +90,7 @@ class Race(Engine):
         score_share: float = 0.25,
         seed: int = 0,
     ) -> None:
-        super().__init__(lambda engine, batch: self._turn())
+        super().__init__(lambda engine, batch: self._turns())
         self.slices = slices
         self.scorer = scorer
         self.space = space
@@ -98,16 +103,12 @@ class Race(Engine):
         self.least_steps = least_steps
         self.most = most
         self.score_share = score_share
-        self.seed = seed
         self.contenders: list[Contender] = []
         self.next: Contender | None = None
         self._leader: Contender | None = None
-        self.average = AveragedWeights(slices.network)
+        self.training = ContenderTraining(slices, space, budget, seed=seed)
         self.times: list[float] = []
-        self._spent = 0.0
-        self._present: Contender | None = None
-        slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.average.update)
-        self.add_event_handler(Events.ITERATION_COMPLETED, Race._choose_next)
+        self.add_event_handler(Events.ITERATION_COMPLETED, Race._follow)
 
     @property
     def leader(self) -> Contender:
@@ -143,64 +144,80 @@ class Race(Engine):
             logger.info("no race: no turn is worth its time")
         if self.leader.failed:
             raise TrainingError("no contender can be scored: look at the warnings above.")
-        self._enter(self.leader)
+        self.training.enter(self.leader)
         self.slices.network.select(self.leader.architecture)
-        self.average.stop()
+        self.training.average.stop()
         for contender in self.contenders:
             contender.state = None
         return self.leader
-
-    # time, in seconds, or in steps where there is no time budget
-
-    def _now(self) -> float:
-        return self._spent if self.budget.seconds is None else self.budget.elapsed()
 
     @property
     def left(self) -> float:
         """Seconds or steps that a training could still have."""
         end = self.budget.until(1.0)
-        return max((self.steps if end is None else end) - self._now(), 0.0)
+        return max((self.steps if end is None else end) - self.training.now(), 0.0)
 
-    def _phase(self, name: str, length: float) -> Phase:
-        """A stretch of training of so many seconds or steps."""
-        usable = self.budget.until(1.0)
-        if usable is None:
-            return Phase(name, self.slices, self.budget, steps=round(length), until=1.0)
-        until = (self.budget.elapsed() + length) / max(usable, 1e-9)
-        return Phase(name, self.slices, self.budget, steps=1, until=until)
+    def _turns(self) -> list[Contender]:
+        """Train and score the next contender, in many processes others beside it."""
+        turned = self._turned()
+        if self.times:
+            trained = self.training.turn({c: self._length(c) for c in turned}, self._refuse_twin)
+        else:
+            left = self.left
+            lengths = dict.fromkeys(turned, self.first_turn * left)
+            trained = self.training.turn(lengths, self._refuse_twin, least=self.least_steps, most=self.most * left)
+            if trained:
+                self.times = [self.training.last * self.growth**n for n in range(_MOST_TURNS)]
+        if not trained or not self._is_worth(self.times[0]):
+            return []
+        for contender in trained:
+            self._measure(contender, of=len(trained))
+        return trained
 
-    def _turn(self) -> Contender:
+    def _turned(self) -> list[Contender]:
+        """Whose turn it is: one for each process, as far as there are any whose turn costs no time beside the next."""
         assert self.next is not None
-        contender = self.next
-        self._enter(contender)
+        turned = [self.next, *self._beside(self.next)]
+        return [self.contenders[place] for place in from_main([self.contenders.index(c) for c in turned])]
+
+    def _beside(self, contender: Contender) -> dict[Contender, float]:
+        """Those whose turns many processes make beside that of a contender, with what each may be expected to bring."""
+        number = number_of_ranks() - 1
+        others = [c for c in self.contenders if c is not contender and not c.failed] if number else []
+        if not self.times:
+            return dict.fromkeys(others[:number], 0.0)
+        slope = self.slope
+        worth = {c: 0.0 if c is self.leader else self._surplus(c, slope, beside=True) for c in others}
+        others = [c for c in others if c is self.leader or worth[c] > 0]
+        others = [c for c in others if self._length(c) <= self._length(contender)]
+        others.sort(key=lambda c: (c is not self.leader, -worth[c]))
+        return {c: worth[c] for c in others[:number]}
+
+    def _measure(self, contender: Contender, *, of: int) -> None:
+        """Score a contender, one of so many, with its averaged weights."""
+        self.training.enter(contender)
         try:
-            self._train(contender)
-            if not self._is_worth(self.times[0]):
-                return contender
-            with self.average.used():
-                score = self._score(contender)
+            with self.training.average.used():
+                score = self._score(contender, of=of)
         except TrainingError as error:
-            logger.warning("race: %s %s is out: %s", contender.origin, contender.architecture.id, error)
-            contender.failed = True
+            status = str(error)
         else:
             if score.status == "ok":
                 contender.scores.append(score)
                 contender.curve.add(self.times[len(contender.curve.times)], errors_of(score))
-            else:
-                logger.warning(
-                    "race: %s %s has no score: %s", contender.origin, contender.architecture.id, score.status
-                )
-                contender.failed = True
-        return contender
+                return
+            status = score.status
+        logger.warning("race: %s %s has no score: %s", contender.origin, contender.architecture.id, status)
+        contender.failed = True
 
-    def _score(self, contender: Contender) -> ChildScore:
+    def _score(self, contender: Contender, *, of: int) -> ChildScore:
         """A score in windows of the contender's patch, as one shot favours large patches; on a part of the cases."""
-        architecture = self._trainable(contender)
+        architecture = self.training.fitted(contender)
         first = not any(c.scores for c in self.contenders)
         with self.scorer.in_windows(_OVERLAP), torch.random.fork_rng(devices=[]):  # training goes on as without a score
             if first and self.budget.seconds is not None:
                 self.slices.network.select(architecture)
-                seconds = max(self.scorer.seconds_of_a_case(), 1e-9) / number_of_ranks()
+                seconds = max(self.scorer.seconds_of_a_case(), 1e-9) * of / number_of_ranks()
                 number = self.score_share * self.times[0] / seconds
                 self.scorer.choose_some(max(int(number), _LEAST_CASES))
             score = self.scorer.score(architecture)
@@ -209,63 +226,18 @@ class Race(Engine):
                 score = self.scorer.score(architecture)
             return score
 
-    def _train(self, contender: Contender) -> None:
-        self._refuse_twin(contender)
-        first, begin, first_step, left = not self.times, self._now(), self.slices.steps, self.left
-        length = self.first_turn * left if first else self.times[len(contender.curve.times)] - contender.trained
-        try:
-            self.slices.run(lambda: self._trainable(contender), phase=self._phase(f"race, {contender.origin}", length))
-            while first and self.budget.seconds is not None and self._now() - begin < self.most * left:
-                if self.slices.steps - first_step >= self.least_steps:
-                    break
-                self.slices.run(lambda: self._trainable(contender))
-        finally:
-            if self.budget.seconds is None:
-                self._spent += self.slices.steps - first_step
-        if first:
-            length = self._now() - begin
-            self.times = [length * self.growth**n for n in range(_MOST_TURNS)]
-
     def _refuse_twin(self, contender: Contender) -> None:
         """Two may have become the same network where memory allows only smaller patches: one of them is enough."""
-        architecture = self._trainable(contender)
+        architecture = self.training.fitted(contender)
         if not contender.scores and any(c.scores and c.architecture == architecture for c in self.contenders):
             raise TrainingError("within the memory it is the same as another contender.")
-
-    def _trainable(self, contender: Contender) -> Architecture:
-        contender.architecture = trainable(self.space, contender.architecture)
-        return contender.architecture
-
-    def _enter(self, contender: Contender) -> None:
-        """Let the trainer go on with a contender, from its own state or from new weights."""
-        if self._present is contender:
-            return
-        if self._present is not None and not self._present.failed:
-            self._present.state = self._training_state()
-        self._present = contender
-        state = contender.state
-        if state is None:
-            torch.manual_seed(self.seed)
-            new = RonasUNet(**self.slices.network.network_kwargs(contender.architecture))
-            self.slices.start_anew(new.state_dict(), seed=self.seed)
-            torch.manual_seed(self.seed)  # for the order of the cases: a larger network has drawn more
-            self.average.start()
-        else:
-            self.slices.load_state_dict(state["training"])
-            self.average.load_state_dict(state["average"])
-            torch.set_rng_state(state["torch_rng"])
-            contender.state = None
-
-    def _training_state(self) -> dict[str, Any]:
-        state = {"training": self.slices.state_dict(), "average": self.average.state_dict()}
-        return {**on_cpu(state), "torch_rng": torch.get_rng_state()}
 
     # choosing
 
     @property
     def spent_steps(self) -> int:
         """Steps that the race has taken from the training where there is no time budget, those of the leader too."""
-        return round(self._spent)
+        return round(self.training.spent)
 
     @property
     def slope(self) -> float:
@@ -278,14 +250,22 @@ class Race(Engine):
             return None
         return 1 - math.exp(forecast(contender.curve, contender.trained + self.left, self.slope, self.prior)[0])
 
+    def _follow(self) -> None:
+        """Tell what the turns have shown, and choose the next one."""
+        self._choose_next()
+        places = [None if c is None else self.contenders.index(c) for c in (self.leader, self.next)]
+        self._leader, self.next = (None if place is None else self.contenders[place] for place in from_main(places))
+        if self.next is None:
+            self.terminate()
+
     def _choose_next(self) -> None:
+        self.next = None
         measured = [c for c in self.contenders if c.curve.times and not c.failed]
         slope = self.slope
         leader = self.leader
         if leader.failed:
             rest = [c for c in self.contenders if not c.failed]
             if not rest:
-                self._end()
                 return
             leader = self._leader = max(rest, key=lambda c: c.trained)
         ahead = max(measured, key=lambda c: 0.0 if c is leader else self.lead(c, slope).mean, default=leader)
@@ -295,20 +275,16 @@ class Race(Engine):
         if not leader.curve.times:
             if not self.times or self._is_worth(self.times[0]):
                 self.next = leader
-            else:
-                self._end()
             return
         turns = [(self._surplus(c, slope), c) for c in self.contenders if c is not leader and not c.failed]
         surplus, challenger = max(turns, key=lambda turn: turn[0], default=(0.0, leader))
-        if surplus <= 0:
-            self._end()
-        else:
+        if surplus + sum(self._beside(challenger).values()) > 0:
             lags = len(leader.curve.times) <= len(challenger.curve.times)
             self.next = leader if lags else challenger
 
-    def _end(self) -> None:
-        self.next = None
-        self.terminate()
+    def _length(self, contender: Contender) -> float:
+        """Seconds or steps of a contender's next turn."""
+        return self.times[len(contender.curve.times)] - contender.trained
 
     def _ends(self, challenger: Contender) -> tuple[float, float]:
         """Training that a challenger and the leader would have at the end if one of them had all the time."""
@@ -335,44 +311,52 @@ class Race(Engine):
             return False
         slope, ends = self.slope, (self.left, self.left)
         after = sd_after(Curve(), Curve(), [first], ends, slope, self.prior)
-        value = value_of_turn(Lead(self.prior.lead, self.prior.lead_sd), after)
+        challengers = max(min(number_of_ranks(), len(self.contenders)) - 1, 1)
+        value = challengers * value_of_turn(Lead(self.prior.lead, self.prior.lead_sd), after)
         return value > cost_of_turn(slope, first, self.left)
 
-    def _surplus(self, challenger: Contender, slope: float) -> float:
-        """What a challenger's next turn may be expected to bring, less what it costs the leader."""
+    def _surplus(self, challenger: Contender, slope: float, *, beside: bool = False) -> float:
+        """What a challenger's next turn may be expected to bring, less what it costs the leader.
+
+        Args:
+            challenger: whose turn.
+            slope: of all curves.
+            beside: it trains while another one does, so that only its score takes time.
+        """
         leader = self.leader
         number = len(challenger.curve.times) + 1
         if self.times[number - 1] > self.most * self.left:
             return -math.inf
-        scoring = leader.scores[-1].seconds if self.budget.seconds is not None else 0.0
+        scoring = leader.scores[-1].seconds if self.budget.seconds is not None and leader.scores else 0.0
         scores = 1 + (len(leader.curve.times) < number)
-        time = self.times[number - 1] - challenger.trained + scores * scoring
+        time = scoring if beside else self._length(challenger) + scores * scoring
         ends = self._ends(challenger)
         after = sd_after(challenger.curve, leader.curve, self.times[:number], ends, slope, self.prior)
         return value_of_turn(self.lead(challenger, slope), after) - cost_of_turn(slope, time, ends[1])
 
     def _tell(self, slope: float) -> None:
-        turned: Any = self.state.output
-        if turned is None or turned.failed or not turned.scores:
-            return
-        score = turned.scores[-1]
-        words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
-        if turned is not self.leader:
-            behind = self.lead(turned, slope)
-            words += f", error at the end {-100 * behind.mean:+.0f} % +- {100 * behind.sd:.0f} % by the leader's"
-        logger.info("race: %s %s after %.4g: %s", turned.origin, turned.architecture.id, turned.trained, words)
+        output: Any = self.state.output
+        for turned in output or ():
+            if turned.failed or not turned.scores:
+                continue
+            score = turned.scores[-1]
+            words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
+            if turned is not self.leader:
+                behind = self.lead(turned, slope)
+                words += f", error at the end {-100 * behind.mean:+.0f} % +- {100 * behind.sd:.0f} % by the leader's"
+            logger.info("race: %s %s after %.4g: %s", turned.origin, turned.architecture.id, turned.trained, words)
 
     # state
 
     def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """All that the race goes on from, as tensors and plain types; that of the trainer is not in it."""
-        present = self._present
+        present = self.training.present
         return {
             "times": self.times[:1],
-            "spent": self._spent,
+            "spent": self.training.spent,
             "present": None if present is None else self.contenders.index(present),
             "next": None if self.next is None else self.contenders.index(self.next),
-            "average": on_cpu(self.average.state_dict()),
+            "average": on_cpu(self.training.average.state_dict()),
             "leader": self.contenders.index(self.leader),
             "contenders": [c.to_dict() for c in self.contenders],
             "cases": list(self.scorer.sampler.indices),
@@ -381,11 +365,11 @@ class Race(Engine):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Inverse of :meth:`state_dict`; the trainer has been put where it was by whoever saved it."""
         self.times = [first * self.growth**n for first in state["times"] for n in range(_MOST_TURNS)]
-        self._spent = state["spent"]
+        self.training.spent = state["spent"]
         self.contenders = [Contender.from_dict(c) for c in state["contenders"]]
         self._leader = self.contenders[state["leader"]]
         self.scorer.sampler.indices = list(state["cases"])
         self.next = None if state["next"] is None else self.contenders[state["next"]]
         if state["present"] is not None:
-            self._present = self.contenders[state["present"]]
-            self.average.load_state_dict(state["average"])
+            self.training.present = self.contenders[state["present"]]
+            self.training.average.load_state_dict(state["average"])

@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from torch.utils.data import Sampler
 
+from monai_ronas.errors import SettingError
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
@@ -24,9 +25,8 @@ from monai_ronas.utils.ranks import (
     OutOfMemoryElsewhere,
     agree_any,
     dealt,
-    from_all,
     from_main,
-    in_order,
+    gathered,
     least,
     number_of_ranks,
 )
@@ -80,7 +80,8 @@ class ChildScorer:
 
     Args:
         network: the supernet.
-        evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``.
+        evaluator: evaluator of ``network`` whose key metric keeps ``(cases, classes)`` in ``state.metric_details``, in
+            many processes its own ones alone, as :class:`~monai_ronas.metrics.OwnMeanDice` does.
             Where its postprocessing has :class:`~monai_ronas.metrics.SoftDiced`, scores tell that too.
         sampler: the sampler of the evaluator's data loader.
         case_names: names of all cases, in the order of the data set.
@@ -171,6 +172,9 @@ class ChildScorer:
 
         A class that a case does not have is left out of the case's mean, a case without any foreground out of the
         reward; where nothing is left, the status is ``"failed"``, and ``"oom"`` where the memory did not suffice.
+
+        Raises:
+            SettingError: when the key metric has other cases than those that this process has scored.
         """
         self.select(architecture)
         device = self.evaluator.state.device
@@ -196,8 +200,14 @@ class ChildScorer:
             return ChildScore(math.nan, nothing, *self._costs(start, device), status="oom")
         name = self.evaluator.state.key_metric_name
         number = len(self.sampler.indices)
-        details = in_order(torch.as_tensor(self.evaluator.state.metric_details[name]).float(), number)
-        soft = torch.tensor([value for part in from_all(self._soft) for value in part], dtype=torch.float64)
+        own = torch.as_tensor(self.evaluator.state.metric_details[name]).float()
+        if len(own) != len(self.sampler):
+            raise SettingError(
+                f"the key metric has {len(own)} cases where {len(self.sampler)} were scored: in many processes it must "
+                "not gather those of others, such as monai_ronas.metrics.OwnMeanDice."
+            )
+        details = torch.tensor(gathered(own.tolist(), number))
+        soft = gathered(self._soft, number) if self._soft else []
         self._agree_on_limit()
         per_case = details.nanmean(dim=1)
         reward = float(per_case.nanmean())
@@ -208,7 +218,7 @@ class ChildScorer:
             seconds=seconds,
             peak_memory_mb=peak_memory_mb,
             status="ok" if math.isfinite(reward) else "failed",
-            soft=tuple(in_order(soft, number).tolist() if len(soft) else ()),
+            soft=tuple(soft),
             per_class=tuple(map(tuple, details.tolist())),
         )
 

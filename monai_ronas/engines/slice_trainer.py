@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from monai_ronas.engines.phase import Phase
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.optimizers import keep_unused
 from monai_ronas.space import Architecture
+from monai_ronas.utils.ranks import least
 
 
 class SliceTrainer:
@@ -133,6 +135,14 @@ class SliceTrainer:
         generator = getattr(self.trainer.prepare_batch, "generator", None)
         if generator is not None:
             generator.manual_seed(seed)
+
+    def share_limit(self) -> None:
+        """Let the limit of memory that one process has learnt hold in all."""
+        batches = self.trainer.prepare_batch
+        if isinstance(batches, PatchBatch):
+            limit = least(math.inf if batches.resources.memory_gb is None else batches.resources.memory_gb)
+            if math.isfinite(limit):
+                batches.lower_limit(limit)
 
     def state_dict(self) -> dict[str, object]:
         """Weights, optimiser, loss scale and counters, as tensors and plain types."""

@@ -16,6 +16,11 @@ class ChildTraining:
     (see :class:`~monai_ronas.engines.PatchBatch`). Children whose turn comes when the time of the episodes is up leave
     the episode, but for the first.
 
+    In many processes all share each step of a child and deal the cases of its score, whereas the contenders of the race
+    are dealt themselves. Children a process each would start from the same weights, and in the mean of their gradients
+    what a child chose for its own training would hardly count: it would earn no credit for it. The benchmark
+    ``tests/benchmarks/ranks.py`` tells what that costs: nothing up to four processes.
+
     Args:
         slices: trains the shared weights.
         budget: the time budget. Default: no limit.

@@ -7,10 +7,12 @@ from monai_ronas.metrics.calibration import (
     tempered,
 )
 from monai_ronas.metrics.ignored import IgnoredToBackgroundd
+from monai_ronas.metrics.own_mean_dice import OwnMeanDice
 from monai_ronas.metrics.soft_dice import SoftDiced, soft_dice
 
 __all__ = [
     "IgnoredToBackgroundd",
+    "OwnMeanDice",
     "SoftDiced",
     "fit_temperature",
     "near_foreground",

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run in many processes, through ``ignite.distributed``: who is the first, and what all decide alike.
 
-Every process, or rank, does the same. What one alone can know, such as a clock or a lack of memory, is agreed
-on; rank 0 alone writes. In a single process nothing here does anything. All functions that agree must be called by all
-ranks, in the same order.
+Every process, or rank, does the same, unless ranks work :func:`apart`. What one alone can know, such as a clock or a
+lack of memory, is agreed on; rank 0 alone writes. In a single process nothing here does anything. All functions that
+agree must be called by all ranks, in the same order.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import ignite.distributed as idist
 import torch
@@ -33,6 +33,9 @@ class RankError(RonasError, RuntimeError):
     """Another process of the same run has ended, or does not answer."""
 
 
+_LOST = "another process of this run has ended or does not answer: see its own message."
+
+
 class OutOfMemoryElsewhere(MemoryError):
     """The memory of another rank did not suffice, so that this one leaves its step as well."""
 
@@ -41,9 +44,11 @@ class _Ranks:
     """What this process knows of the others."""
 
     def __init__(self) -> None:
-        self.number = 1
+        self.number = 1  # of those that work together
         self.own = 0
+        self.main = True
         self.clock = 0.0  # of rank 0, when the ranks last agreed on something
+        self.parted: float | None = None  # when a rank that works apart had that clock, by time.monotonic
 
 
 _ranks = _Ranks()
@@ -73,6 +78,7 @@ def join_ranks(device: str | torch.device, *, timeout_minutes: float = 60.0) -> 
     with _together():
         idist.initialize(backend, timeout=timedelta(minutes=timeout_minutes))
     _ranks.number, _ranks.own = idist.get_world_size(), idist.get_rank()
+    _ranks.main = _ranks.own == 0
     agree_any(False)
     if not is_main():
         logging.disable(logging.WARNING)
@@ -96,18 +102,18 @@ def leave_to_main() -> None:
 
 
 def number_of_ranks() -> int:
-    """Processes that work together; 1 for a single one."""
+    """Processes that work together; 1 for a single one, and for one that works :func:`apart`."""
     return _ranks.number
 
 
 def own_rank() -> int:
-    """Number of this process, from 0."""
+    """Number of this process among those that work together, from 0."""
     return _ranks.own
 
 
 def is_main() -> bool:
     """Whether this is rank 0, which writes; always in a single process."""
-    return _ranks.own == 0
+    return _ranks.main
 
 
 def own_generator(common: torch.Generator) -> torch.Generator:
@@ -122,7 +128,12 @@ def own_generator(common: torch.Generator) -> torch.Generator:
 
 
 def now() -> float:
-    """Seconds of the clock (``time.time``); in many processes that of rank 0, as of their last agreement."""
+    """Seconds of the clock (``time.time``); in many processes that of rank 0, as of their last agreement.
+
+    That of a rank that works :func:`apart` goes on from there.
+    """
+    if _ranks.parted is not None:
+        return _ranks.clock + time.monotonic() - _ranks.parted
     return time.time() if _ranks.number == 1 else _ranks.clock
 
 
@@ -144,6 +155,16 @@ def from_main(value: T) -> T:
         dist.broadcast_object_list(carried, src=0)
     _ranks.clock = carried[1]
     return carried[0]
+
+
+def from_rank(value: T, rank: int) -> T:
+    """What a rank has for the value, which can be pickled."""
+    if _ranks.number == 1:
+        return value
+    carried = [value if rank == _ranks.own else None]
+    with _together():
+        dist.broadcast_object_list(carried, src=rank)
+    return cast(T, carried[0])
 
 
 def from_all(value: T) -> list[T]:
@@ -170,16 +191,6 @@ def dealt(items: Sequence[T], rank: int | None = None) -> list[T]:
     return list(items[_ranks.own if rank is None else rank :: _ranks.number] or items[:1])
 
 
-def in_order(rows: torch.Tensor, number: int) -> torch.Tensor:
-    """The rows of ``number`` items in the items' order, from those of all ranks for what :func:`dealt` gave them.
-
-    Args:
-        rows: of rank 0, then of rank 1, and so on.
-        number: of the items.
-    """
-    return rows[_places(number)]
-
-
 def gathered(own: Sequence[T], number: int) -> list[T]:
     """What all ranks have for ``number`` items, in the items' order; all ranks get it.
 
@@ -192,13 +203,8 @@ def gathered(own: Sequence[T], number: int) -> list[T]:
         ['a', 'b']
     """
     rows = [row for part in from_all(list(own)) for row in part]
-    return [rows[place] for place in _places(number)]
-
-
-def _places(number: int) -> list[int]:
-    """Where each of the items is among those of rank 0, of rank 1, and so on."""
     items = [item for rank in range(_ranks.number) for item in dealt(range(number), rank)]
-    return [items.index(item) for item in range(number)]
+    return [rows[items.index(item)] for item in range(number)]
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
@@ -233,6 +239,57 @@ def least(value: float) -> float:
     with _together():
         found = idist.all_reduce(torch.tensor(value, dtype=torch.float64), op="MIN")
     return float(found)
+
+
+@contextmanager
+def apart(*, every_seconds: float = 30.0) -> Iterator[Callable[[], None]]:
+    """Each rank works on its own for a while, as a single process does; at the end they wait for each other.
+
+    Nothing is agreed on then, and each has a clock of its own, which stands still while it waits for others. What is
+    given is to be called now and then by those that are at work: from time to time all meet there, so that one that
+    has ended is noticed.
+
+    Args:
+        every_seconds: time between two meetings.
+
+    Raises:
+        RankError: when another rank has ended.
+
+    Example:
+        >>> with apart() as meet:
+        ...     for _ in range(3):
+        ...         meet()
+    """
+    if _ranks.number == 1:
+        yield lambda: None
+        return
+    joined, clock = (_ranks.number, _ranks.own), _ranks.clock
+    met = time.monotonic()
+
+    def part(since: float) -> None:
+        _ranks.number, _ranks.own, _ranks.clock, _ranks.parted = 1, 0, clock, since
+
+    def join() -> None:
+        _ranks.number, _ranks.own = joined
+        _ranks.parted = None
+
+    def meet() -> None:
+        nonlocal met
+        came, since = time.monotonic(), _ranks.parted
+        if since is None or came - met < every_seconds:
+            return
+        join()
+        agree_any(True)
+        met = time.monotonic()
+        part(since + met - came)
+
+    part(met)
+    try:
+        yield meet
+    finally:
+        join()
+    while agree_any(False):  # some are still at work
+        pass
 
 
 @contextmanager
@@ -290,4 +347,14 @@ def _together() -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, RonasError) or is_out_of_memory(error):
             raise
-        raise RankError("another process of this run has ended or does not answer: see its own message.") from error
+        raise RankError(_LOST) from error
+
+
+def lost_rank(error: BaseException) -> RankError | None:
+    """What an error of NCCL or gloo means that others have met, such as MONAI's metrics; None for any other.
+
+    Args:
+        error: the error, without those behind it.
+    """
+    of_backend = _ranks.number > 1 and (isinstance(error, dist.DistError) or "gloo/gloo/" in str(error))
+    return RankError(_LOST) if of_backend else None

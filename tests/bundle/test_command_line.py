@@ -9,7 +9,8 @@ from contextlib import ExitStack
 import pytest
 
 from monai_ronas.bundle import begin_command, command_line, refuse_misread_words, refuse_unknown_keys
-from monai_ronas.utils import Stopped
+from monai_ronas.bundle.command_line import sentence
+from monai_ronas.utils import Stopped, ranks
 
 
 @pytest.fixture
@@ -97,6 +98,22 @@ def test_names_of_folders_are_text_or_refused(command, word, read, key, sign):
 )
 def test_other_names_of_folders_pass(command, word):
     refuse_misread_words([*command, "--dataset_dir", word, "--episodes", "8", "--group", "12"])
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "told"),
+    [
+        (2, "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [::1]:1", True),
+        (1, "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [::1]:1", False),
+        (2, "cannot open /data/igloo/1.nii", False),
+    ],
+)
+def test_a_process_that_ends_within_what_others_gather_is_told_in_a_sentence(monkeypatch, number, words, told):
+    monkeypatch.setattr(ranks._ranks, "number", number)
+    error = TypeError("unable to sync buffer contents")  # as MONAI's metrics have it
+    error.__cause__ = RuntimeError(words)
+    expected = "another process of this run has ended or does not answer: see its own message; then begin again."
+    assert sentence(error, again="begin again") == (expected if told else None)
 
 
 def stopped(others):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
+import os
 import time
 
 import pytest
@@ -11,15 +12,15 @@ from monai.transforms import AsDiscreted, Compose
 from torch.utils.data import DataLoader
 
 from monai_ronas.engines import ChildScorer, EpisodeSampler
-from monai_ronas.metrics import SoftDiced
-from monai_ronas.utils import TimeBudget
+from monai_ronas.errors import SettingError
+from monai_ronas.metrics import OwnMeanDice, SoftDiced
+from monai_ronas.utils import RankError, TimeBudget
 from monai_ronas.utils.ranks import own_rank
 from tests.ranks import in_ranks
 from tests.toys import toy_cases, toy_slices
 
 
-@pytest.fixture
-def scorer():
+def make_scorer(metric):
     slices = toy_slices()
     cases = toy_cases(5, seed=3)
     sampler = EpisodeSampler(5, per_episode=2)
@@ -29,10 +30,21 @@ def scorer():
         network=slices.network,
         postprocessing=Compose([SoftDiced(), AsDiscreted(keys=["pred", "label"], argmax=[True, False], to_onehot=2)]),
         key_val_metric={
-            "val_mean_dice": MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
+            "val_mean_dice": metric(include_background=False, output_transform=from_engine(["pred", "label"]))
         },
     )
     return ChildScorer(slices.network, evaluator, sampler, [f"case{i}" for i in range(5)])
+
+
+@pytest.fixture
+def scorer():
+    return make_scorer(MeanDice)
+
+
+@pytest.fixture
+def shared():
+    """A scorer for many processes."""
+    return make_scorer(OwnMeanDice)
 
 
 def test_episodes_take_turns_through_all_cases():
@@ -166,23 +178,44 @@ def test_as_many_cases_are_scored_as_the_time_allows_in_a_fixed_order(scorer, le
 
 
 @pytest.mark.parametrize("cases", [5, 1])
-def test_processes_give_the_rewards_of_a_single_one(scorer, tmp_path, cases):
+def test_processes_give_the_rewards_of_a_single_one(scorer, shared, tmp_path, cases):
     space = scorer.network.space
-    scorer.sampler.indices = list(range(cases))
     children = [space.base, space.largest]
 
-    def rewards():
+    def rewards(scorer=shared):
+        scorer.sampler.indices = list(range(cases))
         scores = [scorer.score(child) for child in children]
         return [(score.reward, score.per_case, score.soft, score.seconds, score.status) for score in scores]
 
-    alone = rewards()
+    alone = rewards(scorer)
     first, second = in_ranks(rewards, tmp_path)
     assert first == second
     assert [score[:3] for score in first] == [score[:3] for score in alone]
     assert len(first[0][1]) == len(first[0][2]) == cases
 
 
-def test_a_lack_of_memory_in_one_process_is_one_of_all(scorer, tmp_path):
+def test_a_metric_that_gathers_by_itself_is_refused(scorer, tmp_path):
+    def refused():
+        with pytest.raises(SettingError, match=r"the key metric has 5 cases where \d were scored: .*OwnMeanDice"):
+            scorer.score(scorer.network.space.base)
+
+    in_ranks(refused, tmp_path)
+
+
+def test_a_process_that_ends_is_told_by_those_that_wait_for_its_cases(shared, tmp_path):
+    def score():
+        if own_rank() == 1:
+            torch.save("gone", tmp_path / "1.pt")
+            shared.network.forward = lambda image: os._exit(0)
+        with pytest.raises(RankError, match="another process of this run has ended"):
+            shared.score(shared.network.space.base)
+        return "told"
+
+    assert in_ranks(score, tmp_path) == ["told", "gone"]
+
+
+def test_a_lack_of_memory_in_one_process_is_one_of_all(shared, tmp_path):
+    scorer = shared
     base, scorer.network.forward = scorer.network.space.base, NoMemory(scorer.network.forward)
     scorer.sampler.choose_all()
 
@@ -197,7 +230,8 @@ def test_a_lack_of_memory_in_one_process_is_one_of_all(scorer, tmp_path):
     assert first[1][0] == "ok"
 
 
-def test_the_slowest_process_decides_how_many_cases_there_is_time_for(scorer, tmp_path):
+def test_the_slowest_process_decides_how_many_cases_there_is_time_for(shared, tmp_path):
+    scorer = shared
     base, forward = scorer.network.space.base, scorer.network.forward
 
     def slow(image):

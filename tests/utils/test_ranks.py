@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import time
 
 import pytest
 import torch
 
 from monai_ronas.errors import SettingError
-from monai_ronas.utils import TimeBudget, join_ranks, leave_to_main
+from monai_ronas.utils import RankError, TimeBudget, join_ranks, leave_to_main
 from monai_ronas.utils.ranks import (
     agree_any,
+    apart,
     dealt,
     from_all,
     from_main,
-    in_order,
+    from_rank,
+    gathered,
     is_main,
     least,
     main_first,
@@ -62,6 +65,7 @@ def test_processes_agree(tmp_path):
             "any": [agree_any(rank == 1), agree_any(False)],
             "main": from_main({"rank": rank}),
             "all": from_all(rank),
+            "last": from_rank({"rank": rank}, 1),
             "least": least(float(rank)),
             "mean": mean(float(rank)),
             "total": total(torch.tensor([rank, 1])).tolist(),
@@ -85,6 +89,7 @@ def test_processes_agree(tmp_path):
     assert first["any"] == [True, False]
     assert first["main"] == {"rank": 0}
     assert first["all"] == [0, 1]
+    assert first["last"] == {"rank": 1}
     assert (first["least"], first["mean"], first["total"]) == (0.0, 0.5, [1, 2])
     assert first["weights"] == [[[0.0, 0.0], [0.0, 0.0]], [0.0, 0.0, 0.0]]
     assert first["spent"][0] == first["spent"][1] < first["spent"][2]  # the clock goes on where they agree
@@ -96,10 +101,62 @@ def test_processes_agree(tmp_path):
 @pytest.mark.parametrize("items", [1, 2, 5])
 def test_what_is_dealt_comes_back_in_order(tmp_path, items):
     def deal():
-        rows = torch.tensor([[float(item)] for part in from_all(dealt(range(items))) for item in part])
-        return dealt(range(items)), in_order(rows, items).flatten().tolist()
+        return dealt(range(items)), gathered(dealt(range(items)), items)
 
     (first, one), (second, other) = in_ranks(deal, tmp_path)
     assert one == other == list(range(items))
     assert {*first, *second} == set(range(items))
     assert len(first) >= len(second) >= 1
+
+
+def test_ranks_that_work_apart_are_alone_until_all_have_ended(tmp_path):
+    def work():
+        rank, before = own_rank(), now()
+        with apart(every_seconds=0.0) as meet:
+            alone = number_of_ranks(), own_rank(), is_main(), from_all(rank), total(torch.tensor(rank)).item()
+            clock = [now()]
+            for _ in range(3 * rank):
+                time.sleep(0.02)
+                meet()
+            clock.append(now())
+        return alone, rank, clock[0] >= before, clock[1] - clock[0], number_of_ranks(), from_all(rank), now()
+
+    first, second = in_ranks(work, tmp_path)
+    assert first[:3] == ((1, 0, True, [0], 0), 0, True)
+    assert second[:3] == ((1, 0, False, [1], 1), 1, True)
+    assert first[3] < 0.06 <= second[3]  # each has its own clock
+    assert first[4:] == second[4:]
+    assert first[5] == [0, 1]
+
+
+def test_the_clock_of_one_that_works_apart_stands_still_while_it_waits(tmp_path):
+    def work():
+        with apart(every_seconds=0.0) as meet:
+            begin = now()
+            if own_rank() == 0 and not is_main():
+                time.sleep(0.5)
+            meet()
+            return now() - begin
+
+    first, second = in_ranks(work, tmp_path)
+    assert first < 0.5 <= second
+
+
+def test_one_that_ends_is_noticed_by_those_that_work_apart(tmp_path):
+    def work():
+        rank = own_rank()
+        try:
+            with apart(every_seconds=0.0) as meet:
+                if rank == 1:
+                    torch.save("gone", tmp_path / "1.pt")
+                    os._exit(0)
+                while True:
+                    time.sleep(0.01)
+                    meet()
+        except RankError as error:
+            return str(error), number_of_ranks()
+
+    (told, number), gone = in_ranks(work, tmp_path)
+    assert gone == "gone"
+    assert told.startswith("another process of this run has ended")
+    assert number == 2
