@@ -56,6 +56,11 @@ class UncertaintyScoring:
     Args:
         task: the server's inference task for the bundle.
         key: what the score is called in the datastore.
+
+    Example:
+        What ``init_scoring_methods`` of an app of your own may return::
+
+            {"uncertainty": UncertaintyScoring(self._infers["ronas_segmentation"])}
     """
 
     def __init__(self, task: Any, *, key: str = "uncertainty") -> None:
@@ -117,6 +122,11 @@ def add_uncertainty(app: Any) -> None:
 
     Args:
         app: the app's class, such as ``MyApp`` in ``main.py`` of the sample app ``monaibundle``.
+
+    Example:
+        The last line of that file::
+
+            from monai_ronas.bundle import add_uncertainty; add_uncertainty(MyApp)
     """
     strategies, scoring_methods = app.init_strategies, app.init_scoring_methods
 
