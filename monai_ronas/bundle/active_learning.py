@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 def foreground_entropy(logits: torch.Tensor) -> float:
     """How unsure a prediction is, from 0 to 1.
 
-    It is the mean entropy of the class probabilities over all voxels that are predicted as foreground, as a part of the
-    largest entropy that so many classes can have. Where no voxel is predicted as foreground it is 1: what the network
-    misses altogether is to be looked at first.
+    It is the mean over the foreground classes of this: the mean entropy of the probabilities over the voxels that are
+    predicted as the class, as a part of the largest entropy that so many classes can have. A class of which no voxel is
+    predicted counts 1: what the network misses altogether is to be looked at first.
 
     Args:
         logits: ``(C, H, W[, D])``, background first.
@@ -40,11 +40,10 @@ def foreground_entropy(logits: torch.Tensor) -> float:
     if len(logits) == 1:
         raise ValueError("the volume is so large that only class indices fit into the memory, and no probabilities.")
     logits = convert_to_tensor(logits, track_meta=False)
-    foreground = most_likely(logits, dim=0)[0] > 0
-    if not bool(foreground.any()):
-        return 1.0
-    entropy = Categorical(logits=logits[:, foreground].T).entropy()
-    return float(entropy.mean()) / math.log(len(logits))
+    predicted, largest = most_likely(logits, dim=0)[0], math.log(len(logits))
+    found = [logits[:, predicted == value] for value in range(1, len(logits))]
+    means = [float(Categorical(logits=f.T).entropy().mean()) / largest if f.shape[1] else 1.0 for f in found]
+    return sum(means) / len(means)
 
 
 class UncertaintyScoring:

@@ -20,9 +20,10 @@ LOGITS = {"sure": [0.0, 9.0, 0.0], "unsure": [0.0, 1.0, 0.5], "nothing": [9.0, 0
 
 
 def volume(values):
-    """Logits ``(C, 4, 3, 2)``: background but for one plane with these values."""
+    """Logits ``(C, 4, 3, 2)``: background, a plane with these values, and one where the two classes swap theirs."""
     logits = torch.tensor([5.0, 0.0, 0.0]).reshape(3, 1, 1, 1).repeat(1, 4, 3, 2)
     logits[:, 1] = torch.tensor(values).reshape(3, 1, 1)
+    logits[:, 2] = logits[[0, 2, 1], 1]
     return MetaTensor(logits)
 
 
@@ -83,19 +84,25 @@ def task(tmp_path):
     return Task(weights)
 
 
+def entropy(values):
+    p = np.exp(values) / np.exp(values).sum()
+    return -(p * np.log(p)).sum() / math.log(3)
+
+
 def test_only_the_foreground_counts():
-    p = np.exp(LOGITS["unsure"]) / np.exp(LOGITS["unsure"]).sum()
-    assert foreground_entropy(volume(LOGITS["unsure"])) == pytest.approx(-(p * np.log(p)).sum() / math.log(3))
+    assert foreground_entropy(volume(LOGITS["unsure"])) == pytest.approx(entropy(LOGITS["unsure"]))
     assert foreground_entropy(volume(LOGITS["sure"])) < 0.01
 
 
 def test_classes_that_are_out_of_the_question_count_nothing():
     """Flips are averaged as probabilities, whose logarithm is minus infinity where a class has none."""
-    two_of_three = volume([-math.inf, 0.0, 0.0])
-    assert foreground_entropy(two_of_three) == pytest.approx(math.log(2) / math.log(3))
+    assert foreground_entropy(volume([-math.inf, 0.2, 0.0])) == pytest.approx(entropy([0.2, 0.0]))
 
 
-def test_a_study_in_which_nothing_is_found_is_the_least_sure():
+def test_a_class_that_is_not_found_is_the_least_sure():
+    logits = volume(LOGITS["unsure"])
+    logits[:, 2] = logits[:, 1]
+    assert foreground_entropy(logits) == pytest.approx((entropy(LOGITS["unsure"]) + 1) / 2)
     assert foreground_entropy(volume(LOGITS["nothing"])) == 1.0
 
 
