@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from monai_ronas.bundle.active_learning import UncertaintyScoring, add_uncertainty, foreground_entropy
 from monai_ronas.bundle.cases import CaseList, evaluation_cases, tell_left_out, training_cases
 from monai_ronas.bundle.class_inversion import InvertToClassesd
 from monai_ronas.bundle.command_line import begin_command, refuse_misread_words, refuse_unknown_keys
@@ -33,10 +34,13 @@ __all__ = [
     "Settings",
     "SoundVolumes",
     "Uncertainty",
+    "UncertaintyScoring",
     "WarnOfEmptyd",
+    "add_uncertainty",
     "begin_command",
     "claim_folder",
     "evaluation_cases",
+    "foreground_entropy",
     "label_dtype",
     "list_volumes",
     "make_objective",

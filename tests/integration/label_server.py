@@ -17,6 +17,10 @@ import requests
 from .label_environment import ROOT
 
 START_SECONDS = TRAIN_SECONDS = 600
+ACTIVE_LEARNING = "from monai_ronas.bundle import add_uncertainty; add_uncertainty(MyApp)\n"  # as the README says
+TO_NIFTI = (
+    "import sys; from monailabel.datastore.utils.convert import dicom_to_nifti; print(dicom_to_nifti(sys.argv[1]))"
+)
 
 
 class LabelServer:
@@ -34,10 +38,12 @@ class LabelServer:
         app = folder / "monaibundle"
         self.name = name
         self.bundle = app / "model" / name
+        self._python = python
         self._log = folder / "server.log"
         self._environment = {
             **os.environ,
             "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
+            "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",  # the tests say when
             "CUDA_VISIBLE_DEVICES": "",
             "PYTHONPATH": str(ROOT),  # this checkout, whichever the environment has
         }
@@ -48,6 +54,8 @@ class LabelServer:
             capture_output=True,
             env=self._environment,
         )
+        with (app / "main.py").open("a", encoding="utf-8") as main:
+            main.write(ACTIVE_LEARNING)
         shutil.copytree(bundle, self.bundle)
         options = ("--conf", "models", name, "--conf", "zoo_source", "local", "--conf", "sam2", "false")
         self._command = (
@@ -107,11 +115,41 @@ class LabelServer:
         return self._ask("GET", "/info/").json()
 
     def infer(self, image: str, path: Path) -> Path:
-        """Segment a study; the prediction is written to ``path``."""
+        """Segment a study, or the volume of a path on the server's machine; the prediction is written to ``path``."""
         params = '{"device": "cpu", "result_extension": ".nii.gz", "result_dtype": "uint8"}'
-        answer = self._ask("POST", f"/infer/{self.name}?image={image}&output=image", data={"params": params})
+        question = {"image": image, "output": "image"}
+        answer = self._ask("POST", f"/infer/{self.name}", params=question, data={"params": params})
         path.write_bytes(answer.content)
         return path
+
+    def run_python(self, *arguments: str) -> str:
+        """Run Python of the server's environment; returns what it prints."""
+        command = [str(self._python), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self._environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def convert(self, series: Path) -> Path:
+        """Make a NIfTI of a DICOM series, as the server does with those of a DICOM store."""
+        return Path(self.run_python("-c", TO_NIFTI, str(series)).splitlines()[-1])
+
+    def upload(self, path: Path, study: str) -> None:
+        """Add a volume as a study."""
+        with path.open("rb") as file:
+            self._ask("PUT", f"/datastore/image?image={study}", files={"file": (path.name, file)})
+
+    def studies(self) -> dict:
+        """The studies with what the datastore knows of them, by name."""
+        return self._ask("GET", "/datastore/?output=all").json()["objects"]
+
+    def score(self) -> dict[str, int]:
+        """Score the studies without a label by how unsure the network is of them."""
+        path = f"/scoring/{self.name}_uncertainty?run_sync=true"
+        return self._ask("POST", path, json={"device": "cpu"}).json()
+
+    def next_study(self) -> str:
+        """The study that the strategy offers."""
+        return self._ask("POST", f"/activelearning/{self.name}_uncertainty", json={}).json()["id"]
 
     def train(self, **request) -> str:
         """Train until the server says that it has ended; returns how."""

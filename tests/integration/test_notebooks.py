@@ -70,6 +70,23 @@ def test_your_own_data_are_mended_kept_together_and_searched_in_two_goes(run):
     assert (output / "ronas_segmentation" / "models" / "model.pt").is_file()
 
 
+def test_a_monai_label_server_segments_and_trains(run, label_python, monkeypatch):
+    monkeypatch.setenv("MONAI_LABEL_PYTHON", str(label_python))
+    small = {"num_cases": 6, "num_studies": 4, "num_labelled": 2, "final_epochs": 6, "max_epochs": 2}
+    text, folder = run("03_monai_label", **small)
+    work = folder / "ronas_monai_label"
+    assert "labels: {'organ': 1, 'lesion': 2, 'vessel': 3}" in text
+    assert "strategies: random, first, phantom_segmentation_uncertainty" in text
+    scores = [float(score) for score in re.findall(r"^phantom_\d+  (\d\.\d+)$", text, flags=re.MULTILINE)]
+    assert len(scores) == 4
+    assert scores == sorted(scores, reverse=True)
+    assert "the training is DONE" in text
+    tags = {tag: {p.name for p in (work / "studies" / "labels" / tag).iterdir()} for tag in ("final", "original")}
+    assert [len(files) for files in tags.values()] == [2, 2]
+    assert not tags["final"] & tags["original"]
+    assert re.search(r"mean Dice of 2 studies without a label: 0\.\d+ before, 0\.\d+ after", text)
+
+
 def test_the_blocks_train_and_the_controllers_learn(run):
     text, _ = run("04_blocks_and_controller", num_cases=6, steps=10, episodes=2, children_per_episode=4)
     first, last = map(float, re.search(r"first step ([\d.]+), of the last step ([\d.]+)", text).groups())
