@@ -79,23 +79,31 @@ class Calibration:
         return number * case if math.isfinite(self.seconds) else len(self._indices()) * case
 
     def __call__(
-        self, members: Sequence[Mapping[str, torch.Tensor]], *, windows: bool, left: float = math.inf
+        self,
+        members: Sequence[Mapping[str, torch.Tensor]],
+        *,
+        windows: bool,
+        seconds: float = 0.0,
+        left: float = math.inf,
     ) -> TemperatureFit | None:
         """Fit for the selected architecture; None where no case could be predicted in the time or the memory.
+
+        No case is begun that would end too late if it took as long as the longest so far.
 
         Args:
             members: weights of the ensemble's other members.
             windows: the bundle segments in windows of the training patch.
+            seconds: of one run on a case, as it is known before the first one.
             left: seconds that are left.
         """
-        return from_main(self._fit(members, windows=windows, left=left) if is_main() else None)
+        return from_main(self._fit(members, windows, seconds, min(self.seconds, left)) if is_main() else None)
 
     def _indices(self) -> list[int]:
         number = len(self.dataset)  # type: ignore[arg-type]
         return sorted({int(i) for i in np.linspace(0, number - 1, min(self.cases, number)).round()}) if number else []
 
     def _fit(
-        self, members: Sequence[Mapping[str, torch.Tensor]], *, windows: bool, left: float
+        self, members: Sequence[Mapping[str, torch.Tensor]], windows: bool, seconds: float, left: float
     ) -> TemperatureFit | None:
         network = self.network.derive(self.network.architecture, deep_supervision=False)
         device = next(self.network.parameters()).device
@@ -106,7 +114,7 @@ class Calibration:
             inferer.max_voxels = 0
         ensemble, found = MemberInferer(inferer, members), []
         most = max(_VALUES // max(len(self._indices()), 1) // self.network.kwargs["out_channels"], 1)
-        end, longest = time.perf_counter() + min(self.seconds, left), 0.0
+        end, longest = time.perf_counter() + left, ensemble.runs * seconds
         try:
             with eval_mode(network), torch.no_grad():
                 for index in self._indices():
@@ -157,7 +165,12 @@ class ReliabilityWatch:
         for logits, label in zip(output["pred"], output["label"], strict=True):
             if len(logits) > 1:  # else class indices, where the memory is short
                 said, truth = (convert_to_tensor(value, track_meta=False) for value in (logits, label))
-                self._samples.append(sampled(said.float().log_softmax(dim=0).cpu(), truth.cpu(), most=self.most))
+                try:
+                    self._samples.append(sampled(said, truth.to(said.device), most=self.most))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    logger.info("the memory does not suffice to look at the reliability of a case")
 
     def found(self, temperature: float) -> tuple[Reliability, Reliability] | None:
         """Reliability without and with a temperature, of all processes; None where nothing was seen."""

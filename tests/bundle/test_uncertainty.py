@@ -128,6 +128,17 @@ def test_the_next_run_does_not_take_the_maps_for_volumes(bundle, tmp_path):
     assert [Path(path).name for path in list_volumes(tmp_path, files)] == ["a.nii.gz"]
 
 
+def test_maps_have_the_format_of_the_prediction_but_no_dicom_seg(tmp_path):
+    def name(volume, *given):
+        return PredictionFiles(tmp_path, tmp_path / "out", *given).map_path(tmp_path / volume, "entropy").name
+
+    assert name("a.nii") == "a_entropy.nii.gz"
+    assert name("a.mha") == "a_entropy.mha"
+    assert name("a.mha", ".nrrd") == "a_entropy.nrrd"
+    pytest.importorskip("highdicom", reason="needs highdicom: pip install monai-ronas[dicom]")
+    assert name("a", ".dcm", object()) == "a_entropy.nii.gz"
+
+
 @pytest.mark.parametrize("lost", ["members", "model"])
 def test_without_members_of_these_weights_the_network_is_asked_alone(bundle, tmp_path, caplog, lost):
     save(tmp_path / "in/a.nii.gz")

@@ -67,6 +67,8 @@ def test_the_time_is_kept_and_bounded(network):
     assert Calibration(network, cases, inferer, seconds=1.0).estimated_seconds(0.5, members=3) == 0.0
     assert Calibration(network, cases, inferer, seconds=-1.0)((), windows=False) is None
     assert Calibration(network, cases, inferer)((), windows=False, left=0.0) is None
+    assert Calibration(network, cases, inferer)((), windows=False, seconds=10.0, left=39.0) is None  # four runs a case
+    assert Calibration(network, cases, inferer)((), windows=False, seconds=1.0, left=3600.0).cases == 4
 
 
 def test_without_cases_or_memory_there_is_no_temperature(network, caplog, monkeypatch):

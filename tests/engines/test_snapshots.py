@@ -103,8 +103,8 @@ class Thermometer:
     def estimated_seconds(self, seconds, *, members):
         return 10 * seconds * members
 
-    def __call__(self, members, *, windows, left):
-        self.asked.append((len(members), windows, left))
+    def __call__(self, members, *, windows, seconds, left):
+        self.asked.append((len(members), windows, seconds, left))
         return FIT
 
 
@@ -117,7 +117,7 @@ def test_the_end_of_a_search_has_members_of_the_final_training_and_a_temperature
     assert len(result.members) == 3
     assert result.temperature is FIT
     assert result.reliability is None  # there are no test cases
-    assert thermometer.asked == [(3, False, float("inf"))]
+    assert thermometer.asked == [(3, False, 2.0, float("inf"))]
     assert reserves[-1] - reserves[0] == 8.0 + 10 * 2.0 * 3  # of the reward cases, and of the temperature
     names = slices.network.derive(result.architecture, deep_supervision=False).state_dict().keys()
     assert all(member.keys() == names for member in result.members)
