@@ -34,7 +34,8 @@ def section(notebook, title):
 
 
 def test_there_are_notebooks():
-    assert {"01_first_search.ipynb", "02_your_own_data.ipynb", "04_blocks_and_controller.ipynb"} <= set(NAMES)
+    topics = ("01_first_search", "02_your_own_data", "04_blocks_and_controller", "05_many_processes")
+    assert {f"{topic}.ipynb" for topic in topics} <= set(NAMES)
 
 
 def test_it_begins_as_a_tutorial_of_monai(notebook):
