@@ -34,8 +34,8 @@ def section(notebook, title):
 
 
 def test_there_are_notebooks():
-    names = ("01_first_search", "02_your_own_data", "03_monai_label", "04_blocks_and_controller")
-    assert {f"{name}.ipynb" for name in names} <= set(NAMES)
+    topics = ("01_first_search", "02_your_own_data", "03_monai_label", "04_blocks_and_controller", "05_many_processes")
+    assert {f"{topic}.ipynb" for topic in topics} <= set(NAMES)
 
 
 def test_it_begins_as_a_tutorial_of_monai(notebook):

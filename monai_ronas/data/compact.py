@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.transforms import Transform
 from monai.utils.type_conversion import convert_to_tensor
@@ -27,9 +28,14 @@ class CompactCase(Transform):
         Returns:
             The case.
         """
-        case: dict[Hashable, Any] = dict(convert_to_tensor(dict(data), convert_numeric=False, track_meta=False))
+        case = {key: _plain(value) for key, value in data.items()}
         case["label"] = _small_integers(case["label"])
         return {key: _owned(value) if isinstance(value, torch.Tensor) else value for key, value in case.items()}
+
+
+def _plain(value: Any) -> Any:
+    """An array or tensor as a plain tensor; anything else, such as a number, as it is."""
+    return convert_to_tensor(value, track_meta=False) if isinstance(value, (np.ndarray, torch.Tensor)) else value
 
 
 def _small_integers(label: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ def test_what_is_no_whole_number_stays():
 
 
 def test_tensors_are_plain_contiguous_and_own_their_memory():
-    given = case(torch.ones(1, 3, 2, 8)[..., ::2], more=np.arange(3), name="a")
+    given = case(torch.ones(1, 3, 2, 8)[..., ::2], more=np.arange(3), name="a", number=3)
     compact = CompactCase()(given)
     assert type(compact["image"]) is type(compact["more"]) is torch.Tensor
     assert compact["image"].dtype == torch.float32
@@ -38,5 +38,5 @@ def test_tensors_are_plain_contiguous_and_own_their_memory():
     for key in ("image", "label", "more"):
         assert compact[key].is_contiguous()
         assert compact[key].untyped_storage().nbytes() == compact[key].nbytes
-    assert compact["name"] == "a"
+    assert (compact["name"], compact["number"]) == ("a", 3)
     assert not given["image"].is_contiguous()

@@ -12,6 +12,8 @@ import papermill
 import pytest
 import torch
 
+from monai_ronas.handlers import read_history
+
 from .conftest import ROOT
 
 
@@ -95,3 +97,15 @@ def test_the_blocks_train_and_the_controllers_learn(run):
     assert rewards["LSTM"] > rewards["random"] + 0.1
     assert rewards["your own table"] > rewards["random"] + 0.1
     assert re.search(r"the best candidate: .*'ce_weight': (0.0|1.0|30.0)", text)
+
+
+def test_two_processes_search_and_one_goes_on_where_they_were_killed(run):
+    small = {"num_cases": 10, "size": [24, 28, 20], "channels": [4, 4, 4], "episodes": 2, "children_per_episode": 3}
+    text, folder = run("05_many_processes", **small, warmup_epochs=1, final_epochs=1)
+    work = folder / "ronas_many_processes"
+    for output in ("output", "killed"):
+        assert len(read_history(work / output / "history.jsonl")) == 6
+        assert (work / output / "ronas_segmentation" / "models" / "model.pt").is_file()
+    assert "--nproc_per_node=2 -m monai.bundle run search" in text
+    assert re.search(r"exit status [1-9]", text)
+    assert re.search(r"resuming after episode \d", text)
