@@ -3,6 +3,7 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler
 
 from monai_ronas.data import DealtSampler
+from monai_ronas.utils.ranks import apart
 from tests.ranks import in_ranks
 
 
@@ -24,3 +25,15 @@ def test_ranks_share_what_is_drawn(tmp_path):
     together = list(RandomSampler(range(7), replacement=True, num_samples=40))
     assert length == 10
     assert (first, second) == (together[::2], together[1::2])
+
+
+def test_processes_that_work_apart_draw_as_a_single_one_does(tmp_path):
+    def draw():
+        sampler = DealtSampler(range(7), num_samples=40)
+        with apart():
+            torch.manual_seed(0)
+            return len(sampler), list(sampler)
+
+    torch.manual_seed(0)
+    alone = list(RandomSampler(range(7), replacement=True, num_samples=40))
+    assert in_ranks(draw, tmp_path) == [(40, alone), (40, alone)]
