@@ -123,7 +123,8 @@ class BundleExporter:
         """
         where = {"bundle": str(self.export_dir)}
         if output_dir is not None:
-            where |= {"report": f"{output_dir}/search_report.html", "history": f"{output_dir}/history.jsonl"}
+            folder = Path(output_dir)
+            where |= {"report": str(folder / "search_report.html"), "history": str(folder / "history.jsonl")}
         return summary_table(self.network, result, seconds=seconds, where=where)
 
     def _write(self, root: Path, result: SearchResult, seconds: float) -> None:

@@ -12,9 +12,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from monailabel.client import MONAILabelClient
-from monailabel.datastore.utils.colors import GENERIC_ANATOMY_COLORS
-
 
 def first_options(config: dict) -> dict:
     """The parameters that the module sends where nobody has touched its table of options."""
@@ -23,6 +20,9 @@ def first_options(config: dict) -> dict:
 
 def main(url: str, name: str, study: str, path: Path) -> dict:
     """Ask for a study, its segmentation, and save it as its label."""
+    from monailabel.client import MONAILabelClient  # the tests' own environment, which collects this file, has none
+    from monailabel.datastore.utils.colors import GENERIC_ANATOMY_COLORS
+
     client = MONAILabelClient(url, str(path.parent), "user-xyz")
     assert not client.auth_enabled()
     info = client.info()

@@ -67,7 +67,7 @@ def test_the_wheel_gives_the_search_bundle_which_searches_outside_the_clone(inst
     settings = [word for key, value in {**SMALL, "episodes": 1}.items() for word in (f"--{key}", str(value))]
     told = run(installed, tmp_path, "-m", "monai.bundle", "run", "search", *config, *settings)
     bundle = tmp_path / "output" / "ronas_segmentation"
-    assert re.search(r"^ +bundle  ./output/ronas_segmentation$", told, flags=re.MULTILINE)
+    assert re.search(r"^ +bundle  output/ronas_segmentation$", told, flags=re.MULTILINE)
     image = sorted((small_phantom / "imagesTr").iterdir())[0]
     of_bundle = ("--config_file", str(bundle / "configs" / "inference.json"), "--bundle_root", str(bundle))
     volumes = ("--dataset_dir", str(image), "--output_dir", "predictions")
