@@ -51,8 +51,9 @@ class ResourceEstimator(ArchitectureCosts):
         infinite where a feature map of the batch has more than ``2**31 - 1`` values, for which the kernels of GPUs are
         not made.
         """
-        if self._is_beyond_indices(architecture, crops):
-            return math.inf
+        return math.inf if self._is_beyond_indices(architecture, crops) else self._estimated_gb(architecture, crops)
+
+    def _estimated_gb(self, architecture: Mapping[str, Any], crops: int) -> float:
         window = self.inference_bytes(architecture, self.space.patch(architecture), amp=self.amp)
         need = max(self.training_bytes(architecture, crops=crops), window + self.supernet_bytes())
         return _MARGIN * need / _GIB
@@ -69,7 +70,7 @@ class ResourceEstimator(ArchitectureCosts):
 
     def learn_limit(self, architecture: Mapping[str, Any], *, crops: int) -> None:
         """Lower the limit, or set one, below a batch that was too large in fact."""
-        self.memory_gb = min(0.99 * self.needed_gb(architecture, crops=crops), self.memory_gb or math.inf)
+        self.memory_gb = min(0.99 * self._estimated_gb(architecture, crops), self.memory_gb or math.inf)
 
     def limited_space(self, *, most_crops: float | None = None) -> RonasSpace:
         """The space without the architectures that do not fit with a single crop; it follows a limit learnt later.
