@@ -120,13 +120,11 @@ class Calibration:
         parts = from_all(self._find(members, windows, seconds, min(self.seconds, left)))
         samples = {place: sample for part in parts for place, sample in part.samples.items()}
         found = [samples[place] for place in sorted(samples) if len(samples[place][1])]
-        if not found:
-            if any(part.short for part in parts):
-                logger.warning("no temperature: the memory does not suffice for the probabilities of a reward case")
-            else:
-                logger.info("no temperature: there was no time for a reward case with foreground")
-            return None
-        return from_main(self._fit(found) if is_main() else None)
+        if not found and any(part.short for part in parts):
+            logger.warning("no temperature: the memory does not suffice for the probabilities of a reward case")
+        elif not found:
+            logger.info("no temperature: there was no time for a reward case with foreground")
+        return from_main(self._fit(found) if found and is_main() else None)
 
     def _indices(self) -> list[int]:
         number = len(self.dataset)  # type: ignore[arg-type]

@@ -125,4 +125,4 @@ def test_an_ensemble_holds_no_more_of_all_classes_than_the_inferer_counts():
     inferer.one_run = lambda image, net: logits.clone()
     with torch.no_grad(), LiveTensors() as live:
         MemberInferer(inferer)(torch.zeros(1, 1, 32, 16, 16), net)
-    assert live.peak < 1.1 * sum_bytes(20, 32 * 16 * 16, flips=True)
+    assert live.peak < 1.15 * sum_bytes(20, 32 * 16 * 16, flips=True)
