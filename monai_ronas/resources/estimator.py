@@ -80,11 +80,17 @@ class ResourceEstimator(ArchitectureCosts):
                 limit.
 
         Raises:
-            SettingError: when the base network does not fit with any patch, with the smallest memory that would do.
+            SettingError: when the base network does not fit with any patch, with the smallest memory that would do, if
+                any would.
         """
         if self.memory_gb is not None:
             bases = self.space.with_every_patch(self.space.base)
             least = min(self.needed_gb(a) for a in bases if self.space.is_feasible(a))
+            if math.isinf(least):
+                raise SettingError(
+                    "the base network has a feature map of more than 2**31 - 1 values with every patch: give fewer "
+                    "channels or smaller patches."
+                )
             if least > self.memory_gb:
                 raise SettingError(
                     f"memory_budget_gb {self.memory_gb} is too little: the base network needs "

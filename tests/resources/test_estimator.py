@@ -137,3 +137,10 @@ def test_a_batch_beyond_32_bits_that_was_too_large_teaches_a_limit_where_there_w
     assert math.isfinite(costs.memory_gb)
     assert not costs.fits(space.base, crops=4)
     assert costs.fits(space.base, crops=3)
+
+
+def test_a_base_network_beyond_32_bits_with_every_patch_is_refused_in_a_sentence():
+    space = RonasSpace((256, 256, 256), overrides={"patch_hw": [(256, 256)], "patch_d": [256]})
+    costs = ResourceEstimator(space, channels=(256, 16, 16, 16), in_channels=1, out_channels=2, memory_gb=1e6)
+    with pytest.raises(ValueError, match="more than 2\\*\\*31 - 1 values with every patch: give fewer channels"):
+        costs.limited_space()
