@@ -18,7 +18,7 @@ from monai_ronas.space import Plan, RonasSpace
 _SETTINGS = (
     *("seed", "strategy", "learning_rate", "amp", "warmup_epochs", "child_epochs", "children_per_episode"),
     *("reward_cases_per_episode", "warmup_until", "search_until", "batch_size", "final_on_reward_cases"),
-    "memory_budget_gb",
+    *("memory_budget_gb", "deterministic"),
 )
 
 
@@ -50,7 +50,7 @@ def search_identity(
         loss: of the supernet.
         preprocessing: of a case.
         augmentation: of a crop, or None.
-        controller: what the policy learns with.
+        controller: what the policy learns with, its optimiser among it.
         iterations_per_epoch: training steps of an epoch.
 
     Returns:
@@ -68,7 +68,12 @@ def search_identity(
         "loss": described(loss),
         "preprocessing": transform_hash(preprocessing.transforms),
         "augmentation": described(augmentation),
-        "controller": described(list(controller)),
+        "controller": [
+            [type(part).__name__, described(part.defaults)]
+            if isinstance(part, torch.optim.Optimizer)
+            else described(part)
+            for part in controller
+        ],
         "iterations_per_epoch": iterations_per_epoch,
         "channels": str(settings.channels),
         "plan": str([plan.strides, plan.patch, plan.batch_size]),

@@ -25,7 +25,7 @@ class Snapshots:
 
     Args:
         slices: trains the weights.
-        shares: of the stretch, rising; each lies between 0 and 1. None: nothing is kept.
+        shares: of the stretch, rising; each lies between 0 and 1. Without any, nothing is kept.
 
     Raises:
         SettingError: when a share is out of place.

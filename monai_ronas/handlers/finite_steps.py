@@ -24,8 +24,8 @@ class FiniteSteps:
     ``patience`` of them in a row, the weights come back that the trainer had when it was last started in order, the
     optimiser starts anew, and its learning rates are halved. ``engine.state.skipped_steps`` counts the steps left out,
     ``engine.state.skipped_in_a_row`` those since the last finite one, ``engine.state.restored`` how often the weights
-    came back. The trainer's optimiser must have been
-    told to set gradients to ``None`` (``optim_set_to_none``). In many processes the mean of their losses decides.
+    came back. The trainer's optimiser must have been told to set gradients to ``None`` (``optim_set_to_none``). In many
+    processes the mean of their losses decides.
 
     Where the trainer scales its losses (``amp`` of MONAI's trainers, for float16), gradients are looked at without the
     scale. A gradient that is too large for float16 with it makes the trainer halve the scale; only below a scale of 1
@@ -62,7 +62,8 @@ class FiniteSteps:
         if scaler is not None:
             scaler.unscale_(engine.optimizer)
         total = torch.nn.utils.clip_grad_norm_(engine.network.parameters(), math.inf)  # clips nothing, tells the norm
-        loss, norm = torch.stack((engine.state.output["loss"].detach(), total)).tolist()  # one wait for a GPU
+        loss = engine.state.output["loss"].detach().reshape(()).to(total)
+        loss, norm = torch.stack((loss, total)).tolist()  # one wait for a GPU
         loss = mean(loss)
         if math.isfinite(loss) and math.isfinite(norm):
             engine.state.skipped_in_a_row = 0

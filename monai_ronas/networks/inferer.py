@@ -184,19 +184,24 @@ class PadToStrideInferer(Inferer):
 
         return with_memory(stitch, torch.device(self.stitch_device or inputs.device))
 
+    def holds_all_classes(self, inputs: torch.Tensor, network: Callable[..., Any]) -> bool:
+        """Whether the sums of all classes are within ``result_gb``; if not, :meth:`in_slabs` gives class indices."""
+        roi_size = self.roi_size or getattr(network, "patch", None)
+        head = next(iter(getattr(network, "heads", ())), None)
+        if self.result_gb is None or roi_size is None or head is None or torch.is_grad_enabled():
+            return True
+        voxels = math.prod(map(max, inputs.shape[2:], roi_size))
+        return sum_bytes(len(inputs) * head.out_channels, voxels, flips=self.runs > 1) <= self.result_gb * 2**30
+
     def in_slabs(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor | None:
         """Class indices where the sums of all classes are beyond the memory; None where they are not."""
-        roi_size = self.roi_size or getattr(network, "patch", None)
-        head = next(iter(getattr(network, "heads", ())), None)
-        if self.result_gb is None or roi_size is None or head is None or torch.is_grad_enabled():
+        if self.holds_all_classes(inputs, network):
             return None
-        size, classes = inputs.shape[2:], len(inputs) * head.out_channels
-        most = self.result_gb * 2**30
-        flips = self.runs > 1
-        if sum_bytes(classes, math.prod(map(max, size, roi_size)), flips=flips) <= most:
-            return None
+        roi_size = self.roi_size or cast(Any, network).patch
+        size, classes = inputs.shape[2:], len(inputs) * cast(Any, network).heads[0].out_channels
+        most, flips = cast(float, self.result_gb) * 2**30, self.runs > 1
         plan = plan_slabs(size, roi_size, overlap=self.overlap, classes=classes, flips=flips, most_bytes=most)
         logger.info("the sums of all classes take more than %.2f GB: slabs of %d voxels", most / 2**30, plan.thickness)
         indices = segment_slabs(

@@ -79,9 +79,10 @@ class MemberInferer(Inferer):
             with _weights(cast(nn.Module, network), self.members[member - 1] if member else None):
                 logits = self.inferer.one_run(view.of(inputs), network, *args, **kwargs)
             logits = convert_to_tensor(cast(torch.Tensor, logits), track_meta=False)
-            own = view.back(entropy(logits.log_softmax(dim=1))).to(home)
+            own = view.back(entropy(logits)).to(home)
             entropies = own if entropies is None else entropies.add_(own)
             total = add_view(total, logits, view, home)
+            del logits  # before those of the next run are made
         mean = cast(torch.Tensor, total).div_(self.runs).log_()
         spread = entropy(mean).sub_(cast(torch.Tensor, entropies).to(mean.device).div_(self.runs)).clamp_(min=0)
         self.mutual_information = spread
@@ -90,11 +91,13 @@ class MemberInferer(Inferer):
         return with_memory(mean.to, home)
 
 
-def entropy(log_probabilities: torch.Tensor) -> torch.Tensor:
+def entropy(logits: torch.Tensor) -> torch.Tensor:
     """The entropy of each voxel in nats, at most the logarithm of the number of classes.
 
+    Little memory is needed beside the logits: the probabilities are made for a few planes at a time.
+
     Args:
-        log_probabilities: ``(B, C, H, W[, D])``, minus infinity allowed.
+        logits: ``(B, C, H, W[, D])``, or logarithms of probabilities, minus infinity allowed.
 
     Returns:
         ``(B, 1, H, W[, D])``.
@@ -103,8 +106,8 @@ def entropy(log_probabilities: torch.Tensor) -> torch.Tensor:
         >>> entropy(torch.tensor([[[0.5], [0.5]]]).log())
         tensor([[[0.6931]]])
     """
-    step = max(1, math.ceil(log_probabilities.shape[2] / _SLABS))
-    parts = (torch.special.entr(part.exp()).sum(dim=1, keepdim=True) for part in log_probabilities.split(step, dim=2))
+    step = max(1, math.ceil(logits.shape[2] / _SLABS))
+    parts = (torch.special.entr(part.softmax(dim=1)).sum(dim=1, keepdim=True) for part in logits.split(step, dim=2))
     return torch.cat(list(parts), dim=2)
 
 

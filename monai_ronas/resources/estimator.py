@@ -51,8 +51,9 @@ class ResourceEstimator(ArchitectureCosts):
         infinite where a feature map of the batch has more than ``2**31 - 1`` values, for which the kernels of GPUs are
         not made.
         """
-        if self._is_beyond_indices(architecture, crops):
-            return math.inf
+        return math.inf if self._is_beyond_indices(architecture, crops) else self._estimated_gb(architecture, crops)
+
+    def _estimated_gb(self, architecture: Mapping[str, Any], crops: int) -> float:
         window = self.inference_bytes(architecture, self.space.patch(architecture), amp=self.amp)
         need = max(self.training_bytes(architecture, crops=crops), window + self.supernet_bytes())
         return _MARGIN * need / _GIB
@@ -69,7 +70,7 @@ class ResourceEstimator(ArchitectureCosts):
 
     def learn_limit(self, architecture: Mapping[str, Any], *, crops: int) -> None:
         """Lower the limit, or set one, below a batch that was too large in fact."""
-        self.memory_gb = min(0.99 * self.needed_gb(architecture, crops=crops), self.memory_gb or math.inf)
+        self.memory_gb = min(0.99 * self._estimated_gb(architecture, crops), self.memory_gb or math.inf)
 
     def limited_space(self, *, most_crops: float | None = None) -> RonasSpace:
         """The space without the architectures that do not fit with a single crop; it follows a limit learnt later.
@@ -79,11 +80,17 @@ class ResourceEstimator(ArchitectureCosts):
                 limit.
 
         Raises:
-            SettingError: when the base network does not fit with any patch, with the smallest memory that would do.
+            SettingError: when the base network does not fit with any patch, with the smallest memory that would do, if
+                any would.
         """
         if self.memory_gb is not None:
             bases = self.space.with_every_patch(self.space.base)
             least = min(self.needed_gb(a) for a in bases if self.space.is_feasible(a))
+            if math.isinf(least):
+                raise SettingError(
+                    "the base network has a feature map of more than 2**31 - 1 values with every patch: give fewer "
+                    "channels or smaller patches."
+                )
             if least > self.memory_gb:
                 raise SettingError(
                     f"memory_budget_gb {self.memory_gb} is too little: the base network needs "

@@ -8,6 +8,7 @@ from monai_ronas.engines import Calibration, ReliabilityWatch
 from monai_ronas.metrics import fit_temperature, reliability, sampled
 from monai_ronas.networks import MemberInferer, MostLikelyd, PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
+from tests.ranks import in_ranks
 from tests.toys import toy_cases, toy_space
 
 
@@ -53,6 +54,64 @@ def test_windows_where_the_bundle_has_windows(network, monkeypatch):
     assert limits == [0, None]
 
 
+@pytest.mark.parametrize(("own", "windows", "limit"), [(4096, False, 700), (4096, True, 0), (0, False, 0)])
+def test_one_shot_is_limited_by_the_architecture_that_was_chosen(network, monkeypatch, own, windows, limit):
+    limits, asked = [], []
+    run = PadToStrideInferer.one_run
+    monkeypatch.setattr(
+        PadToStrideInferer, "one_run", lambda self, *args: limits.append(self.max_voxels) or run(self, *args)
+    )
+    chosen = next(a for a in network.space.with_every_patch(network.space.base) if a != network.space.base)
+    network.select(chosen)
+    inferer = PadToStrideInferer(max_voxels=own)
+    calibration = Calibration(
+        network, toy_cases(1), inferer, one_shot_voxels=lambda architecture: asked.append(architecture) or 700
+    )
+    assert calibration((), windows=windows) is not None
+    assert limits == [limit]
+    assert asked == [chosen] * (limit > 0)
+    assert inferer.max_voxels == own
+
+
+def test_cases_whose_probabilities_the_memory_does_not_hold_are_left_out(network, caplog, monkeypatch):
+    small, large = toy_cases(1), toy_cases(1, shape=(32, 32, 16))
+    seen = []
+    run = PadToStrideInferer.one_run
+    monkeypatch.setattr(
+        PadToStrideInferer, "one_run", lambda self, x, *args: seen.append(tuple(x.shape[2:])) or run(self, x, *args)
+    )
+    inferer = PadToStrideInferer(flips=(0,), result_gb=2.25 * 4 * 2 * 16 * 16 * 8 / 2**30)  # of the small one just so
+    assert Calibration(network, [*large, *small], inferer)((), windows=False).cases == 1
+    assert seen == [(16, 16, 8)] * 2
+    assert Calibration(network, large, inferer)((), windows=False) is None
+    assert "no temperature: the memory does not suffice" in caplog.text
+
+
+def test_many_processes_deal_the_cases_and_fit_as_one_does(network, tmp_path):
+    def fit():
+        calibration = Calibration(network, toy_cases(3), PadToStrideInferer())
+        return calibration((), windows=False), calibration.estimated_seconds(1.0, members=0)
+
+    alone, seconds = fit()
+    assert in_ranks(fit, tmp_path) == [(alone, 2.0)] * 2
+    assert seconds == 3.0
+
+
+def test_no_case_counts_twice_where_there_are_more_processes_than_cases(network, tmp_path):
+    cases = toy_cases(1)
+
+    def look():
+        evaluator = SupervisedEvaluator("cpu", DataLoader(cases, batch_size=1), network=single, inferer=inferer)
+        watch = ReliabilityWatch()
+        with watch.on(evaluator):
+            evaluator.run()
+        return watch.found(2.0, cases=1)[0].count
+
+    single, inferer = network.derive(network.space.base, deep_supervision=False).eval(), PadToStrideInferer()
+    alone = look()
+    assert in_ranks(look, tmp_path) == [alone] * 2
+
+
 @pytest.mark.parametrize(("number", "most", "taken"), [(3, 8, 3), (20, 4, 4), (20, 1, 1)])
 def test_few_cases_are_enough(network, number, most, taken):
     fit = Calibration(network, toy_cases(number), PadToStrideInferer(), cases=most)((), windows=False)
@@ -92,14 +151,14 @@ def test_what_an_evaluator_predicts_is_seen_before_it_is_made_classes(network):
         postprocessing=MostLikelyd("pred"),
     )
     watch = ReliabilityWatch(most=10**6)
-    assert watch.found(2.0) is None
+    assert watch.found(2.0, cases=0) is None
     with watch.on(evaluator):
         evaluator.run()
     evaluator.run()
     with torch.no_grad():
         said = [single(case["image"][None])[0].log_softmax(dim=0) for case in cases]
     samples = [sampled(x, case["label"], most=10**6) for x, case in zip(said, cases, strict=True)]
-    found = watch.found(2.0)
+    found = watch.found(2.0, cases=2)
     for got, temperature in zip(found, (1.0, 2.0), strict=True):
         by_hand = reliability(*zip(*samples, strict=True), temperature=temperature)
         assert got.count == by_hand.count
@@ -117,4 +176,4 @@ def test_class_indices_tell_nothing(network):
     )
     with watch.on(evaluator):
         evaluator.run()
-    assert watch.found(2.0) is None
+    assert watch.found(2.0, cases=1) is None

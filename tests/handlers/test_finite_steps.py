@@ -145,3 +145,15 @@ def test_float16_trains_with_the_scale(monkeypatch):
     assert kinds == {torch.float16}
     assert slices.trainer.state.skipped_steps == 0
     assert losses[-1] < losses[0]
+
+
+def test_a_loss_of_another_precision_or_with_an_axis_is_looked_at_as_well():
+    slices = toy_slices(slice_steps=2)
+    trainer = slices.trainer
+    loss = trainer.loss_function
+    trainer.loss_function = lambda *args: loss(*args).double().reshape(1)
+    FiniteSteps().attach(trainer)
+    start = weights(slices)
+    slices.run(lambda: slices.network.space.base)
+    assert trainer.state.skipped_steps == 0
+    assert not same(weights(slices), start)

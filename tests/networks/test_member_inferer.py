@@ -7,6 +7,8 @@ from monai.data import MetaTensor
 
 from monai_ronas.networks import MemberInferer, PadToStrideInferer, entropy
 from monai_ronas.networks.nets import RonasUNet
+from monai_ronas.networks.window_slabs import sum_bytes
+from tests.measured_memory import LiveTensors
 
 SHAPE = (1, 1, 7, 8, 6)
 
@@ -113,3 +115,14 @@ def test_where_the_memory_is_short_there_are_class_indices_and_nothing_else():
 def test_entropy_of_certainty_and_of_doubt():
     said = torch.tensor([[1.0, 0.25], [0.0, 0.25], [0.0, 0.25], [0.0, 0.25]]).log()[None]
     assert entropy(said)[0, 0].tolist() == [0.0, pytest.approx(math.log(4))]
+
+
+def test_an_ensemble_holds_no_more_of_all_classes_than_the_inferer_counts():
+    """Its sum and the logits of a run, in 16 slabs what is made of them, and the entropies."""
+    logits = torch.randn(1, 20, 32, 16, 16)
+    net = network(classes=20)
+    inferer = PadToStrideInferer(flips=(0,))
+    inferer.one_run = lambda image, net: logits.clone()
+    with torch.no_grad(), LiveTensors() as live:
+        MemberInferer(inferer)(torch.zeros(1, 1, 32, 16, 16), net)
+    assert live.peak < 1.15 * sum_bytes(20, 32 * 16 * 16, flips=True)

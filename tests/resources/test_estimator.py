@@ -126,3 +126,21 @@ def test_no_batch_has_more_values_in_a_map_than_32_bits_index_and_none_teaches_a
     network.select(base)
     assert PatchBatch(network, batch_size=8, resources=costs).crops(base) == 3
     assert costs.memory_gb == 1e6
+
+
+def test_a_batch_beyond_32_bits_that_was_too_large_teaches_a_limit_where_there_was_none():
+    """Without one such batches are made, and the same one must not be made again."""
+    space = RonasSpace((256, 256, 256), searched_strides=(1, 2, 3, 4))
+    costs = ResourceEstimator(space, channels=(32, 32, 32, 32), in_channels=1, out_channels=2)
+    assert costs.fits(space.base, crops=4)
+    costs.learn_limit(space.base, crops=4)
+    assert math.isfinite(costs.memory_gb)
+    assert not costs.fits(space.base, crops=4)
+    assert costs.fits(space.base, crops=3)
+
+
+def test_a_base_network_beyond_32_bits_with_every_patch_is_refused_in_a_sentence():
+    space = RonasSpace((256, 256, 256), overrides={"patch_hw": [(256, 256)], "patch_d": [256]})
+    costs = ResourceEstimator(space, channels=(256, 16, 16, 16), in_channels=1, out_channels=2, memory_gb=1e6)
+    with pytest.raises(ValueError, match="more than 2\\*\\*31 - 1 values with every patch: give fewer channels"):
+        costs.limited_space()
