@@ -59,5 +59,5 @@ def test_it_is_segmented_as_its_file_is_and_nothing_is_written(tmp_path):
 
 @pytest.mark.parametrize("image", [np.zeros((4, 5, 6)), torch.zeros(4, 5, 6), MetaTensor(torch.zeros(4, 5, 6))])
 def test_one_that_does_not_tell_its_axis_of_channels_is_refused(image):
-    with pytest.raises(VolumeError, match="^the image in memory does not tell its axis of channels: give a MetaTensor"):
+    with pytest.raises(VolumeError, match="the image in memory does not tell its axis of channels: give a"):
         LoadVolumed("image")({"image": image})
