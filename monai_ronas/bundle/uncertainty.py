@@ -109,16 +109,20 @@ class Uncertainty:
 
         return run
 
-    def end(self) -> None:
+    def end(self, others: Sequence[str] = ()) -> None:
         """Tell which cases have a segmentation only.
+
+        Args:
+            others: faults of volumes that have no segmentation, which are told as well.
 
         Raises:
             DatasetError: when there are any.
         """
         if self.left_out:
+            more = f"; {len(others)} other volume(s) could not be segmented: {'; '.join(others)}" if others else ""
             raise DatasetError(
                 f"the memory does not suffice for the uncertainty of {len(self.left_out)} case(s), which have a "
-                f"segmentation only: {', '.join(self.left_out)}."
+                f"segmentation only: {', '.join(self.left_out)}{more}."
             )
 
     def _tell(self, item: Mapping[str, Any], said: torch.Tensor) -> None:

@@ -213,6 +213,11 @@ def test_a_case_that_the_memory_is_too_small_for_has_a_segmentation_and_is_named
         "the memory does not suffice for the uncertainty of 1 case(s), which have a segmentation only: 'a'."
     )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+    (tmp_path / "in/b.nii.gz").write_bytes(b"nothing")
+    told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True, **small)
+    assert (
+        "which have a segmentation only: 'a'; 1 other volume(s) could not be segmented: 'b.nii.gz': the image" in told
+    )
 
 
 def test_words_of_the_readme():
