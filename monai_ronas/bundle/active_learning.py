@@ -147,7 +147,7 @@ def _keys(app: Any) -> list[tuple[str, str]]:
     found = []
     for name, task in app._infers.items():
         config = getattr(task, "bundle_config", None)
-        inferer = (config.get("inferer") if config is not None else None) or {}
-        if str(inferer.get("_target_", "")).startswith("monai_ronas."):
+        inferer = config.get("inferer") if config is not None else None  # of another bundle maybe an expression
+        if isinstance(inferer, Mapping) and str(inferer.get("_target_", "")).startswith("monai_ronas."):
             found.append((f"{name}_uncertainty", name))
     return found

@@ -245,7 +245,7 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "val_handlers": "@handlers",
         },
         "initialize": [COMMAND],
-        "run": [*_RUN[:-1], "$@unsure.end()", _RUN[-1]],
+        "run": [*_RUN[:-1], "$@unsure.end(@dataset.left_out)", _RUN[-1]],
     }
 
 

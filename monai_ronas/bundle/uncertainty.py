@@ -40,6 +40,8 @@ class Uncertainty:
 
     Unless it is wanted, inferer and postprocessing are those that are given, and nothing is read.
 
+    Volumes come one by one: ``dataloader#batch_size`` must be 1.
+
     The segmentation is then that of the bundle's ensemble, the network and the weights that it had on its way through
     the final training, which share the flips among them. The maps have the geometry of the volume, in nats:
     ``_entropy``, that of the mean probabilities, and ``_mutual_information``, what of it is due to disagreement of
@@ -97,6 +99,9 @@ class Uncertainty:
             return transform
 
         def run(item: Mapping[str, Any]) -> Any:
+            spread = None if self._ensemble is None else self._ensemble.mutual_information
+            if spread is not None and len(spread) > 1:
+                raise SettingError(f"dataloader#batch_size must be 1 for the uncertainty, received {len(spread)}.")
             said = convert_to_tensor(item["pred"], track_meta=False).clone()  # or it would be overwritten
             done = transform(item)
             self._tell(done, said)
@@ -104,16 +109,20 @@ class Uncertainty:
 
         return run
 
-    def end(self) -> None:
+    def end(self, others: Sequence[str] = ()) -> None:
         """Tell which cases have a segmentation only.
+
+        Args:
+            others: faults of volumes that have no segmentation, which are told as well.
 
         Raises:
             DatasetError: when there are any.
         """
         if self.left_out:
+            more = f"; {len(others)} other volume(s) could not be segmented: {'; '.join(others)}" if others else ""
             raise DatasetError(
                 f"the memory does not suffice for the uncertainty of {len(self.left_out)} case(s), which have a "
-                f"segmentation only: {', '.join(self.left_out)}."
+                f"segmentation only: {', '.join(self.left_out)}{more}."
             )
 
     def _tell(self, item: Mapping[str, Any], said: torch.Tensor) -> None:
@@ -215,7 +224,7 @@ def read_members(models: Path) -> list[dict[str, torch.Tensor]]:
     """The members of the ensemble; none, with a warning, where there are none of the present ``model.pt``.
 
     Raises:
-        SettingError: when their file cannot be read.
+        SettingError: when their file cannot be read, or ``model.pt`` is missing.
     """
     path = models / MEMBERS
     if not path.is_file():
@@ -223,13 +232,16 @@ def read_members(models: Path) -> list[dict[str, torch.Tensor]]:
         return []
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        members: list[dict[str, torch.Tensor]] = content["members"]
-        of_present = content["model"] == digest_of(models / "model.pt")
+        members: list[dict[str, torch.Tensor]] = [dict(member) for member in content["members"]]
+        of_model = content["model"]
     except _UNREADABLE as error:
         raise SettingError(f"models/{MEMBERS} cannot be read: restore it, or remove it to do without.") from error
-    if not of_present:
+    if not (models / "model.pt").is_file():
+        raise SettingError("models/model.pt is missing: restore it.")
+    if of_model != digest_of(models / "model.pt"):
         logger.warning(
-            "models/model.pt has been trained on: models/%s is left out, and the temperature is that of the search",
+            "models/%s belongs to another models/model.pt, such as that before a training: it is left out, and the "
+            "temperature is that of the search",
             MEMBERS,
         )
         return []

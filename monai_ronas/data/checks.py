@@ -34,7 +34,7 @@ class LoadVolumed(LoadImaged):
         keys: keys of paths, or of a ``MetaTensor`` whose ``original_channel_dim`` tells its axis of channels.
 
     Raises:
-        VolumeError: when a file cannot be read.
+        VolumeError: when a file cannot be read, or an image in memory does not tell its axis of channels.
 
     Example:
         >>> inside = MetaTensor(torch.zeros(4, 5, 6), meta={"original_channel_dim": "no_channel"})
@@ -52,8 +52,8 @@ class LoadVolumed(LoadImaged):
         item = dict(data)
         for key in self.key_iterator(item):
             given = item[key]
-            if isinstance(given, MetaTensor):
-                item[key] = EnsureChannelFirst()(given).float()
+            if isinstance(given, (np.ndarray, torch.Tensor)):
+                item[key] = _channel_first(key, given)
                 continue
             try:
                 item.update(self._loaded(key, given, reader))
@@ -71,6 +71,17 @@ class LoadVolumed(LoadImaged):
         if self._loader.image_only:
             return {key: loaded}
         return {key: loaded[0], f"{key}_meta_dict": loaded[1]}  # MONAI Label wants the meta data apart
+
+
+def _channel_first(key: Hashable, image: Any) -> torch.Tensor:
+    """An image that is in memory, in float32."""
+    try:
+        return EnsureChannelFirst()(image).float()
+    except ValueError as error:
+        raise VolumeError(
+            f"the {key} in memory does not tell its axis of channels: give a MetaTensor with original_channel_dim in "
+            "its meta, 'no_channel' where there is none"
+        ) from error
 
 
 class CheckImaged(MapTransform):

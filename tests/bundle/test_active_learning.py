@@ -139,6 +139,8 @@ def test_an_app_gets_a_strategy_and_a_score_for_each_bundle_of_ours(task, monkey
     class App:
         def __init__(self):
             self._infers = {"organs": task, "other": Task(None, "SlidingWindowInferer"), "scribbles": object()}
+            self._infers["expression"] = Task(None)
+            self._infers["expression"].bundle_config = {"inferer": "$@evaluator.inferer"}
 
         def init_strategies(self):
             return {"random": None}

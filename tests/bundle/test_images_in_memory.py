@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from monai_ronas.bundle.configs import Derived, inference_config
+from monai_ronas.data import LoadVolumed, VolumeError
 from monai_ronas.data.reading import read_volume
 from tests.bundle.test_volumes import FINGERPRINT, volume
 from tests.volume_files import orthogonal, write
@@ -53,3 +55,9 @@ def test_it_is_segmented_as_its_file_is_and_nothing_is_written(tmp_path):
     assert torch.equal(found[1].as_tensor(), found[0].as_tensor())
     assert 0 < found[1].sum() < found[1].numel()
     np.testing.assert_allclose(found[1].affine, found[0].affine)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 5, 6)), torch.zeros(4, 5, 6), MetaTensor(torch.zeros(4, 5, 6))])
+def test_one_that_does_not_tell_its_axis_of_channels_is_refused(image):
+    with pytest.raises(VolumeError, match="the image in memory does not tell its axis of channels: give a"):
+        LoadVolumed("image")({"image": image})

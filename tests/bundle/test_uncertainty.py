@@ -147,7 +147,7 @@ def test_without_members_of_these_weights_the_network_is_asked_alone(bundle, tmp
         said = "no models/members.pth: the uncertainty is that of the single network over its flips"
     else:
         torch.save(weights(4), bundle / "models" / "model.pt")
-        said = "models/model.pt has been trained on: models/members.pth is left out, and the temperature is that of"
+        said = "models/members.pth belongs to another models/model.pt, such as that before a training: it is left out"
     with caplog.at_level(logging.WARNING):
         assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True) is None
     assert said in caplog.text
@@ -180,9 +180,29 @@ def test_what_is_out_of_place_is_refused(bundle, tmp_path, changes, said):
 
 def test_damaged_members_are_refused(bundle, tmp_path):
     save(tmp_path / "in/a.nii.gz")
-    (bundle / "models" / "members.pth").write_bytes(b"nothing")
+    for damaged in (False, True):
+        if damaged:
+            (bundle / "models" / "members.pth").write_bytes(b"nothing")
+        else:
+            torch.save({"model": "", "members": 3}, bundle / "models" / "members.pth")
+        told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True)
+        assert told == "models/members.pth cannot be read: restore it, or remove it to do without."
+
+
+def test_a_missing_model_is_not_laid_on_its_members(bundle, tmp_path):
+    save(tmp_path / "in/a.nii.gz")
+    (bundle / "models" / "model.pt").unlink()
     told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True)
-    assert told == "models/members.pth cannot be read: restore it, or remove it to do without."
+    assert told == "models/model.pt is missing: restore it."
+
+
+def test_several_volumes_at_once_are_refused(bundle, tmp_path):
+    for name in ("a", "b"):
+        save(tmp_path / f"in/{name}.nii.gz")
+    two = {"dataloader#batch_size": 2}
+    told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True, **two)
+    assert told == "dataloader#batch_size must be 1 for the uncertainty, received 2."
+    assert segment(bundle, tmp_path / "in", tmp_path / "out", **two) is None
 
 
 def test_a_case_that_the_memory_is_too_small_for_has_a_segmentation_and_is_named(bundle, tmp_path):
@@ -193,6 +213,11 @@ def test_a_case_that_the_memory_is_too_small_for_has_a_segmentation_and_is_named
         "the memory does not suffice for the uncertainty of 1 case(s), which have a segmentation only: 'a'."
     )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+    (tmp_path / "in/b.nii.gz").write_bytes(b"nothing")
+    told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True, **small)
+    assert (
+        "which have a segmentation only: 'a'; 1 other volume(s) could not be segmented: 'b.nii.gz': the image" in told
+    )
 
 
 def test_words_of_the_readme():

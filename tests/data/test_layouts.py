@@ -133,6 +133,14 @@ def test_a_folder_whose_name_is_not_utf8_gives_a_name_that_is(tmp_path):
     assert read_msd(declare(root, NNUNET)).name == "caf?"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the file system may not tell capitals apart")
+def test_a_label_with_digits_at_the_end_and_a_capital_ending_is_told_of_its_case(tmp_path):
+    touch(tmp_path, "imagesTr/la_0001_0000.nii.gz", "labelsTr/la_0001.NII.GZ")
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    dataset = read_msd(declare(tmp_path, NNUNET), strict=False)
+    assert {case for case, _ in dataset.faults} == {"la_0001"}
+
+
 def test_two_files_of_one_channel_or_label(tmp_path):
     touch(tmp_path, "imagesTr/a_0000.nii", "imagesTr/a_0000.mha", "labelsTr/a.nii", "labelsTr/a.mha")
     declare(tmp_path, {key: value for key, value in NNUNET.items() if key != "file_ending"})

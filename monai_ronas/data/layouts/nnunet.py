@@ -139,7 +139,8 @@ def _volumes(folder: Path, content: Mapping[str, Any], *, series: bool) -> tuple
             name = path.name[: -len(end)]
             capital = "has an ending in capital letters: rename it to small ones"
             problem = capital if path.is_file() else "is a link that leads nowhere"
-            case = (channel_number(name + end) or (name,))[0]
+            numbered = channel_number(name + end) if series else None  # names of labels have no number
+            case = numbered[0] if numbered else name
             faults.append((case, f"the file '{folder.name}/{path.name}' {problem}"))
     return volumes, faults
 
