@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class GuardedStep:
     """The step of a stock :class:`~monai.engines.SupervisedTrainer`, tried again with fewer crops for want of memory.
 
-    For the trainer's ``iteration_update``. The estimates behind the trainer's
+    For the trainer's ``iteration_update``. The estimates of memory of the trainer's
     :class:`~monai_ronas.engines.PatchBatch` are corrected, so that such a batch is not made again, and where a single
     crop is too much, such an architecture is not sampled again, and a base network goes on with a smaller patch. That
     step is left out: its loss is NaN, no weight moves and ``engine.state.out_of_memory`` is true.

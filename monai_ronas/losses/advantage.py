@@ -31,7 +31,7 @@ class ShrunkenAdvantage:
 
     Attributes:
         noise: the running mean of the share.
-        weight: the degrees of freedom behind it.
+        weight: the degrees of freedom on which it rests.
 
     Raises:
         SettingError: when ``noise`` is not a share or ``weight`` is not positive.

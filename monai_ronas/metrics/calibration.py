@@ -70,9 +70,7 @@ def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
         >>> tempered(np.log([[0.8, 0.2]]), 2.0).round(3)
         array([[-0.405, -1.099]])
     """
-    scaled = log_probabilities / temperature
-    scaled = scaled - scaled.max(axis=1, keepdims=True)
-    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))
+    return np.asarray(torch.from_numpy(log_probabilities / temperature).log_softmax(dim=1))
 
 
 def fit_temperature(log_probabilities: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> float:

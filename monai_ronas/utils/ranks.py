@@ -354,7 +354,7 @@ def lost_rank(error: BaseException) -> RankError | None:
     """What an error of NCCL or gloo means that others have met, such as MONAI's metrics; None for any other.
 
     Args:
-        error: the error, without those behind it.
+        error: the error itself, without its causes.
     """
     of_backend = _ranks.number > 1 and (isinstance(error, dist.DistError) or "gloo/gloo/" in str(error))
     return RankError(_LOST) if of_backend else None

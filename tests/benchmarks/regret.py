@@ -14,7 +14,7 @@ chosen on one half of the test cases and compared on the other, both ways, and t
 group are in the same half.
 
 The plans of the grid are scored on the way as a race scores them (``curves.py``): the report tells how well its
-forecasts agree with the Dice at the end, and how far behind the best plan was.
+forecasts agree with the Dice at the end, and by how much the best plan was below the first.
 
 Writes ``regret.json`` and ``regret.md``: the regret, mean Dice with its standard error over the cases, what the search
 is ahead of each other contender, paired by case, and ``reinforce`` of ``random``. A search's Dice of a case is the mean
@@ -197,7 +197,7 @@ def _forecast_lines(report: Mapping[str, Any]) -> list[str]:
         f"{of['noise']:.3f}), the best plan by its Dice at the end being {_title(report['forecasts'][0]['best'])}:",
         "",
         "| share of the training | Kendall's tau with the Dice | best forecast, and its Dice below the best | "
-        "the best plan behind it by |",
+        "deviations between it and the best plan |",
         "|---|---|---|---|",
     ]
     for row in report["forecasts"]:
