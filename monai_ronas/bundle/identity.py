@@ -34,6 +34,7 @@ def search_identity(
     preprocessing: Compose,
     augmentation: Compose | None,
     controller: Sequence[Any],
+    policy_optimizer: Sequence[Any],
     iterations_per_epoch: int,
 ) -> dict[str, Any]:
     """What must be the same for a search to be continued.
@@ -50,7 +51,9 @@ def search_identity(
         loss: of the supernet.
         preprocessing: of a case.
         augmentation: of a crop, or None.
-        controller: what the policy learns with, its optimiser among it.
+        controller: what the policy learns from, its loss and its advantage.
+        policy_optimizer: class and learning rate of the policy's optimiser. Not the optimiser itself, since ``run
+            export`` cannot build a policy for every memory.
         iterations_per_epoch: training steps of an epoch.
 
     Returns:
@@ -68,12 +71,8 @@ def search_identity(
         "loss": described(loss),
         "preprocessing": transform_hash(preprocessing.transforms),
         "augmentation": described(augmentation),
-        "controller": [
-            [type(part).__name__, described(part.defaults)]
-            if isinstance(part, torch.optim.Optimizer)
-            else described(part)
-            for part in controller
-        ],
+        "controller": described(list(controller)),
+        "controller#optimizer": list(policy_optimizer),
         "iterations_per_epoch": iterations_per_epoch,
         "channels": str(settings.channels),
         "plan": str([plan.strides, plan.patch, plan.batch_size]),

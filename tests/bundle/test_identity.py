@@ -17,7 +17,7 @@ STUDY = SimpleNamespace(identity=lambda: {"data set": ["x", "1"], "split": {"tes
 
 
 def identity(
-    *, kind=torch.optim.AdamW, lr=0.1, steps=20, augmentation=None, loss=None, options=None, policy=None, **settings
+    *, kind=torch.optim.AdamW, lr=0.1, steps=20, augmentation=None, loss=None, options=None, policy_lr=1.0, **settings
 ):
     network = RonasSuperNet(SPACE, 1, 2, channels=(2, 4, 6, 8))
     return search_identity(
@@ -30,7 +30,8 @@ def identity(
         loss=loss or DiceLoss(),
         preprocessing=Compose([ScaleIntensityd(keys="image")]),
         augmentation=augmentation,
-        controller=["loss", policy],
+        controller=["loss"],
+        policy_optimizer=["torch.optim.SGD", policy_lr],
         iterations_per_epoch=steps,
     )
 
@@ -48,22 +49,12 @@ def test_what_may_grow_or_changes_nothing_is_no_part_of_it():
     assert identity(lr=0.2) == identity()  # the rate counts as the setting
 
 
-def sgd(*, lr=1.0, **options):
-    return torch.optim.SGD([torch.nn.Parameter(torch.rand(2))], lr=lr, **options)
-
-
-def test_the_optimiser_of_the_policy_counts_but_not_where_it_has_come_to():
-    assert identity(policy=sgd()) == identity(policy=sgd())
-    for options in ({"momentum": 0.9}, {"lr": 0.5}):
-        assert identity(policy=sgd())["controller"] != identity(policy=sgd(**options))["controller"]
-
-
 @pytest.mark.parametrize(
     ("change", "name"),
     [
         ({"seed": 1}, "seed"),
         ({"deterministic": True}, "deterministic"),
-        ({"policy": sgd()}, "controller"),
+        ({"policy_lr": 0.5}, "controller#optimizer"),
         ({"strategy": "random"}, "strategy"),
         ({"learning_rate": 0.3}, "learning_rate"),
         ({"memory_budget_gb": 4}, "memory_budget_gb"),
