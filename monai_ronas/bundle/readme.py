@@ -66,7 +66,11 @@ def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
     return rows + [
         (
             name,
-            f"{score.reward:.4f} +- {score.standard_error:.4f} (standard error, {_cases(score)})"
+            (
+                f"{score.reward:.4f} +- {score.standard_error:.4f} (standard error, {_cases(score)})"
+                if math.isfinite(score.standard_error)
+                else f"{score.reward:.4f} ({_cases(score)})"
+            )
             + (f", {remark}" if remark else ""),
         )
         for name, score, remark in scores
@@ -86,7 +90,13 @@ def _cases(score: ChildScore) -> str:
     """The number of cases that a score is the mean of."""
     empty = sum(math.isnan(value) for value in score.per_case)
     without = f", {empty} more without foreground" if empty else ""
-    return f"{len(score.per_case) - empty} cases{without}"
+    number = len(score.per_case) - empty
+    return f"{number} case{'' if number == 1 else 's'}{without}"
+
+
+def _error(score: ChildScore) -> str:
+    """The standard error in words; one case has none."""
+    return f", standard error {score.standard_error:.4f}" if math.isfinite(score.standard_error) else ""
 
 
 def bundle_readme(
@@ -239,15 +249,15 @@ def _figures(result: SearchResult, split: Split) -> str:
         if chosen is None
         else f"Mean foreground Dice on {len(result.case_names)} reward cases"
         + (f",\n{result.remark}" if result.remark else "")
-        + f": {chosen.reward:.4f}, standard error {chosen.standard_error:.4f}.",
+        + f": {chosen.reward:.4f}{_error(chosen)}.",
         "`configs/evaluate.json` measures it on the test cases, which neither training nor reward saw, into `eval/`."
         if split.test
         else "The search kept no test cases.",
     ]
     if test is not None:
         lines[1] = (
-            f"On the {_cases(test).replace(' cases', ' test cases', 1)}, which neither training nor reward saw: "
-            f"{test.reward:.4f}, standard error {test.standard_error:.4f}, after preprocessing;\n"
+            f"On the {_cases(test).replace(' case', ' test case', 1)}, which neither training nor reward saw: "
+            f"{test.reward:.4f}{_error(test)}, after preprocessing;\n"
             "`configs/evaluate.json` measures them on the images' own grid, by class and case, into `eval/`."
         )
         if not_all_tested(result):

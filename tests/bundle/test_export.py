@@ -154,6 +154,10 @@ def test_cases_without_foreground_are_counted_apart(study):
     found = replace(result_of(supernet.space.base), test=test)
     table = summary_table(supernet, found, seconds=1.0, where={})
     assert "test Dice  0.7500 +- 0.0500 (standard error, 2 cases, 1 more without foreground)" in table
+    one = replace(found, test=replace(test, reward=0.7, per_case=(0.7, float("nan"))))
+    assert "test Dice  0.7000 (1 case, 1 more without foreground)" in summary_table(
+        supernet, one, seconds=1.0, where={}
+    )
 
 
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):
