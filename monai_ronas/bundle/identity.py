@@ -75,7 +75,7 @@ def search_identity(
         "controller#optimizer": list(policy_optimizer),
         "iterations_per_epoch": iterations_per_epoch,
         "channels": str(settings.channels),
-        "plan": str([plan.strides, plan.patch, plan.batch_size]),
+        "plan": str([plan.strides, plan.kernel_sizes, plan.patch, plan.batch_size]),
         "flip_axes": str(study.flip_axes),
         "cost": str([settings.cost, settings.cost_exponent]),
     }

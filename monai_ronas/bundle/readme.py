@@ -22,6 +22,7 @@ def architecture_in_words(space: RonasSpace, architecture: Architecture) -> list
     return [
         f"training patch {_times(space.patch(architecture))}",
         f"strides {', '.join(_times(s) for s in chosen['strides'])}",
+        f"kernels {', '.join(_times(k) for k in chosen['kernel_sizes'])}",
         f"width {architecture.get('width', space.widths[0]):g} of the planned channels",
         f"dilations {', '.join(str(d) for d in chosen['dilations'])}",
         f"activation {chosen['act']}",

@@ -21,12 +21,13 @@ SINGLE, HALF, INDEX = 4, 2, 8  # bytes of float32, of bfloat16 and of an index o
 
 @dataclass(frozen=True)
 class _Maps:
-    """What an architecture makes of an input: values in one feature map of each stage, and the choices."""
+    """What an architecture makes of an input: values in one feature map and a kernel of each stage, and the choices."""
 
     voxels: int
     counts: tuple[int, ...]
     channels: tuple[int, ...]
     strides: tuple[tuple[int, ...], ...]
+    kernels: tuple[int, ...]
     skips: tuple[tuple[int, int], ...]
 
 
@@ -68,7 +69,7 @@ class ArchitectureCosts:
         self.out_channels = out_channels
         self.amp = amp
         self.moments = moments
-        self._kernel = 3 ** len(space.shape)
+        self._kernels = tuple(math.prod(kernel) for kernel in space.kernel_sizes)
         self._widest = scaled_channels(self.channels, max(space.widths))
         self._shared = self._parameters(self._widest, skip_points(len(self._widest)), heads=len(self._widest) - 1)
 
@@ -87,7 +88,7 @@ class ArchitectureCosts:
             current = [c / s for c, s in zip(current, stride, strict=True)]
             counts.append(math.ceil(math.prod(current)))
         channels = self.space.channels(architecture, self.channels)
-        return _Maps(int(voxels), tuple(counts), channels, chosen["strides"], chosen["skips"])
+        return _Maps(int(voxels), tuple(counts), channels, chosen["strides"], self._kernels, chosen["skips"])
 
     def _joined(self, maps: _Maps, level: int) -> list[int]:
         """Channels of the skips that a decoder level adds."""
@@ -102,13 +103,13 @@ class ArchitectureCosts:
         """
         maps = self._maps(architecture, size)
         total, before = 0, self.in_channels
-        for width, count in zip(maps.channels, maps.counts, strict=True):
-            total += count * self._kernel * (before * width + width * width)
+        for width, count, kernel in zip(maps.channels, maps.counts, maps.kernels, strict=True):
+            total += count * kernel * (before * width + width * width)
             before = width
         for level in range(1, len(maps.channels)):
             width, count = maps.channels[level - 1], maps.counts[level - 1]
             total += maps.counts[level] * maps.channels[level] * width
-            total += count * self._kernel * 2 * width * width
+            total += count * maps.kernels[level - 1] * 2 * width * width
             total += count * width * sum(self._joined(maps, level))
         return total + maps.counts[0] * maps.channels[0] * self.out_channels
 
@@ -119,12 +120,12 @@ class ArchitectureCosts:
 
     def _parameters(self, channels: Sequence[int], skips: Sequence[tuple[int, int]], *, heads: int) -> int:
         total, before = 0, self.in_channels
-        for width in channels:
-            total += self._kernel * (before * width + width * width) + 4 * width
+        for width, kernel in zip(channels, self._kernels, strict=True):
+            total += kernel * (before * width + width * width) + 4 * width
             before = width
         for level in range(1, len(channels)):
             width = channels[level - 1]
-            total += channels[level] * width + width + self._kernel * 2 * width * width + 4 * width
+            total += channels[level] * width + width + self._kernels[level - 1] * 2 * width * width + 4 * width
             total += sum(channels[j - 1] * width + width for i, j in skips if i == level)
             total += (width * self.out_channels + self.out_channels) if level <= heads else 0
         return total
@@ -202,7 +203,7 @@ class ArchitectureCosts:
         if maps.channels != self._widest or self.amp:
             batch += (HALF if self.amp else SINGLE) * own  # copies of the weights
         gradients = SINGLE * self._parameters(self._widest, maps.skips, heads=heads)
-        update = gradients + _UPDATE * SINGLE * self._kernel * max(self._widest) ** 2
+        update = gradients + _UPDATE * SINGLE * max(k * w**2 for k, w in zip(self._kernels, self._widest, strict=True))
         return int(max(batch, update)) + self.supernet_bytes()
 
     def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:

@@ -2,6 +2,7 @@
 from monai_ronas.space.architecture import Architecture
 from monai_ronas.space.decision import Decision
 from monai_ronas.space.geometry import (
+    anisotropic_kernels,
     base_strides,
     halving,
     patch_series,
@@ -25,6 +26,7 @@ __all__ = [
     "Plan",
     "RonasSpace",
     "SearchSpace",
+    "anisotropic_kernels",
     "base_strides",
     "halving",
     "make_plan",

@@ -41,6 +41,30 @@ def base_strides(
     return strides
 
 
+def anisotropic_kernels(
+    spacing: Sequence[float], strides: Sequence[Sequence[int]], *, max_anisotropy: float = 2.0
+) -> tuple[tuple[int, ...], ...]:
+    """Sizes of the kernels of each stage: 3 along an axis, 1 where neighbours along it are too far apart.
+
+    That is where the stage's voxels are more than ``max_anisotropy`` times coarser than along its finest axis, as
+    between thick slices (the rule that nnU-Net's planner made standard).
+
+    Args:
+        spacing: voxel size per axis, in mm.
+        strides: of the stages, one tuple each.
+        max_anisotropy: an axis coarser than the finest one by more than this factor has kernels of 1.
+
+    Example:
+        >>> anisotropic_kernels((1.5, 1.5, 10.0), [(2, 2, 1), (2, 2, 1), (2, 2, 2)])
+        ((3, 3, 1), (3, 3, 3), (3, 3, 3))
+    """
+    voxel, kernels = [float(s) for s in spacing], []
+    for stride in strides:
+        voxel = [v * k for v, k in zip(voxel, stride, strict=True)]
+        kernels.append(tuple(1 if v > max_anisotropy * min(voxel) else 3 for v in voxel))
+    return tuple(kernels)
+
+
 def halving(shape: Sequence[int], spacing: Sequence[float], *, min_size: int = 4) -> tuple[int, ...]:
     """The stride that halves a volume's own resolution: that of the second stage of :func:`base_strides`.
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from monai_ronas.errors import SettingError
-from monai_ronas.space.geometry import base_strides, halving, total_stride
+from monai_ronas.space.geometry import anisotropic_kernels, base_strides, halving, total_stride
 from monai_ronas.space.ronas_space import PATCH_RATIO
 
 MAX_STAGES = 6
@@ -67,6 +67,7 @@ class Plan:
         seconds_per_step: of a training step, as estimated; None where nothing was measured.
         steps: that the time allows; None without a time.
         reasons: why, a sentence each.
+        kernel_sizes: of the convolutions of the stages; empty for 3 along every axis.
     """
 
     strides: tuple[tuple[int, ...], ...]
@@ -78,6 +79,11 @@ class Plan:
     seconds_per_step: float | None
     steps: int | None
     reasons: tuple[str, ...]
+    kernel_sizes: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def _has_flat_kernels(self) -> bool:
+        return any(len(set(kernel)) > 1 for kernel in self.kernel_sizes)
 
     @property
     def stages(self) -> int:
@@ -90,6 +96,7 @@ class Plan:
             "shape": self.largest_patch,
             "stages": self.stages,
             "strides": self.strides,
+            "kernel_sizes": self.kernel_sizes or None,
             "searched_strides": tuple(range(1, self.stages + 1)),
             "widths": self.widths,
             "patch": self.patch,
@@ -104,7 +111,8 @@ class Plan:
     def from_dict(cls, content: dict[str, Any]) -> Plan:
         """Inverse of :meth:`to_dict`, possibly after JSON."""
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
-        values["strides"] = tuple(tuple(s) for s in content["strides"])
+        for name in ("strides", "kernel_sizes"):
+            values[name] = tuple(tuple(s) for s in content.get(name, ()))
         return cls(**values)
 
     def words(self) -> str:
@@ -114,6 +122,7 @@ class Plan:
         rows = [
             ("plan", f"{self.stages} stages of {', '.join(map(str, self.channels))} channels"),
             ("strides", ", ".join(_times(s) for s in self.strides)),
+            *([("kernels", ", ".join(_times(k) for k in self.kernel_sizes))] if self._has_flat_kernels else []),
             ("patch", f"{_times(self.patch)}, batches of {self.batch_size}"),
             *([("pace", ", ".join(pace))] if pace else []),
             *(("why" if n == 0 else "", text) for n, text in enumerate(self.reasons)),
@@ -190,6 +199,7 @@ def make_plan(
         seconds_per_step=None if seconds_of is None else seconds_of(best),
         steps=None if timed is None else int(steps(best)),
         reasons=tuple(reasons),
+        kernel_sizes=anisotropic_kernels(spacing, best.strides),
     )
 
 

@@ -53,6 +53,7 @@ class RonasSpace(SearchSpace):
         spacing: voxel size per axis, in mm. Default: isotropic.
         stages: number of resolution stages.
         strides: strides of the base network, one tuple per stage. Default: :func:`base_strides`.
+        kernel_sizes: of the convolutions of each stage, one tuple per stage, odd. Default: 3 along every axis.
         searched_strides: stages whose stride is searched: the base network's, or 1 on every axis; for stage 1 also the
             data's own :func:`halving`. Default: from the third, as in the paper.
         dilations: options of the dilation rate.
@@ -70,10 +71,10 @@ class RonasSpace(SearchSpace):
             what trains it reads them in ``network.architecture``. The base network has the first option.
 
     Raises:
-        SettingError: when a stage does not exist, an override names no decision, the options of a decision are not a
-            list, an activation is not a name, a width is not positive, an own patch is not a multiple of the strides,
-            extra is not a list of decisions or one has a name of the space's own, or the base network is feasible with
-            no patch.
+        SettingError: when a stage does not exist, a kernel's size is even, an override names no decision, the options
+            of a decision are not a list, an activation is not a name, a width is not positive, an own patch is not a
+            multiple of the strides, extra is not a list of decisions or one has a name of the space's own, or the base
+            network is feasible with no patch.
 
     Example:
         >>> space = RonasSpace((35, 50, 36))
@@ -94,6 +95,7 @@ class RonasSpace(SearchSpace):
         *,
         stages: int = 4,
         strides: Sequence[Sequence[int]] | None = None,
+        kernel_sizes: Sequence[Sequence[int]] | None = None,
         searched_strides: Sequence[int] | None = None,
         dilations: Sequence[int] = (1, 2, 3),
         dilated_stages: Sequence[int] | None = None,
@@ -120,6 +122,13 @@ class RonasSpace(SearchSpace):
         )
         if len(self.base_strides) != stages or any(len(s) != len(self.shape) for s in self.base_strides):
             raise SettingError(f"strides must be {stages} tuples of {len(self.shape)}, received {self.base_strides}.")
+        self.kernel_sizes: tuple[tuple[int, ...], ...] = freeze(kernel_sizes or [(3,) * len(self.shape)] * stages)
+        if len(self.kernel_sizes) != stages or any(
+            len(kernel) != len(self.shape) or any(k < 1 or k % 2 == 0 for k in kernel) for kernel in self.kernel_sizes
+        ):
+            raise SettingError(
+                f"kernel_sizes must be {stages} tuples of {len(self.shape)} odd numbers, received {self.kernel_sizes}."
+            )
         if not isinstance(overrides or {}, Mapping):
             raise SettingError(f"overrides must give a list of options for each decision, received {overrides!r}.")
         overrides = dict(overrides or {})
@@ -317,6 +326,7 @@ class RonasSpace(SearchSpace):
         """The arguments of :class:`~monai_ronas.networks.nets.RonasUNet` that an architecture decides by itself."""
         return {
             "strides": self.strides(architecture),
+            "kernel_sizes": self.kernel_sizes,
             "dilations": tuple(int(architecture.get(f"dilation_{s}", 1)) for s in range(1, self.stages + 1)),
             "act": architecture["activation"],
             "skips": tuple((i, j) for i, j in skip_points(self.stages) if architecture[f"skip_{i}_{j}"]),

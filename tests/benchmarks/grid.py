@@ -15,7 +15,16 @@ from typing import Any
 from monai_ronas.data import Fingerprint, Study
 from monai_ronas.resources import PlanInputs, Speed
 from monai_ronas.resources.speed import update_macs
-from monai_ronas.space import Draft, Plan, base_strides, halving, make_plan, scaled_channels, total_stride
+from monai_ronas.space import (
+    Draft,
+    Plan,
+    anisotropic_kernels,
+    base_strides,
+    halving,
+    make_plan,
+    scaled_channels,
+    total_stride,
+)
 from monai_ronas.space.plan import MAX_CHANNELS
 
 RESOLUTIONS = ("full", "half")
@@ -25,7 +34,12 @@ _USUAL = Speed(seconds_per_mac=1e-11, seconds_per_update=5e-11, seconds_per_step
 
 
 def fixed_plan(
-    strides: Sequence[Sequence[int]], channels: Sequence[int], patch: Sequence[int], *, batch_size: int = 2
+    strides: Sequence[Sequence[int]],
+    channels: Sequence[int],
+    patch: Sequence[int],
+    *,
+    batch_size: int = 2,
+    kernel_sizes: Sequence[Sequence[int]] = (),
 ) -> Plan:
     """A plan from which nothing is searched."""
     patch = tuple(int(p) for p in patch)
@@ -39,6 +53,7 @@ def fixed_plan(
         seconds_per_step=None,
         steps=None,
         reasons=(),
+        kernel_sizes=tuple(tuple(k) for k in kernel_sizes),
     )
 
 
@@ -68,7 +83,8 @@ def cell_plan(fingerprint: Fingerprint, *, resolution: str, width: float, area: 
 
     chosen = min((d for d in _drafts(fingerprint) if d.strides[0] == stem), key=distance)
     channels = [min(c, MAX_CHANNELS) for c in scaled_channels(chosen.channels, width)]
-    return fixed_plan(chosen.strides, channels, chosen.patch)
+    kernels = anisotropic_kernels(spacing, chosen.strides)
+    return fixed_plan(chosen.strides, channels, chosen.patch, kernel_sizes=kernels)
 
 
 def make_grid(

@@ -12,7 +12,7 @@ from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import RonasSpace
 
 SPACE = RonasSpace((32, 32, 32))
-PLAN = SimpleNamespace(strides=((1, 1, 1), (2, 2, 2)), patch=(32, 32, 32), batch_size=2)
+PLAN = SimpleNamespace(kernel_sizes=(), strides=((1, 1, 1), (2, 2, 2)), patch=(32, 32, 32), batch_size=2)
 STUDY = SimpleNamespace(identity=lambda: {"data set": ["x", "1"], "split": {"test": []}}, flip_axes=(0, 1, 2))
 
 

@@ -72,6 +72,34 @@ def test_unused_weights_have_no_gradient_and_do_not_move(space, supernet):
     assert not torch.equal(before[used], supernet.state_dict()[used])
 
 
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_flat_kernels_keep_slices_apart(dilation):
+    kwargs = {"channels": (4, 6), "strides": (1, (2, 2, 1)), "dilations": (dilation, dilation), "norm": "BATCH"}
+    torch.manual_seed(0)
+    flat, other = (RonasUNet(3, 1, 2, kernel_sizes=k, **kwargs).eval() for k in ([(3, 3, 1)] * 2, [(3, 3, 1), 3]))
+    assert flat.encoder[0].conv1.conv.weight.shape == flat.decoder[0].conv2.conv.weight[:, :1].shape == (4, 1, 3, 3, 1)
+    assert other.encoder[1].conv1.conv.weight.shape == (6, 4, 3, 3, 3)
+    image = torch.randn(1, 1, 16, 16, 6)
+    changed = image.clone()
+    changed[..., 2] += 1
+    with torch.no_grad():
+        moved = [(net(changed) - net(image)).abs().amax((0, 1, 2, 3)) > 0 for net in (flat, other)]
+    assert moved[0].tolist() == [False, False, True, False, False, False]
+    assert moved[1].sum() > 1
+
+
+def test_a_supernet_with_flat_kernels_derives_them():
+    space = RonasSpace((32, 32, 8), (1, 1, 5), kernel_sizes=[(3, 3, 1), (3, 3, 1), (3, 3, 3), (3, 3, 3)])
+    supernet = RonasSuperNet(space, 1, 2, channels=(4, 6, 8, 10)).eval()
+    image = torch.randn(1, 1, 32, 32, 8)
+    for seed in range(4):
+        supernet.select(space.sample(random.Random(seed)))
+        derived = supernet.derive(supernet.architecture)
+        assert derived.decoder[-1].conv1.conv.kernel_size == derived.encoder[1].conv2.conv.kernel_size == (3, 3, 1)
+        with torch.no_grad():
+            assert torch.equal(derived(image), supernet(image))
+
+
 def test_deep_supervision_in_training_only():
     net = RonasUNet(3, 1, 2, channels=(4, 8, 16), strides=(1, 2, (2, 2, 1)), dilations=(1, 2, 1))
     image = torch.zeros(2, 1, 16, 16, 8)
@@ -112,6 +140,8 @@ def test_scripted_equals_eager(space, supernet):
     [
         ({"spatial_dims": 4}, "spatial_dims"),
         ({"channels": (4, 8)}, "one entry per stage"),
+        ({"kernel_sizes": (3, 3, 3)}, "one entry per stage"),
+        ({"kernel_sizes": (3, 3, 3, (3, 3, 2))}, "odd"),
         ({"skips": [(1, 2)]}, "stage <= level"),
         ({"skips": [(4, 1)]}, "stage <= level"),
     ],

@@ -20,8 +20,10 @@ SHAPES = [(64, 64, 32), (48, 64, 16), (96, 80)]
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(4))
-def test_operations_and_parameters_are_those_of_torch(shape, seed):
-    space = RonasSpace(shape)
+@pytest.mark.parametrize("flat", [False, True])
+def test_operations_and_parameters_are_those_of_torch(shape, seed, flat):
+    kernels = [(3,) * (len(shape) - 1) + (1,)] * 2 + [(3,) * len(shape)] * 2 if flat else None
+    space = RonasSpace(shape, kernel_sizes=kernels)
     architecture = space.sample(random.Random(seed))
     costs = ArchitectureCosts(space, **WIDTHS)
     net = RonasUNet(len(shape), **space.network_kwargs(architecture), **WIDTHS, deep_supervision=False).eval()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from monai_ronas.space import base_strides, patch_sizes, total_stride
+from monai_ronas.space import anisotropic_kernels, base_strides, patch_sizes, total_stride
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,21 @@ def test_thin_axis_is_not_pooled_away():
     assert base_strides((320, 320, 20), (0.6, 0.6, 3.6), stages=4) == [(1, 1, 1), (2, 2, 1), (2, 2, 1), (2, 2, 2)]
     assert base_strides((320, 320, 20), (1, 1, 1), stages=4)[-1] == (2, 2, 1)
     assert base_strides((64, 64, 1), (1, 1, 5), stages=4) == [(1, 1, 1), *[(2, 2, 1)] * 3]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "strides", "kernels"),
+    [
+        ((1.5, 1.5, 10), [(1, 1, 1), (2, 2, 1), (2, 2, 1), (2, 2, 2)], ["331", "331", "333", "333"]),  # as nnU-Net
+        ((1.5, 1.5, 10), [(2, 2, 1), (2, 2, 1), (2, 2, 2)], ["331", "333", "333"]),
+        ((0.6, 3.6, 0.6), [(1, 1, 1), (2, 1, 2), (2, 1, 2)], ["313", "313", "333"]),
+        ((1, 1, 2), [(1, 1, 1), (2, 2, 2)], ["333", "333"]),
+        ((1, 1, 2.01), [(1, 1, 1), (2, 2, 2)], ["331", "331"]),
+        ((1, 5), [(1, 1), (2, 1), (2, 1)], ["31", "31", "33"]),
+    ],
+)
+def test_kernels_do_not_join_slices_that_are_far_apart(spacing, strides, kernels):
+    assert anisotropic_kernels(spacing, strides) == tuple(tuple(int(k) for k in kernel) for kernel in kernels)
 
 
 def test_total_stride():

@@ -52,6 +52,24 @@ def test_a_plan_is_a_space_whose_base_network_it_is(name, seconds, most):
     assert made.words().count("why") == 1
 
 
+def test_kernels_of_thick_slices_are_flat_where_the_network_is_fine():
+    whole, halved = plan("heart slices"), plan("heart slices", seconds=600)
+    assert (whole.strides[0], halved.strides[0]) == ((1, 1, 1), (2, 2, 1))
+    assert whole.kernel_sizes[:3] == ((3, 3, 1), (3, 3, 1), (3, 3, 3))
+    assert halved.kernel_sizes[:2] == ((3, 3, 1), (3, 3, 3))
+    assert "kernels  3x3x1, 3x3x1, 3x3x3" in whole.words()
+    assert set(plan("atria").kernel_sizes) == {(3, 3, 3)}
+    assert "kernels" not in plan("atria").words()
+
+
+def test_a_plan_from_before_there_were_flat_kernels_has_none():
+    content = plan("heart slices").to_dict()
+    del content["kernel_sizes"]
+    made = Plan.from_dict(json.loads(json.dumps(content)))
+    space = RonasSpace(spacing=SETS["heart slices"][1], **made.space_arguments())
+    assert set(space.network_kwargs(space.base)["kernel_sizes"]) == {(3, 3, 3)}
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_patches_follow_the_median_volume(name):
     """Without limits the patch is the median volume, and padding adds little."""

@@ -145,6 +145,8 @@ def test_patches_are_multiples_of_every_stride_option():
     [
         ({"dilations": ["a"]}, ValueError, r"dilations must be positive whole numbers, received \['a'\]"),
         ({"overrides": 5}, ValueError, "overrides must give a list of options for each decision, received 5"),
+        ({"kernel_sizes": [(3, 3, 3)] * 3}, ValueError, "kernel_sizes must be 4 tuples of 3 odd numbers, received"),
+        ({"kernel_sizes": [(3, 3, 2)] * 4}, ValueError, "kernel_sizes must be 4 tuples of 3 odd numbers, received"),
         ({"dilations": 2}, ValueError, "the options of dilations must be a list, received 2"),
         ({"activations": "RELU"}, ValueError, "the options of activations must be a list"),
         ({"activations": [["LEAKYRELU", {"negative_slope": 0.1}]]}, ValueError, "names of MONAI's Act factory"),

@@ -38,7 +38,7 @@ def _norm_layer(norm: str | tuple[str, dict[str, Any]], spatial_dims: int, chann
 
 
 class SearchableConvBlock(nn.Module):
-    """A 3-wide convolution without bias, a normalisation and an activation, size preserving.
+    """A convolution without bias, a normalisation and an activation, size preserving.
 
     The weights do not depend on the dilation, nor do the usual activations have any, and a narrower block uses the
     leading channels, so that one set of weights serves every choice. With a single activation this is an ordinary
@@ -51,7 +51,11 @@ class SearchableConvBlock(nn.Module):
         act: activation, in the notation of MONAI's ``Act`` factory.
         norm: normalisation, in the notation of MONAI's ``Norm`` factory.
         dilation: dilation rate.
+        kernel_size: of the convolution, odd, one number for all axes or one for each.
         dropout: probability of dropout after the activation; 0 for none.
+
+    Raises:
+        ValueError: when a size of the kernel is even.
 
     Example:
         >>> SearchableConvBlock(3, 1, 8, dilation=2)(torch.zeros(1, 1, 8, 8, 8)).shape
@@ -67,12 +71,15 @@ class SearchableConvBlock(nn.Module):
         act: ActSpec = "LEAKYRELU",
         norm: str | tuple[str, dict[str, Any]] = ("INSTANCE", {"affine": True}),
         dilation: int = 1,
+        kernel_size: Sequence[int] | int = 3,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.conv = leading_conv(spatial_dims)(
-            in_channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, bias=False
-        )
+        kernel = (kernel_size,) * spatial_dims if isinstance(kernel_size, int) else tuple(kernel_size)
+        if any(k % 2 == 0 for k in kernel):
+            raise ValueError(f"kernel_size must be odd, so that the size is preserved, received {kernel}.")
+        self.conv = leading_conv(spatial_dims)(in_channels, out_channels, kernel_size=kernel, bias=False)
+        self._dilate(dilation)
         self.norm = _norm_layer(norm, spatial_dims, out_channels)
         self.act = nn.ModuleDict({act_key(act): _act_layer(act)})
         self.active = act_key(act)
@@ -92,10 +99,14 @@ class SearchableConvBlock(nn.Module):
         """
         if act_key(act) not in self.act:
             raise ValueError(f"act must be one of {list(self.act)}, received {act!r}.")
-        axes = len(self.conv.kernel_size)
-        self.conv.dilation = self.conv.padding = (dilation,) * axes
+        self._dilate(dilation)
         self.conv.width = width
         self.active = act_key(act)
+
+    def _dilate(self, dilation: int) -> None:
+        kernel = self.conv.kernel_size
+        self.conv.dilation = (dilation,) * len(kernel)
+        self.conv.padding = tuple(dilation * (k // 2) for k in kernel)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(B, in_channels, H, W[, D])`` to ``(B, out_channels, H, W[, D])``."""

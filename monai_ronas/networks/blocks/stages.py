@@ -25,7 +25,7 @@ class EncoderStage(nn.Module):
         out_channels: channels of the output.
         stride: stride along each axis.
         dilation: dilation rate of both blocks.
-        block: keyword arguments of :class:`SearchableConvBlock` (``act``, ``norm``, ``dropout``).
+        block: keyword arguments of :class:`SearchableConvBlock` (``act``, ``norm``, ``kernel_size``, ``dropout``).
     """
 
     def __init__(

@@ -40,9 +40,12 @@ class RonasUNet(nn.Module):
             resolution, for :class:`~monai_ronas.losses.AreaDeepSupervisionLoss`.
         drop_path: probability of dropping a skip for a sample in training.
         dropout: probability of dropout after each activation; MONAI Label sets it for its epistemic scores.
+        kernel_sizes: of the convolutions of each stage and of its decoder level, along each axis, or one number for all
+            axes; odd. Default: 3.
 
     Raises:
-        ValueError: when the lengths of ``channels``, ``strides`` and ``dilations`` differ or a skip is impossible.
+        ValueError: when the lengths of ``channels``, ``strides``, ``dilations`` and ``kernel_sizes`` differ, a skip is
+            impossible, or a kernel's size is even.
 
     Example:
         >>> net = RonasUNet(3, 1, 2, channels=(8, 16, 32), strides=(1, 2, 2), dilations=(1, 1, 1)).eval()
@@ -64,14 +67,16 @@ class RonasUNet(nn.Module):
         deep_supervision: bool = True,
         drop_path: float = 0.0,
         dropout: float = 0.0,
+        kernel_sizes: Sequence[Sequence[int] | int] | None = None,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 or 3, received {spatial_dims}.")
-        if not len(channels) == len(strides) == len(dilations) >= 2:
+        kernels = [3] * len(channels) if kernel_sizes is None else list(kernel_sizes)
+        if not len(channels) == len(strides) == len(dilations) == len(kernels) >= 2:
             raise ValueError(
-                "channels, strides and dilations need one entry per stage, at least two, received "
-                f"{len(channels)}, {len(strides)} and {len(dilations)}."
+                "channels, strides, dilations and kernel_sizes need one entry per stage, at least two, received "
+                f"{len(channels)}, {len(strides)}, {len(dilations)} and {len(kernels)}."
             )
         stages = len(channels)
         skips = [(i, i) for i in range(1, stages)] if skips is None else [(int(i), int(j)) for i, j in skips]
@@ -81,13 +86,15 @@ class RonasUNet(nn.Module):
         self.spatial_dims = spatial_dims
         self.deep_supervision = deep_supervision
         stride = [(s,) * spatial_dims if isinstance(s, int) else tuple(s) for s in strides]
-        block = {"act": act, "norm": norm, "dropout": dropout}
+        blocks = [{"act": act, "norm": norm, "dropout": dropout, "kernel_size": kernel} for kernel in kernels]
 
         self.encoder = nn.ModuleList()
         for i in range(stages):
             before = in_channels if i == 0 else channels[i - 1]
             self.encoder.append(
-                EncoderStage(spatial_dims, before, channels[i], stride=stride[i], dilation=dilations[i], block=block)
+                EncoderStage(
+                    spatial_dims, before, channels[i], stride=stride[i], dilation=dilations[i], block=blocks[i]
+                )
             )
         self.decoder = nn.ModuleList()
         for level in range(stages - 1, 0, -1):
@@ -110,7 +117,7 @@ class RonasUNet(nn.Module):
                     channels[level - 1],
                     scale=stride[level],
                     skips=joined,
-                    block=block,
+                    block=blocks[level - 1],
                 )
             )
         heads = range(1, stages) if deep_supervision else range(1, 2)
