@@ -23,6 +23,7 @@ from monai_ronas.utils import (
     SearchResult,
     Stopped,
     TimeBudget,
+    accept_reports,
     differences,
     raise_if_stopped,
     unfinished,
@@ -51,8 +52,11 @@ class SearchCheckpoint:
 
     Of many processes rank 0 writes, and all go on from what it has found. Their number may be another then.
 
+    What a command has found of its data, and its plan, take the place of the search's once it goes on with it or starts
+    over (:func:`~monai_ronas.utils.accept_reports`).
+
     Args:
-        directory: where the checkpoints are.
+        directory: where the checkpoints are, ``checkpoints`` in the folder of the search.
         slices: the shared weights and their optimiser.
         budget: the time spent so far is part of the state.
         identity: what must be the same for a search to be continued (space, data, seed), as JSON's types.
@@ -219,8 +223,14 @@ class SearchCheckpoint:
             raise SettingError(f"{self.directory.parent} holds no finished search: run search there first.")
         state = torch.load(path, map_location="cpu", weights_only=True)
         self._compare(state["identity"], may_differ)
+        self._accept()
         self.slices.network.load_state_dict(state["network"])
         return Architecture.from_json(state["architecture"]), int(state["steps"]), float(state["seconds"])
+
+    def _accept(self) -> None:
+        """The data and the plan are those of this search."""
+        if is_main():
+            accept_reports(self.directory.parent)
 
     def _compare(self, identity: dict[str, Any], may_differ: Sequence[str] = ()) -> None:
         changed = differences(identity, {k: v for k, v in self.identity.items() if k not in may_differ})
@@ -258,6 +268,7 @@ class SearchCheckpoint:
             SettingError: when the checkpoint is of another search, or the same search has finished.
         """
         found = from_main(self._load_first(engine) if is_main() else None)
+        self._accept()
         if found is not None and not is_main():
             if not found.exists():
                 raise SettingError(
