@@ -19,6 +19,7 @@ from monai_ronas.bundle.steps import (
     make_objective,
     new_folder,
     plan_study,
+    require_weights,
     validation_dataset,
 )
 from monai_ronas.bundle.uncertainty import Uncertainty
@@ -48,6 +49,7 @@ __all__ = [
     "plan_study",
     "refuse_misread_words",
     "refuse_unknown_keys",
+    "require_weights",
     "search_identity",
     "summary_table",
     "tell_left_out",

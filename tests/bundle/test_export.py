@@ -379,6 +379,21 @@ def test_a_small_case_is_checked_whole_and_the_supernet_is_not_copied(study, tmp
     assert supernet.architecture == supernet.space.largest
 
 
+@pytest.mark.parametrize("configs", [["inference"], ["evaluate"], ["train"], ["train", "multi_gpu_train"]])
+def test_without_its_weights_a_bundle_says_so_before_it_looks_at_data(study, tmp_path, configs):
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet_of(study), **FACTS)
+    bundle = exporter.run(result_of(exporter.network.space.base), seconds=1.0)
+    parser = ConfigParser(ConfigParser.load_config_files([bundle / "configs" / f"{name}.json" for name in configs]))
+    parser["bundle_root"], parser["dataset_dir"] = str(bundle), "nowhere"
+    assert parser.get_parsed_content("run#0") is None
+    weights = bundle / "models" / "model.pt"
+    weights.unlink()
+    parser.parse(reset=True)
+    with pytest.raises(RuntimeError) as refused:
+        parser.get_parsed_content("run")
+    assert str(find_error(refused.value)).startswith(f"there is no '{weights}', the weights of the bundle: give")
+
+
 def test_a_training_that_did_without_cases_ends_as_a_failure_but_in_monai_label(study, tmp_path):
     supernet = supernet_of(study)
     bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(
