@@ -13,7 +13,6 @@ from monai_ronas.bundle.predictions import (
     label_dtype,
 )
 from monai_ronas.bundle.protection import claim_folder
-from monai_ronas.bundle.readme import summary_table
 from monai_ronas.bundle.settings import Settings
 from monai_ronas.bundle.steps import (
     make_objective,
@@ -22,6 +21,7 @@ from monai_ronas.bundle.steps import (
     require_weights,
     validation_dataset,
 )
+from monai_ronas.bundle.summary import summary_table
 from monai_ronas.bundle.uncertainty import Uncertainty
 from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
 

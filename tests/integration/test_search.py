@@ -21,7 +21,9 @@ def timeless(path):
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """The files of a search, without what a refused command has found of its data."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent != folder / "checked"]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def test_history_has_a_line_for_each_child_on_the_episodes_cases(finished):
