@@ -13,14 +13,15 @@ from monai_ronas.bundle.predictions import (
     label_dtype,
 )
 from monai_ronas.bundle.protection import claim_folder
-from monai_ronas.bundle.readme import summary_table
 from monai_ronas.bundle.settings import Settings
 from monai_ronas.bundle.steps import (
     make_objective,
     new_folder,
     plan_study,
+    require_weights,
     validation_dataset,
 )
+from monai_ronas.bundle.summary import summary_table
 from monai_ronas.bundle.uncertainty import Uncertainty
 from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
 
@@ -48,6 +49,7 @@ __all__ = [
     "plan_study",
     "refuse_misread_words",
     "refuse_unknown_keys",
+    "require_weights",
     "search_identity",
     "summary_table",
     "tell_left_out",

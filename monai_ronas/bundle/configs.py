@@ -145,6 +145,7 @@ def _without_ignored(fingerprint: Fingerprint) -> list[dict[str, Any]]:
 
 COMMAND = "$monai_ronas.bundle.begin_command()"
 _RUN = [
+    "$monai_ronas.bundle.require_weights(@bundle_root + '/models/model.pt')",
     "$@dataset.begin()",
     "$@evaluator.run()",
     "$@dataset.end()",

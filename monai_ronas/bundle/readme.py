@@ -7,97 +7,20 @@ import math
 from collections.abc import Sequence
 
 from monai_ronas.bundle.metadata import INTENDED_USE, REFERENCES, plain
+from monai_ronas.bundle.summary import (
+    architecture_in_words,
+    by_axis,
+    cases_in_words,
+    error_in_words,
+    not_all_tested,
+    origin_of,
+    parameter_count,
+)
 from monai_ronas.bundle.uncertainty import uncertainty_in_words
 from monai_ronas.data import Fingerprint, Split, Study
 from monai_ronas.data.formats import ENDINGS
 from monai_ronas.networks.nets import RonasSuperNet
-from monai_ronas.space import Architecture, RonasSpace
-from monai_ronas.utils import ChildScore, SearchResult
-
-
-def architecture_in_words(space: RonasSpace, architecture: Architecture) -> list[str]:
-    """An architecture as a few short lines."""
-    chosen = space.network_kwargs(architecture)
-    skips = ", ".join(f"{j}->{i}" for i, j in chosen["skips"]) or "none"
-    return [
-        f"training patch {_times(space.patch(architecture))}",
-        f"strides {', '.join(_times(s) for s in chosen['strides'])}",
-        f"kernels {', '.join(_times(k) for k in chosen['kernel_sizes'])}",
-        f"width {architecture.get('width', space.widths[0]):g} of the planned channels",
-        f"dilations {', '.join(str(d) for d in chosen['dilations'])}",
-        f"activation {chosen['act']}",
-        f"skips (encoder stage -> decoder level) {skips}",
-        *(f"{decision.name} {architecture[decision.name]}" for decision in space.extra),
-    ]
-
-
-def parameter_count(network: RonasSuperNet, architecture: Architecture) -> int:
-    """Number of parameters of the derived network."""
-    return sum(p.numel() for p in network.derive(architecture).parameters())
-
-
-def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: float, where: dict[str, str]) -> str:
-    """The table that ends a search."""
-    words = architecture_in_words(network.space, result.architecture)
-    rows = [("architecture", f"{result.architecture.id} ({_origin(result)})"), *(("", word) for word in words)]
-    rows += [
-        *_dice_rows(result),
-        ("parameters", f"{parameter_count(network, result.architecture):,}"),
-        ("training", f"{result.steps} steps"),
-        ("time", f"{seconds / 60:.1f} min"),
-        *where.items(),
-    ]
-    width = max(len(name) for name, _ in rows)
-    body = [f"{name:>{width}}  {text}" for name, text in rows]
-    rule = "-" * max(len(line) for line in body)
-    return "\n".join([rule, *body, rule])
-
-
-def _origin(result: SearchResult) -> str:
-    """Which of the candidates a result is."""
-    same = [c for c in result.candidates if c["id"] == result.architecture.id]
-    same.sort(key=lambda c: c["reward"] is None)  # one that was scored, where others have become the same
-    return same[0]["origin"] if same else "the chosen one with a smaller patch"
-
-
-def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
-    scores = [("test Dice", result.test, not_all_tested(result)), ("reward Dice", result.score, result.remark)]
-    missing = ("test Dice", "not measured: no test cases, or no time for them (then evaluate.json measures it)")
-    rows = [missing] if result.test is None and (result.remark or result.score is None) else []
-    return rows + [
-        (
-            name,
-            (
-                f"{score.reward:.4f} +- {score.standard_error:.4f} (standard error, {_cases(score)})"
-                if math.isfinite(score.standard_error)
-                else f"{score.reward:.4f} ({_cases(score)})"
-            )
-            + (f", {remark}" if remark else ""),
-        )
-        for name, score, remark in scores
-        if score is not None
-    ]
-
-
-def not_all_tested(result: SearchResult) -> str:
-    """A sentence where the time allowed a part of the test cases only; else nothing."""
-    scored = len(result.test_names)
-    if result.test is None or scored >= result.test_cases:
-        return ""
-    return f"Dice on {scored} of the {result.test_cases} test cases, the time did not allow more"
-
-
-def _cases(score: ChildScore) -> str:
-    """The number of cases that a score is the mean of."""
-    empty = sum(math.isnan(value) for value in score.per_case)
-    without = f", {empty} more without foreground" if empty else ""
-    number = len(score.per_case) - empty
-    return f"{number} case{'' if number == 1 else 's'}{without}"
-
-
-def _error(score: ChildScore) -> str:
-    """The standard error in words; one case has none."""
-    return f", standard error {score.standard_error:.4f}" if math.isfinite(score.standard_error) else ""
+from monai_ronas.utils import SearchResult
 
 
 def bundle_readme(
@@ -142,7 +65,7 @@ It was trained by the search itself and needs no retraining.
 ## Model configuration
 
 {words}
-- origin: {_origin(result)}{_kept(result)}
+- origin: {origin_of(result)}{_kept(result)}
 - {parameter_count(network, result.architecture):,} parameters
 - input channels {fingerprint.in_channels}
 - output channels {fingerprint.out_channels}, background first
@@ -202,7 +125,7 @@ Predictions have the format of their volumes, or that of `--output_ext`:
 `segments` under `dicom_seg` in `configs/inference.json` says with which codes.
 
 `models/model.ts` is the network as TorchScript and runs where `monai_ronas` is not installed; it wants volumes
-preprocessed and padded as said above, every axis a multiple of {_times(divisor)}.
+preprocessed and padded as said above, every axis a multiple of {by_axis(divisor)}.
 
 ## References
 
@@ -216,7 +139,7 @@ The bundle is under the Apache License, version 2.0 (`LICENSE`).{_data_licence(s
 
 def _preprocessing(fingerprint: Fingerprint) -> str:
     """What happens to a volume before the network, in a sentence each."""
-    spacing = _times([f"{size:g}" for size in fingerprint.target_spacing])
+    spacing = by_axis([f"{size:g}" for size in fingerprint.target_spacing])
     lines = [f"Volumes are turned to RAS and resampled to {spacing} mm."]
     if fingerprint.crop_foreground:
         lines.append("They are cropped to the box around their voxels above 0.")
@@ -250,15 +173,16 @@ def _figures(result: SearchResult, split: Split) -> str:
         if chosen is None
         else f"Mean foreground Dice on {len(result.case_names)} reward cases"
         + (f",\n{result.remark}" if result.remark else "")
-        + f": {chosen.reward:.4f}{_error(chosen)}.",
+        + f": {chosen.reward:.4f}{error_in_words(chosen)}.",
         "`configs/evaluate.json` measures it on the test cases, which neither training nor reward saw, into `eval/`."
         if split.test
         else "The search kept no test cases.",
     ]
     if test is not None:
+        cases = cases_in_words(test).replace(" case", " test case", 1)
         lines[1] = (
-            f"On the {_cases(test).replace(' case', ' test case', 1)}, which neither training nor reward saw: "
-            f"{test.reward:.4f}{_error(test)}, after preprocessing;\n"
+            f"On the {cases}, which neither training nor reward saw: "
+            f"{test.reward:.4f}{error_in_words(test)}, after preprocessing;\n"
             "`configs/evaluate.json` measures them on the images' own grid, by class and case, into `eval/`."
         )
         if not_all_tested(result):
@@ -268,7 +192,7 @@ def _figures(result: SearchResult, split: Split) -> str:
 
 
 def _kept(result: SearchResult) -> str:
-    if _origin(result) != "base network":
+    if origin_of(result) != "base network":
         return ""
     raced = sum(c["reward"] is not None for c in result.candidates)
     return ", kept: " + ("no other promised more" if raced > 1 else "no other was worth the time of a turn beside it")
@@ -281,7 +205,7 @@ def _number(value: float | None, form: str) -> str:
 def _flips(axes: Sequence[int], turned: bool, averaged: bool) -> str:
     if not axes:
         return "The network was trained without flips."
-    text, runs = _times(axes, ","), 2 ** (len(axes) + turned)
+    text, runs = by_axis(axes, ","), 2 ** (len(axes) + turned)
     turns = f" --inferer#transposed_axes {'None' if averaged else f'[{text}]'}" if turned else ""
     if averaged:
         return (
@@ -294,7 +218,7 @@ def _flips(axes: Sequence[int], turned: bool, averaged: bool) -> str:
 
 def _inference(network: RonasSuperNet, result: SearchResult, study: Study, one_shot_voxels: int) -> str:
     largest, patch = study.fingerprint.max_shape, network.space.patch(result.architecture)
-    window = _times(patch)
+    window = by_axis(patch)
     if one_shot_voxels == 0:
         lines = [
             f"Volumes are segmented in half-overlapping windows of {window}, the training patch, up to which smaller "
@@ -307,7 +231,7 @@ def _inference(network: RonasSuperNet, result: SearchResult, study: Study, one_s
             f"Volumes are padded with zeros at least to {window}, the training patch. Padded, up to "
             f"{one_shot_voxels:,} voxels, what the memory of the search's machine holds, are segmented in one shot, "
             f"more in half-overlapping windows of {window}.",
-            f"The largest volume of the data ({_times(largest)}) is segmented {mode}. "
+            f"The largest volume of the data ({by_axis(largest)}) is segmented {mode}. "
             "`--inferer#max_voxels` changes the limit; 0: always windows.",
         ]
     return "\n".join(lines + _measured(result))
@@ -328,7 +252,3 @@ def _measured(result: SearchResult) -> list[str]:
         if "the final training" in result.remark:
             lines += ["", "The final training has seen these cases: the difference counts, not the figures themselves."]
     return [*lines, ""]
-
-
-def _times(values: Sequence[int | str], sign: str = "x") -> str:
-    return sign.join(str(v) for v in values)

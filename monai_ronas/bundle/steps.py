@@ -104,6 +104,22 @@ def new_folder(path: str | os.PathLike[str]) -> None:
         raise SettingError(f"export_dir '{path}' exists: give the other bundle a folder of its own with --export_dir.")
 
 
+def require_weights(path: str | os.PathLike[str]) -> None:
+    """See that the weights of a bundle are there.
+
+    Args:
+        path: their file.
+
+    Raises:
+        SettingError: when it is not there.
+    """
+    if not Path(path).is_file():
+        raise SettingError(
+            f"there is no '{path}', the weights of the bundle: give the bundle's folder with --bundle_root, or restore "
+            "the file."
+        )
+
+
 def validation_dataset(
     data: Sequence[Mapping[str, Any]], otherwise: Sequence[Mapping[str, Any]], transform: Callable[..., Any]
 ) -> CacheDataset:

@@ -8,6 +8,7 @@ from typing import Any
 from monai_ronas.bundle.configs import COMMAND, Derived, common, discrete, mean_dice
 from monai_ronas.data import preprocessing_config
 
+_REQUIRE = "$monai_ronas.bundle.require_weights(@ckpt_dir + '/model.pt')"
 _TELL = "$monai_ronas.bundle.tell_left_out(@train#dataset#data)"  # MONAI Label gives a list of its own there
 
 
@@ -167,7 +168,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
             },
         },
         "initialize": [COMMAND, "$monai.utils.set_determinism(seed=0)"],
-        "run": ["$@train#trainer.run()", _TELL],
+        "run": [_REQUIRE, "$@train#trainer.run()", _TELL],
         "finalize": ["$monai.utils.set_determinism(None)"],
     }
 
@@ -201,6 +202,6 @@ def multi_gpu_train_config() -> dict[str, Any]:
             "$monai_ronas.utils.join_ranks(@device)",
             "$monai.utils.set_determinism(seed=0)",
         ],
-        "run": ["$@train#sampler.set_epoch(0)", "$@train#trainer.run()", _TELL],
+        "run": [_REQUIRE, "$@train#sampler.set_epoch(0)", "$@train#trainer.run()", _TELL],
         "finalize": ["$monai_ronas.utils.leave_to_main()", "$monai.utils.set_determinism(None)"],
     }

@@ -22,6 +22,7 @@ from monai.utils import convert_to_tensor, str2bool
 
 from monai_ronas.bundle.class_inversion import on_image_grid
 from monai_ronas.bundle.predictions import PredictionFiles
+from monai_ronas.bundle.steps import require_weights
 from monai_ronas.data import DatasetError
 from monai_ronas.data.writing import write_volume
 from monai_ronas.errors import SettingError
@@ -51,7 +52,8 @@ class Uncertainty:
     interval is from the voxels whose probability is above 0.95 to those above 0.05: it would hold the true volume in
     90 of 100 cases if the probabilities were right and all voxels erred together. ``mean_entropy`` is over the
     segmentation's foreground. ``predicted_dice`` is the mean over the classes that were found of
-    ``2 sum(p in S) / (|S| + sum(p))`` for a segmentation S with probabilities p, and 0 where none was found.
+    ``2 sum(p in S) / (|S| + sum(p))`` for a segmentation S with probabilities p, and 0 where none was found. Lines of
+    an earlier run stay, but for cases that are segmented anew.
 
     Args:
         wanted: true or false, as the command line may give it.
@@ -63,7 +65,8 @@ class Uncertainty:
         temperature: divides the logarithms of the mean probabilities.
 
     Raises:
-        SettingError: when ``wanted`` or ``temperature`` is out of place, or the members cannot be read.
+        SettingError: when ``wanted`` or ``temperature`` is out of place, the members cannot be read, or there is an
+            ``uncertainty.csv`` with other columns.
     """
 
     def __init__(
@@ -88,7 +91,9 @@ class Uncertainty:
         self.labels = {int(value): name for value, name in labels.items()}
         self.temperature = float(temperature)
         self.left_out: list[str] = []
-        self._rows: list[list[str]] = []
+        self._report = Path(os.path.abspath(files.output_dir)) / REPORT
+        self._columns = ["case", *_volume_columns(list(self.labels.values())[1:]), "mean_entropy", "predicted_dice"]
+        self._rows = _read_rows(self._report, self._columns) if chosen else {}
         self._ensemble = MemberInferer(inferer, read_members(Path(models))) if chosen else None
         self.inferer: Inferer = inferer if self._ensemble is None else self._ensemble
         self._inverse = Invertd("pred", transform=transform, orig_keys="image", nearest_interp=False)
@@ -102,8 +107,8 @@ class Uncertainty:
             spread = None if self._ensemble is None else self._ensemble.mutual_information
             if spread is not None and len(spread) > 1:
                 raise SettingError(f"dataloader#batch_size must be 1 for the uncertainty, received {len(spread)}.")
-            said = convert_to_tensor(item["pred"], track_meta=False).clone()  # or it would be overwritten
-            done = transform(item)
+            said = None if spread is None else convert_to_tensor(item["pred"], track_meta=False).clone()
+            done = transform(item)  # which overwrites it
             self._tell(done, said)
             return done
 
@@ -125,16 +130,18 @@ class Uncertainty:
                 f"segmentation only: {', '.join(self.left_out)}{more}."
             )
 
-    def _tell(self, item: Mapping[str, Any], said: torch.Tensor) -> None:
+    def _tell(self, item: Mapping[str, Any], said: torch.Tensor | None) -> None:
         found = item["pred"]
         volume = str(found.meta["filename_or_obj"])
-        path, root = self.files.path(volume), Path(os.path.abspath(self.files.output_dir))
-        name = path.relative_to(root).as_posix().rpartition("_seg")[0]
+        name = self.files.path(volume).relative_to(self._report.parent).as_posix().rpartition("_seg")[0]
+        name = name.encode(errors="replace").decode()  # as it can be written
         assert self._ensemble is not None
         spread = self._ensemble.mutual_information
-        if spread is None:
+        if spread is None or said is None:
             logger.error("'%s': the memory does not suffice for its uncertainty", name)
             self.left_out.append(f"'{name}'")
+            if self._rows.pop(name, None) is not None:
+                self._write_report()
             return
 
         def inverted(channel: torch.Tensor) -> torch.Tensor:
@@ -158,17 +165,32 @@ class Uncertainty:
         foreground = unsure[segmentation > 0]
         mean = f"{float(foreground.mean()):.4f}" if len(foreground) else ""
         figures = [*(f"{v:.4g}" for v in volumes), mean, f"{np.mean(dice) if dice else 0.0:.4f}"]
-        self._rows.append([name, *figures])
-        self._write_report(root / REPORT)
+        self._rows[name] = figures
+        self._write_report()
         logger.info("predicted Dice %s: '%s'", figures[-1], name)
 
-    def _write_report(self, path: Path) -> None:
+    def _write_report(self) -> None:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        names = list(self.labels.values())[1:]
-        table.writerow(["case", *_volume_columns(names), "mean_entropy", "predicted_dice"])
-        table.writerows(self._rows)
-        write_atomically(path, lambda file: file.write(text.getvalue().encode(errors="replace")))
+        table.writerow(self._columns)
+        table.writerows([name, *figures] for name, figures in self._rows.items())
+        write_atomically(self._report, lambda file: file.write(text.getvalue().encode(errors="replace")))
+
+
+def _read_rows(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    """The lines that an earlier run has left, by case."""
+    if not path.exists():
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            first, *rows = csv.reader(file)
+    except (ValueError, csv.Error):
+        first, rows = [], []
+    if first != list(columns) or any(len(row) != len(columns) for row in rows):
+        raise SettingError(
+            f"'{path}' has other columns than those of this bundle: remove it, or give another output_dir."
+        )
+    return {name: figures for name, *figures in rows}
 
 
 class ClassFigures(NamedTuple):
@@ -236,8 +258,7 @@ def read_members(models: Path) -> list[dict[str, torch.Tensor]]:
         of_model = content["model"]
     except _UNREADABLE as error:
         raise SettingError(f"models/{MEMBERS} cannot be read: restore it, or remove it to do without.") from error
-    if not (models / "model.pt").is_file():
-        raise SettingError("models/model.pt is missing: restore it.")
+    require_weights(models / "model.pt")
     if of_model != digest_of(models / "model.pt"):
         logger.warning(
             "models/%s belongs to another models/model.pt, such as that before a training: it is left out, and the "

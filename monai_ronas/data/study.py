@@ -23,6 +23,7 @@ from monai_ronas.data.own_folds import read_test_cases
 from monai_ronas.data.symmetries import flip_axes as flip_axes_of
 from monai_ronas.data.symmetries import flips_in_words, transposed_axes
 from monai_ronas.data.verify import as_table, raise_for_faults, verify_dataset, write_report
+from monai_ronas.utils import report_folder
 from monai_ronas.utils.ranks import main_first
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ def open_study(
 
     Args:
         dataset_dir: folder of a data set, in any layout of :mod:`monai_ronas.data.layouts`.
-        output_dir: where the report is written.
+        output_dir: where the report is written; where a search has begun there, its own report stays, see
+            :func:`~monai_ronas.utils.report_folder`.
         fold: the test fold; None: no test cases.
         num_folds: number of folds.
         reward_fraction: part of the other cases that is scored for the reward.
@@ -158,7 +160,7 @@ def open_study(
     memo = Path(output_dir) / ".verified.jsonl"
     report, stats = verify_dataset(dataset, resample_label=resample_label, memo=memo)
     logger.info("verified: %d cases in %.1f s", len(dataset.cases), time.perf_counter() - begin)
-    path = Path(output_dir) / "dataset_report.json"
+    path = report_folder(output_dir) / "dataset_report.json"
     if report["faults"]:
         write_report(report, path)
     if report["warnings"]:

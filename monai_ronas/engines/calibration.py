@@ -161,7 +161,7 @@ class Calibration:
                     item = self.dataset[index]
                     image, label = (torch.as_tensor(item[key]) for key in ("image", "label"))
                     volume = image[None].to(device)
-                    if not inferer.holds_all_classes(volume, network):
+                    if not ensemble.holds_all_classes(volume, network):
                         short = True
                         continue
                     samples[index] = sampled(ensemble(volume, network)[0].cpu(), label.cpu(), most=most)

@@ -17,13 +17,14 @@ from ignite.engine import Engine, Events
 from monai_ronas.engines import SliceTrainer
 from monai_ronas.engines.averaged_weights import on_cpu
 from monai_ronas.errors import SettingError
+from monai_ronas.handlers.continuation import has_finished, has_other_limits, refuse_other_search, tell_given_up
 from monai_ronas.space import Architecture
 from monai_ronas.utils import (
     RankError,
     SearchResult,
     Stopped,
     TimeBudget,
-    differences,
+    accept_reports,
     raise_if_stopped,
     unfinished,
     unstopped,
@@ -35,7 +36,6 @@ from monai_ronas.utils.ranks import from_main, is_main
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _FORMAT = 3  # of what is saved; to be raised where an older file could not be read
-_TOLD = 5  # differences from another search
 _FINISHED, _FINAL = "finished.json", "final.pt"
 _PLACE = re.compile(r"episode_(\d+)(?:_part_(\d+))?\.pt")
 _OURS = rf"episode_\d+(?:_part_\d+)?\.pt|{re.escape(_FINISHED)}|{re.escape(_FINAL)}"
@@ -51,8 +51,11 @@ class SearchCheckpoint:
 
     Of many processes rank 0 writes, and all go on from what it has found. Their number may be another then.
 
+    What a command has found of its data, and its plan, take the place of the search's once it goes on with it or starts
+    over (:func:`~monai_ronas.utils.accept_reports`).
+
     Args:
-        directory: where the checkpoints are.
+        directory: where the checkpoints are, ``checkpoints`` in the folder of the search.
         slices: the shared weights and their optimiser.
         budget: the time spent so far is part of the state.
         identity: what must be the same for a search to be continued (space, data, seed), as JSON's types.
@@ -218,35 +221,19 @@ class SearchCheckpoint:
         if not path.exists():
             raise SettingError(f"{self.directory.parent} holds no finished search: run search there first.")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        self._compare(state["identity"], may_differ)
+        refuse_other_search(self.directory.parent, state["identity"], self.identity, may_differ=may_differ)
+        self._accept()
         self.slices.network.load_state_dict(state["network"])
         return Architecture.from_json(state["architecture"]), int(state["steps"]), float(state["seconds"])
 
-    def _compare(self, identity: dict[str, Any], may_differ: Sequence[str] = ()) -> None:
-        changed = differences(identity, {k: v for k, v in self.identity.items() if k not in may_differ})
-        if changed:
-            changed.sort(key=lambda text: re.split(" was | is ", text)[0].count(" "))  # settings before what follows
-            changed.sort(key=lambda text: bool(re.search(" (was|is) [0-9a-f]{32}", text)))  # digests, which tell least
-            more = f", and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
-            raise SettingError(
-                f"{self.directory.parent} holds a search of which {', '.join(changed[:_TOLD])}{more}: give the same "
-                "settings, another output_dir, or resume=false to start over there."
-            )
+    def _accept(self) -> None:
+        """The data and the plan are those of this search."""
+        if is_main():
+            accept_reports(self.directory.parent)
 
     def _limits(self, engine: Engine) -> dict[str, Any]:
         seconds = self.budget.seconds
         return {"episodes": engine.state.max_epochs, "seconds": seconds, "final_epochs": self.final_epochs}
-
-    def _has_finished(self, engine: Engine) -> bool:
-        """Whether this search has come to its end within the limits that it has now."""
-        try:
-            mark = json.loads((self.directory / _FINISHED).read_text(encoding="utf-8"))
-            then = mark["limits"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-        now = self._limits(engine)
-        more = any(then[k] is not None and (now[k] is None or now[k] > then[k]) for k in now if k in then)
-        return bool(mark["identity"] == self.identity) and not more
 
     def load(self, engine: Engine) -> bool:
         """Continue from the newest checkpoint that can be read.
@@ -258,6 +245,7 @@ class SearchCheckpoint:
             SettingError: when the checkpoint is of another search, or the same search has finished.
         """
         found = from_main(self._load_first(engine) if is_main() else None)
+        self._accept()
         if found is not None and not is_main():
             if not found.exists():
                 raise SettingError(
@@ -274,7 +262,7 @@ class SearchCheckpoint:
             for path in (*self.files(), self.directory / _FINISHED, self.directory / _FINAL):
                 path.unlink(missing_ok=True)
             return None
-        if self._has_finished(engine):
+        if has_finished(self.directory / _FINISHED, self.identity, self._limits(engine)):
             raise SettingError(
                 f"the search in {self.directory.parent} has finished: its bundle is there. Give more time, "
                 "episodes or final_epochs, another output_dir, or resume=false to start over."
@@ -294,9 +282,9 @@ class SearchCheckpoint:
             except Exception as error:  # any damage to the file
                 logger.warning("checkpoint %s cannot be read (%s): trying the one before.", path.name, error)
                 continue
-            self._compare(state["identity"])
-            if self._has_other_limits(state, engine):
-                self._tell_given_up(path.name, state)
+            refuse_other_search(self.directory.parent, state["identity"], self.identity)
+            if has_other_limits(state, self._limits(engine)):
+                tell_given_up(path.name, state, has_bundle=(self.directory / _FINISHED).exists())
                 passed_over.append(path)
                 continue
             self._restore(engine, state)
@@ -310,38 +298,6 @@ class SearchCheckpoint:
         self.budget.spent_before = max(self.budget.spent_before, state["elapsed"])
         restore_random_states(state)
         self.interrupted = state["interrupted"]
-
-    def _has_other_limits(self, state: dict[str, Any], engine: Engine) -> bool:
-        """Whether a stretch was begun under limits with which it would now be another.
-
-        The warm-up before the first episode goes on under any, the final training unless there are to be more episodes.
-        """
-        now, then, interrupted = self._limits(engine), state["limits"], state["interrupted"]
-        if "final training" in interrupted:
-            return bool(now["episodes"] > then["episodes"])
-        later = state["engine"]["epoch"] or "warm-up" not in interrupted
-        return bool(interrupted and later and now != then)
-
-    def _tell_given_up(self, name: str, state: dict[str, Any]) -> None:
-        """Say what training other limits cost."""
-        steps = state["training"]["iteration"]
-        if "final training" not in state["interrupted"]:
-            logger.warning(
-                "%s is of a search with other limits: going on after its last episode, without the training that "
-                "followed it (%d steps of the network that was trained last)",
-                *(name, steps),
-            )
-            return
-        bundle = ""
-        if (self.directory / _FINISHED).exists():
-            bundle = (
-                "; its bundle stays until the new one takes its place, and for good where you give another export_dir"
-            )
-        logger.warning(
-            "%s is of a search with fewer episodes: more follow the last one, and then a new race and a new final "
-            "training, as they may propose another network; the one that was chosen, of %d steps, is given up%s",
-            *(name, steps, bundle),
-        )
 
 
 def _place(path: Path) -> tuple[int, int]:

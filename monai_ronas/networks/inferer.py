@@ -184,14 +184,21 @@ class PadToStrideInferer(Inferer):
 
         return with_memory(stitch, torch.device(self.stitch_device or inputs.device))
 
-    def holds_all_classes(self, inputs: torch.Tensor, network: Callable[..., Any]) -> bool:
-        """Whether the sums of all classes are within ``result_gb``; if not, :meth:`in_slabs` gives class indices."""
+    def holds_all_classes(self, inputs: torch.Tensor, network: Callable[..., Any], *, summed: bool = False) -> bool:
+        """Whether the sums of all classes are within ``result_gb``; if not, :meth:`in_slabs` gives class indices.
+
+        Args:
+            inputs: ``(B, C, H, W[, D])``.
+            network: to be run on them.
+            summed: probabilities are summed up, as those of several flips always are.
+        """
         roi_size = self.roi_size or getattr(network, "patch", None)
         head = next(iter(getattr(network, "heads", ())), None)
         if self.result_gb is None or roi_size is None or head is None or torch.is_grad_enabled():
             return True
         voxels = math.prod(map(max, inputs.shape[2:], roi_size))
-        return sum_bytes(len(inputs) * head.out_channels, voxels, flips=self.runs > 1) <= self.result_gb * 2**30
+        summed = summed or self.runs > 1
+        return sum_bytes(len(inputs) * head.out_channels, voxels, flips=summed) <= self.result_gb * 2**30
 
     def in_slabs(
         self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any

@@ -59,30 +59,37 @@ class MemberInferer(Inferer):
         """How often a network runs for a volume."""
         return max(self.inferer.runs, 1 + len(self.members))
 
+    def holds_all_classes(self, inputs: torch.Tensor, network: Callable[..., Any]) -> bool:
+        """Whether the memory suffices for the sum of the probabilities of all classes beside those of a run."""
+        return self.inferer.holds_all_classes(inputs, network, summed=True)
+
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """The logarithm of the mean probabilities ``(B, C, H, W[, D])``.
 
-        Where the memory does not suffice for the probabilities of all classes, these are the class indices
-        ``(B, 1, H, W[, D])`` of the network alone, as :class:`~monai_ronas.networks.PadToStrideInferer` gives them.
+        Where the memory does not suffice for the sum of the probabilities of all classes, this is the prediction of the
+        network alone, as :class:`~monai_ronas.networks.PadToStrideInferer` gives it: class indices
+        ``(B, 1, H, W[, D])``, or logits where it makes no sum.
 
         Raises:
             RuntimeError: when a member has not the weights of the network.
         """
         self.mutual_information = None
-        indices = self.inferer.in_slabs(inputs, network, *args, **kwargs)
-        if indices is not None:
-            return indices
+        if not self.holds_all_classes(inputs, network):
+            return cast(torch.Tensor, self.inferer(inputs, network, *args, **kwargs))
         home = torch.device(self.inferer.stitch_device or inputs.device)
         views, total, entropies = self.inferer.views, None, None
-        for run in range(self.runs):
-            view, member = views[run % len(views)], run % (1 + len(self.members))
-            with _weights(cast(nn.Module, network), self.members[member - 1] if member else None):
+        with _own_weights(cast(nn.Module, network), self.members) as own:
+            states = (own, *self.members)
+            for run in range(self.runs):
+                view = views[run % len(views)]
+                if run and self.members:
+                    cast(nn.Module, network).load_state_dict(states[run % len(states)])
                 logits = self.inferer.one_run(view.of(inputs), network, *args, **kwargs)
-            logits = convert_to_tensor(cast(torch.Tensor, logits), track_meta=False)
-            own = view.back(entropy(logits)).to(home)
-            entropies = own if entropies is None else entropies.add_(own)
-            total = add_view(total, logits, view, home)
-            del logits  # before those of the next run are made
+                logits = convert_to_tensor(cast(torch.Tensor, logits), track_meta=False)
+                found = view.back(entropy(logits)).to(home)
+                entropies = found if entropies is None else entropies.add_(found)
+                total = add_view(total, logits, view, home)
+                del logits  # before those of the next run are made
         mean = cast(torch.Tensor, total).div_(self.runs).log_()
         spread = entropy(mean).sub_(cast(torch.Tensor, entropies).to(mean.device).div_(self.runs)).clamp_(min=0)
         self.mutual_information = spread
@@ -112,14 +119,15 @@ def entropy(logits: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def _weights(network: nn.Module, member: Mapping[str, torch.Tensor] | None) -> Iterator[None]:
-    """The network has the weights of a member for a while."""
-    if member is None:
-        yield
+def _own_weights(
+    network: nn.Module, members: Sequence[Mapping[str, torch.Tensor]]
+) -> Iterator[Mapping[str, torch.Tensor]]:
+    """A copy of the weights of the network, which it has again at the end; none where there are no members."""
+    if not members:
+        yield {}
         return
     own = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
     try:
-        network.load_state_dict(member)
-        yield
+        yield own
     finally:
         network.load_state_dict(own)

@@ -15,7 +15,7 @@ from monai_ronas.errors import SettingError
 from monai_ronas.resources.estimator import ResourceEstimator
 from monai_ronas.resources.speed import Speed, update_macs
 from monai_ronas.space import PATCH_RATIO, WIDTHS, Draft, NothingFitsError, Plan, RonasSpace, make_plan
-from monai_ronas.utils import write_atomically
+from monai_ronas.utils import report_folder, write_atomically
 from monai_ronas.utils.ranks import from_main, is_main
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,9 @@ def plan_search(
         inputs: data and budgets.
         measure: measures the device's speed; called where the inputs have a time and there is no plan yet.
         elapsed: tells the seconds of the time budget that are spent.
-        report: ``dataset_report.json``, into which the plan is written; the plan alone lies in ``plan.json`` beside it.
+        report: ``dataset_report.json`` of the search, into which the plan is written; the plan alone lies in
+            ``plan.json`` beside it. Where a search has begun there, both stay, see
+            :func:`~monai_ronas.utils.report_folder`.
         resume: take an earlier plan for the same inputs.
 
     Raises:
@@ -157,32 +159,36 @@ def plan_search(
 def _searched_plan(
     inputs: PlanInputs, measure: Callable[[], Speed], elapsed: Callable[[], float], report: Path, *, resume: bool
 ) -> Plan:
-    kept = report.with_name("plan.json")
     known = json.loads(json.dumps(asdict(inputs)))
-    plan = _read(kept, known) if resume else None
-    if plan is None:
+    content = _read(report.with_name("plan.json"), known) if resume else None
+    if content is None:
         speed = None if inputs.time_budget is None else measure()
-        plan = plan_for(inputs, speed, spent=elapsed())
-        content = json.dumps({"inputs": known, "plan": plan.to_dict()}, indent=2) + "\n"
-        write_atomically(kept, lambda file: file.write(content.encode()))
-    _add_to_report(report, plan)
-    return plan
+        content = {"inputs": known, "plan": plan_for(inputs, speed, spent=elapsed()).to_dict()}
+    folder = report_folder(report.parent)
+    _write(folder / "plan.json", content)
+    _add_to_report(folder / report.name, content["plan"])
+    return Plan.from_dict(content["plan"])
 
 
-def _read(path: Path, known: dict[str, Any]) -> Plan | None:
-    """The plan in a file, where it follows from the same inputs, or where a search has begun with it.
+def _read(path: Path, known: dict[str, Any]) -> dict[str, Any] | None:
+    """Inputs and plan in a file, where the inputs are the same, or where a search has begun with the plan.
 
     A search that has begun keeps its network, whatever it is given; what it must not be given its checkpoints tell.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         begun = any(path.parent.glob("checkpoints/*.pt"))
-        return Plan.from_dict(content["plan"]) if begun or content["inputs"] == known else None
+        Plan.from_dict(content["plan"])
+        return dict(content) if begun or content["inputs"] == known else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _add_to_report(report: Path, plan: Plan) -> None:
+def _add_to_report(report: Path, plan: dict[str, Any]) -> None:
     content = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-    text = json.dumps({**content, "plan": plan.to_dict()}, indent=2) + "\n"
-    write_atomically(report, lambda file: file.write(text.encode()))
+    _write(report, {**content, "plan": plan})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))

@@ -15,6 +15,7 @@ from monai_ronas.utils.planes import Plane, three_planes
 from monai_ronas.utils.precision import half_type, has_fast_bfloat16, has_fast_half, needs_loss_scaling
 from monai_ronas.utils.ranks import RankError, fair_gb, is_main, join_ranks, leave_to_main
 from monai_ronas.utils.records import ChildScore, InferenceChoice, Reliability, SearchResult, TemperatureFit
+from monai_ronas.utils.search_folder import accept_reports, report_folder
 from monai_ronas.utils.seeds import set_seeds
 from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
 from monai_ronas.utils.trend import above_trend, detrend
@@ -31,6 +32,7 @@ __all__ = [
     "TimeBudget",
     "TrainingError",
     "above_trend",
+    "accept_reports",
     "available_memory_bytes",
     "detrend",
     "differences",
@@ -47,6 +49,7 @@ __all__ = [
     "memory_mb",
     "needs_loss_scaling",
     "raise_if_stopped",
+    "report_folder",
     "set_seeds",
     "spare_memory_gb",
     "stop_signals",

@@ -13,37 +13,13 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import load_net_with_metadata
 
-from monai_ronas.bundle import BundleExporter, check, export, summary_table
+from monai_ronas.bundle import BundleExporter, check, export
 from monai_ronas.bundle.uncertainty import read_members
-from monai_ronas.data import make_phantom_dataset, open_study
 from monai_ronas.errors import find_error
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
-from monai_ronas.space import RonasSpace
-from monai_ronas.utils import ChildScore, InferenceChoice, SearchResult, TemperatureFit
+from monai_ronas.utils import InferenceChoice, TemperatureFit
 
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    root = tmp_path_factory.mktemp("phantom")
-    dataset = make_phantom_dataset(root / "data", num_cases=6, size=(28, 32, 20))
-    return open_study(dataset, root, fold=0, num_folds=5, reward_fraction=0.3, seed=0)
-
-
-def supernet_of(study):
-    torch.manual_seed(3)
-    facts = study.fingerprint
-    space = RonasSpace(study.search_shape, facts.target_spacing)
-    return RonasSuperNet(space, facts.in_channels, facts.out_channels, channels=(4, 6, 8, 10)).eval()
-
-
-FACTS = {"one_shot_voxels": 10**6, "crops": lambda a: 3, "amp": False}
-
-
-def result_of(architecture):
-    row = {"architecture": architecture.to_dict(), "id": architecture.id, "reward": 0.5, "trained": 12.0}
-    row["forecast"] = 0.625
-    score = ChildScore(reward=0.5, per_case=(0.4, 0.6), seconds=1.0, peak_memory_mb=1.0)
-    return SearchResult(architecture, score, candidates=[{"origin": "random", **row}], case_names=("a", "b"))
+from .exporting import CASES, FACTS, result_of, supernet_of
 
 
 @pytest.mark.parametrize(("axes", "averaged"), [((0, 1, 2), True), ((1,), True), ((1,), False), ((), True)])
@@ -72,92 +48,6 @@ def test_the_split_says_what_the_final_training_had(study, tmp_path, seen):
     )
     split = json.loads((bundle / "docs" / "data_split.json").read_text())
     assert split["final"] == sorted(split["train"] + (split["reward"] if seen else []))
-
-
-def test_the_figure_told_is_that_of_unseen_cases_or_says_what_has_seen_them(study, tmp_path):
-    supernet = supernet_of(study)
-    exporter = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS)
-    test = ChildScore(reward=0.75, per_case=(0.7, 0.8, 0.75), seconds=1.0, peak_memory_mb=1.0)
-    for changed, dice, reference in (
-        ({"remark": "before it"}, 0.5, "2 reward cases, before it"),
-        ({"remark": "before it", "test": test}, 0.75, "3 test cases"),
-        ({"test": test, "test_names": ("x", "y", "z"), "test_cases": 52}, 0.75, "3 of the 52 test cases"),
-        ({}, 0.5, "2 reward cases"),
-        ({"score": None, "case_names": ()}, None, "no cases yet: configs/evaluate.json measures it"),
-    ):
-        bundle = exporter.run(replace(result_of(supernet.space.base), **changed), seconds=1.0)
-        told = json.loads((bundle / "configs" / "metadata.json").read_text())["eval_metrics"]
-        assert told == {"mean_dice": dice, "measured_on": reference}
-        readme = (bundle / "docs" / "README.md").read_text()
-        assert ("3 test cases, which neither training nor reward saw: 0.7500" in readme) == ("test" in changed)
-        told = "Dice on 3 of the 52 test cases, the time did not allow more: x, y, z."
-        assert (told in readme) == ("test_cases" in changed)
-        assert ("reward cases,\nbefore it: 0.5000" in readme) == ("remark" in changed)
-        assert ("reward cases was not measured" in readme) == ("score" in changed)
-
-
-@pytest.mark.parametrize(
-    ("origin", "other", "told"),
-    [
-        ("base network", None, "origin: base network, kept: no other was worth the time of a turn beside it\n"),
-        ("base network", 0.6, "origin: base network, kept: no other promised more\n"),
-        ("random", 0.6, "origin: random\n"),
-    ],
-)
-def test_the_readme_says_whether_the_base_network_was_kept(study, tmp_path, origin, other, told):
-    supernet = supernet_of(study)
-    found = result_of(supernet.space.base)
-    own = {**found.candidates[0], "origin": origin}
-    raced = {"id": "other", "origin": "best child", "reward": other, "trained": other and 6.0, "forecast": None}
-    found = replace(found, candidates=[own, {**own, **raced}])
-    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)
-    text = (bundle / "docs" / "README.md").read_text()
-    assert told in text
-    assert f"| {origin} | {own['id']} | 12 | 0.5000 | 0.6250 |\n" in text
-    assert ("| best child | other | - | - | - |\n" in text) == (other is None)
-    assert ("| best child | other | 6 | 0.6000 | - |\n" in text) == (other is not None)
-
-
-def test_the_table_says_where_the_trained_network_was_not_measured(study):
-    supernet = supernet_of(study)
-    found = result_of(supernet.space.base)
-    assert "test Dice" not in summary_table(supernet, found, seconds=1.0, where={})
-    for changed in ({"remark": "before it"}, {"score": None}):
-        table = summary_table(supernet, replace(found, **changed), seconds=1.0, where={})
-        assert "test Dice  not measured: no test cases, or no time" in table
-        assert ("reward Dice" in table) == ("score" not in changed)
-    test = ChildScore(reward=0.75, per_case=(0.7, 0.8), seconds=1.0, peak_memory_mb=1.0)
-    table = summary_table(supernet, replace(found, remark="before it", test=test), seconds=1.0, where={})
-    assert "test Dice  0.7500" in table
-    assert "not measured" not in table
-    assert "did not allow" not in table
-    part = replace(found, test=test, test_names=("x", "y"), test_cases=9)
-    table = summary_table(supernet, part, seconds=1.0, where={})
-    assert "(standard error, 2 cases), Dice on 2 of the 9 test cases, the time did not allow more" in table
-
-
-def test_the_summary_tells_where_things_are(study, tmp_path):
-    supernet = supernet_of(study)
-    exporter = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS)
-    found = result_of(supernet.space.base)
-    lines = [line.split() for line in exporter.summary(found, 90.0, tmp_path).splitlines()]
-    assert ["time", "1.5", "min"] in lines
-    assert ["bundle", str(tmp_path / "bundle")] in lines
-    assert ["report", str(tmp_path / "search_report.html")] in lines
-    assert ["history", str(tmp_path / "history.jsonl")] in lines
-    assert "search_report.html" not in exporter.summary(found, 90.0)
-
-
-def test_cases_without_foreground_are_counted_apart(study):
-    supernet = supernet_of(study)
-    test = ChildScore(reward=0.75, per_case=(0.7, float("nan"), 0.8), seconds=1.0, peak_memory_mb=1.0)
-    found = replace(result_of(supernet.space.base), test=test)
-    table = summary_table(supernet, found, seconds=1.0, where={})
-    assert "test Dice  0.7500 +- 0.0500 (standard error, 2 cases, 1 more without foreground)" in table
-    one = replace(found, test=replace(test, reward=0.7, per_case=(0.7, float("nan"))))
-    assert "test Dice  0.7000 (1 case, 1 more without foreground)" in summary_table(
-        supernet, one, seconds=1.0, where={}
-    )
 
 
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):
@@ -250,22 +140,6 @@ def test_a_bundle_whose_configuration_does_not_work_is_not_left_behind(study, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("voxels", "mode"), [(10**6, "in one shot"), (1000, "in windows of {}")])
-def test_the_readme_says_how_volumes_are_segmented(study, tmp_path, voxels, mode):
-    supernet = supernet_of(study)
-    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **{**FACTS, "one_shot_voxels": voxels}).run(
-        result_of(supernet.space.base), seconds=1.0
-    )
-    text = (bundle / "docs" / "README.md").read_text()
-    window = "x".join(str(n) for n in supernet.space.patch(supernet.space.base))
-    assert f"is segmented {mode.format(window)}" in text
-    inferer = json.loads((bundle / "configs" / "inference.json").read_text())["inferer"]
-    assert (inferer["max_voxels"], inferer["roi_size"]) == (voxels, list(supernet.space.patch(supernet.space.base)))
-    assert (bundle / "docs" / "network.png").read_bytes().startswith(b"\x89PNG")
-    licence = (bundle / "docs" / "data_license.txt").read_text()
-    assert study.dataset.licence in licence
-
-
 def test_members_and_temperature_are_those_of_the_search(study, tmp_path):
     supernet = supernet_of(study)
     exporter, found = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS), result_of(supernet.space.base)
@@ -293,9 +167,6 @@ def test_members_and_temperature_are_those_of_the_search(study, tmp_path):
     assert all(torch.equal(weights[name], weight) for name, weight in single.items())
 
 
-CASES = {"cases": ("a|1", "b"), "one_shot": (0.7, 0.74), "in_windows": (0.75, 0.8), "seconds": 2.0}
-
-
 @pytest.mark.parametrize("windows", [True, False])
 @pytest.mark.parametrize("measured", [CASES, {}])
 def test_what_was_measured_decides_between_one_shot_and_windows(study, tmp_path, windows, measured):
@@ -317,15 +188,6 @@ def test_what_was_measured_decides_between_one_shot_and_windows(study, tmp_path,
     assert ("are segmented in one shot, more in" in text) != windows
     assert ("| a1 | 0.7000 | 0.7500 |\n| b | 0.7400 | 0.8000 |" in text) == bool(measured)
     assert "final training has seen these cases" not in text
-
-
-def test_the_readme_says_that_the_cases_of_the_comparison_were_seen(study, tmp_path):
-    supernet = supernet_of(study)
-    remark = "before the final training, which includes these cases"
-    found = replace(result_of(supernet.space.base), inference=InferenceChoice(True, "So.", **CASES), remark=remark)
-    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)
-    text = (bundle / "docs" / "README.md").read_text()
-    assert "The final training has seen these cases: the difference counts, not the figures themselves." in text
 
 
 @pytest.mark.parametrize(("shape", "device"), [((64, 64, 64), None), (((512, 512, 400)), "cpu")])
@@ -381,6 +243,21 @@ def test_a_small_case_is_checked_whole_and_the_supernet_is_not_copied(study, tmp
     BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.largest), seconds=1.0)
     assert runs == [True]
     assert supernet.architecture == supernet.space.largest
+
+
+@pytest.mark.parametrize("configs", [["inference"], ["evaluate"], ["train"], ["train", "multi_gpu_train"]])
+def test_without_its_weights_a_bundle_says_so_before_it_looks_at_data(study, tmp_path, configs):
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet_of(study), **FACTS)
+    bundle = exporter.run(result_of(exporter.network.space.base), seconds=1.0)
+    parser = ConfigParser(ConfigParser.load_config_files([bundle / "configs" / f"{name}.json" for name in configs]))
+    parser["bundle_root"], parser["dataset_dir"] = str(bundle), "nowhere"
+    assert parser.get_parsed_content("run#0") is None
+    weights = bundle / "models" / "model.pt"
+    weights.unlink()
+    parser.parse(reset=True)
+    with pytest.raises(RuntimeError) as refused:
+        parser.get_parsed_content("run")
+    assert str(find_error(refused.value)).startswith(f"there is no '{weights}', the weights of the bundle: give")
 
 
 def test_a_training_that_did_without_cases_ends_as_a_failure_but_in_monai_label(study, tmp_path):

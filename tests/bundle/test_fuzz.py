@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from monai_ronas import find_error
 from monai_ronas.bundle.configs import Derived, evaluate_config
+from monai_ronas.networks.nets import RonasUNet
 
 from .test_cases import dataset, split_file
 from .test_volumes import BAD, FINGERPRINT, SHAPE, save, segment, volume
@@ -104,11 +105,14 @@ def evaluate(root: Path, out: Path) -> float:
         network, (1, 1, 1), (4, 4, 4), 10**6, FINGERPRINT, batch_size=1, amp=False, flip_axes=(), test_time_flips=False
     )
     torch.manual_seed(0)
+    models = out / "bundle" / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    torch.save(RonasUNet(**network).state_dict(), models / "model.pt")
     config = {**evaluate_config(derived), "dataset_dir": str(root), "output_dir": str(out), "device": "cpu"}
     config["datalist"] = config["datalist"].replace("@bundle_root + '/docs/data_split.json'", f"'{split_file(out)}'")
-    config["handlers"] = []
+    config |= {"bundle_root": str(models.parent), "handlers": ["@checkpointloader"]}
     parser = ConfigParser(config)
-    for number in range(3):
+    for number in range(len(parser["run"])):
         parser.get_parsed_content(f"run#{number}")
     return float(parser.get_parsed_content("evaluator").state.metrics["mean_dice"])
 

@@ -11,9 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
 
-from monai_ronas import find_error
 from monai_ronas.bundle import PredictionFiles, list_volumes
 from monai_ronas.bundle.configs import Derived, inference_config
 from monai_ronas.bundle.uncertainty import uncertainty_in_words, write_members
@@ -22,6 +20,7 @@ from monai_ronas.space import RonasSpace
 from monai_ronas.utils import Reliability, SearchResult, TemperatureFit
 from tests.volume_files import OBLIQUE, orthogonal, write
 
+from .inference import run_inference
 from .test_volumes import FINGERPRINT, SHAPE, save, volume
 
 NETWORK = {
@@ -58,16 +57,7 @@ def segment(root, folder, out, *, temperature=1.0, **changes):
     facts = {"fingerprint": replace(FINGERPRINT, labels=LABELS), "temperature": temperature}
     options = {"batch_size": 1, "amp": False, "flip_axes": (0,), "test_time_flips": True}
     derived = Derived(NETWORK, (2, 2, 2), (4, 4, 4), 10**6, **facts, **options)
-    places = {"bundle_root": str(root), "dataset_dir": str(folder), "output_dir": str(out), "device": "cpu"}
-    parser = ConfigParser(inference_config(derived))
-    for key, value in {**places, **changes}.items():
-        parser[key] = value
-    try:
-        for number in range(len(parser["run"])):
-            parser.get_parsed_content(f"run#{number}")
-    except RuntimeError as error:
-        return str(find_error(error))
-    return None
+    return run_inference(derived, root, dataset_dir=str(folder), output_dir=str(out), **changes)
 
 
 def read(path):
@@ -189,11 +179,53 @@ def test_damaged_members_are_refused(bundle, tmp_path):
         assert told == "models/members.pth cannot be read: restore it, or remove it to do without."
 
 
-def test_a_missing_model_is_not_laid_on_its_members(bundle, tmp_path):
+@pytest.mark.parametrize("uncertainty", [True, False])
+def test_a_missing_model_is_told(bundle, tmp_path, uncertainty):
     save(tmp_path / "in/a.nii.gz")
-    (bundle / "models" / "model.pt").unlink()
-    told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True)
-    assert told == "models/model.pt is missing: restore it."
+    file = bundle / "models" / "model.pt"
+    file.unlink()
+    told = segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=uncertainty)
+    assert told == (
+        f"there is no '{file}', the weights of the bundle: give the bundle's folder with --bundle_root, or restore the "
+        "file."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def lines(folder):
+    """The lines of ``uncertainty.csv``, by case, in their order."""
+    with (folder / "uncertainty.csv").open() as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def test_lines_of_other_volumes_stay(bundle, tmp_path):
+    out = tmp_path / "out"
+    for name in ("a", "b"):
+        save(tmp_path / f"in/{name}.nii.gz", volume(1))
+    assert segment(bundle, tmp_path / "in", out, uncertainty=True) is None
+    first = lines(out)
+    save(tmp_path / "again/a.nii.gz", 10 * volume(2) ** 2)
+    save(tmp_path / "again/c.nii.gz", volume(3))
+    assert segment(bundle, tmp_path / "again", out, uncertainty=True) is None
+    second = lines(out)
+    assert list(second) == ["a", "b", "c"]
+    assert second["b"] == first["b"]
+    assert second["a"] != first["a"]
+    told = segment(bundle, tmp_path / "again", out, uncertainty=True, **{"inferer#result_gb": 1e-9})
+    assert "which have a segmentation only: 'a', 'c'" in told
+    assert lines(out) == {"b": first["b"]}  # those of the others were of other segmentations
+
+
+@pytest.mark.parametrize("text", [b"case,organ ml\na,3\n", b"", b"\xff\x00"])
+def test_lines_of_another_bundle_are_not_overwritten(bundle, tmp_path, text):
+    save(tmp_path / "in/a.nii.gz")
+    file = tmp_path / "out" / "uncertainty.csv"
+    file.parent.mkdir()
+    file.write_bytes(text)
+    told = segment(bundle, tmp_path / "in", file.parent, uncertainty=True)
+    assert told == f"'{file}' has other columns than those of this bundle: remove it, or give another output_dir."
+    assert [path.name for path in file.parent.iterdir()] == ["uncertainty.csv"]
+    assert file.read_bytes() == text
 
 
 def test_several_volumes_at_once_are_refused(bundle, tmp_path):

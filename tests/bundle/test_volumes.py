@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
 
-from monai_ronas import find_error
 from monai_ronas.bundle import PredictionFiles, SoundVolumes, list_volumes
-from monai_ronas.bundle.configs import Derived, inference_config
+from monai_ronas.bundle.configs import Derived
 from monai_ronas.data import DatasetError, Fingerprint
 from monai_ronas.data.formats import ending
 from monai_ronas.data.reading import read_volume
+from monai_ronas.networks.nets import RonasUNet
 from tests.volume_files import orthogonal, write
+
+from .inference import run_inference
 
 SHAPE = (12, 10, 8)
 FINGERPRINT = Fingerprint(
@@ -82,24 +84,13 @@ def segment(
         test_time_flips=False,
     )
     torch.manual_seed(0)
-    config = {
-        **inference_config(derived),
-        "dataset_dir": str(folder),
-        "output_dir": str(out),
-        "handlers": [],
-        **changes,
-    }
-    parser = ConfigParser({**config, "device": "cpu"})
-    head = parser.get_parsed_content("network_def").heads[0]
-    with torch.no_grad():
-        if foreground is not None:
-            head.bias[-1] = 100.0 if foreground else -100.0
-    try:
-        for number in range(len(parser["run"])):
-            parser.get_parsed_content(f"run#{number}")
-    except RuntimeError as error:
-        return str(find_error(error))
-    return None
+    weights = RonasUNet(**network).state_dict()
+    if foreground is not None:
+        weights["heads.0.bias"][-1] = 100.0 if foreground else -100.0
+    with tempfile.TemporaryDirectory() as root:
+        (Path(root) / "models").mkdir()
+        torch.save(weights, Path(root) / "models" / "model.pt")
+        return run_inference(derived, Path(root), dataset_dir=str(folder), output_dir=str(out), **changes)
 
 
 def cut(path: Path) -> None:

@@ -207,6 +207,23 @@ def test_faults_are_reported_in_the_file_before_the_sentence(maker, tmp_path):
     assert "fingerprint" not in report
 
 
+def test_the_report_of_a_search_in_the_folder_stays(maker, tmp_path):
+    def kept():
+        return (tmp_path / "dataset_report.json").read_bytes()
+
+    root = scans(maker)
+    open_study(root, tmp_path, **SPLIT)
+    before = kept()
+    (tmp_path / "checkpoints").mkdir()
+    open_study(root, tmp_path, **{**SPLIT, "seed": 3})
+    assert kept() == before
+    maker.add("bad", image=np.full((9, 8, 7), np.nan, dtype=np.float32))
+    with pytest.raises(DatasetError, match=f"the full report is in '{tmp_path}/checked/dataset_report.json'"):
+        open_study(maker.write(), tmp_path, **SPLIT)
+    assert kept() == before
+    assert json.loads((tmp_path / "checked" / "dataset_report.json").read_text())["faults"]
+
+
 def test_the_fingerprint_knows_nothing_of_the_test_fold(phantom, maker, tmp_path):
     def write(shape):
         for n in range(5):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import random
 import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ignite.engine import Events
 
 from monai_ronas.engines import Exploitation, Race, Snapshots
 from monai_ronas.engines.forecast import Prior
+from monai_ronas.errors import SettingError
 from monai_ronas.handlers import ChildTraining, SearchCheckpoint, WarmUp
 from monai_ronas.space import neighbours
 from monai_ronas.utils import ChildScore, SearchResult, Stopped, TimeBudget, stop_signals
@@ -92,6 +94,32 @@ def test_another_search_is_refused_with_the_difference_named(make_engine, tmp_pa
         ValueError, match="of which seed was 0 and is 1: give the same settings, another output_dir, or"
     ):
         checkpoint.load(other)
+
+
+def test_the_reports_of_a_search_stay_where_another_is_refused(make_engine, tmp_path):
+    directory = tmp_path / "checkpoints"
+    engine, slices, checkpoint = search(make_engine, directory, 1)
+    engine.run()
+    finish(checkpoint, engine, slices)
+
+    def report_after(load, *, refused=False):
+        (tmp_path / "dataset_report.json").write_text("old")
+        (tmp_path / "checked").mkdir(exist_ok=True)
+        (tmp_path / "checked" / "dataset_report.json").write_text("new")
+        with pytest.raises(SettingError) if refused else nullcontext():
+            load()
+        return (tmp_path / "dataset_report.json").read_text()
+
+    other, _, checkpoint = search(make_engine, directory, 1, identity={**IDENTITY, "seed": 1})
+    assert report_after(lambda: checkpoint.load(other), refused=True) == "old"
+    assert report_after(checkpoint.load_final, refused=True) == "old"
+    same, _, checkpoint = search(make_engine, directory, 1)
+    assert report_after(lambda: checkpoint.load(same), refused=True) == "old"  # it has finished
+    assert report_after(checkpoint.load_final) == "new"
+    longer, _, checkpoint = search(make_engine, directory, 2)
+    assert report_after(lambda: checkpoint.load(longer)) == "new"
+    over, _, checkpoint = search(make_engine, directory, 1, resume=False)
+    assert report_after(lambda: checkpoint.load(over)) == "new"
 
 
 def test_of_another_data_set_its_name_is_told_before_digests(make_engine, tmp_path):

@@ -20,6 +20,12 @@ def timeless(path):
     return [{k: v for k, v in line.items() if k not in ("seconds", "peak_memory_mb")} for line in read_history(path)]
 
 
+def contents(folder):
+    """The files of a search, without what a refused command has found of its data."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent != folder / "checked"]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
 def test_history_has_a_line_for_each_child_on_the_episodes_cases(finished):
     history = read_history(finished / "history.jsonl")
     assert [(line["episode"], line["child"]) for line in history] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
@@ -76,7 +82,10 @@ def test_same_seed_same_history(finished, small_phantom, tmp_path):
     ],
 )
 def test_another_search_in_the_same_folder_is_refused(finished, small_phantom, change, difference):
+    before = contents(finished)
     refused = run_search(small_phantom, finished, **change)
+    after = contents(finished)
+    assert {name: after.get(name) for name in before} == before
     assert refused.returncode != 0
     last = refused.stderr.strip().splitlines()[-1]
     assert last.startswith("monai_ronas: ")
@@ -106,7 +115,7 @@ def test_time_budget_ends_the_episodes(small_phantom, tmp_path):
 def test_verify_checks_and_trains_nothing(small_phantom, tmp_path):
     done = run_search(small_phantom, tmp_path, run_id="verify")
     assert done.returncode == 0, done.stderr
-    assert "every case can be used" in done.stdout
+    assert f"verified: every case can be used; the report is in {tmp_path}" in done.stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == [".verified.jsonl", "dataset_report.json"]
 
 

@@ -117,12 +117,29 @@ def test_entropy_of_certainty_and_of_doubt():
     assert entropy(said)[0, 0].tolist() == [0.0, pytest.approx(math.log(4))]
 
 
-def test_an_ensemble_holds_no_more_of_all_classes_than_the_inferer_counts():
-    """Its sum and the logits of a run, in 16 slabs what is made of them, and the entropies."""
+@pytest.mark.parametrize("flips", [(), (0,)])
+def test_an_ensemble_holds_no_more_of_all_classes_than_it_counts(flips):
+    """Its sum and the logits of a run, in 16 slabs what is made of them, and the entropies: with flips or without."""
     logits = torch.randn(1, 20, 32, 16, 16)
-    net = network(classes=20)
-    inferer = PadToStrideInferer(flips=(0,))
+    net, image = network(classes=20), torch.zeros(1, 1, 32, 16, 16)
+    counted = sum_bytes(20, 32 * 16 * 16, flips=True)
+    inferer = PadToStrideInferer(roi_size=(4, 4, 4), flips=flips, result_gb=counted / 2**30)
     inferer.one_run = lambda image, net: logits.clone()
+    ensemble = MemberInferer(inferer, [network(1, classes=20).state_dict()])
     with torch.no_grad(), LiveTensors() as live:
-        MemberInferer(inferer)(torch.zeros(1, 1, 32, 16, 16), net)
-    assert live.peak < 1.15 * sum_bytes(20, 32 * 16 * 16, flips=True)
+        ensemble(image, net)
+        assert ensemble.mutual_information is not None
+        assert sum_bytes(20, 32 * 16 * 16, flips=False) < 0.5 * live.peak
+        assert live.peak < 1.15 * counted
+        inferer.result_gb *= 0.99
+        assert not ensemble.holds_all_classes(image, net)
+
+
+def test_where_the_memory_is_enough_for_the_network_alone_that_is_what_it_gives():
+    net = network()
+    once = sum_bytes(3, 7 * 8 * 6, flips=False) / 2**30
+    inferer = PadToStrideInferer(roi_size=(4, 4, 4), result_gb=1.1 * once)
+    ensemble = MemberInferer(inferer, [network(1).state_dict()])
+    with torch.no_grad():
+        assert torch.equal(ensemble(volume(), net), inferer(volume(), net))
+    assert ensemble.mutual_information is None

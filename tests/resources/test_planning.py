@@ -11,6 +11,7 @@ import torch
 from monai_ronas.resources import PlanInputs, ResourceEstimator, Speed, measure_speed, plan_for, plan_search
 from monai_ronas.resources.speed import update_macs
 from monai_ronas.space import RonasSpace
+from monai_ronas.utils import accept_reports
 
 CT = PlanInputs((512, 512, 300), (0.8, 0.8, 1.5), 1, 2, memory_gb=8.0, time_budget=600.0, amp=True)
 SPEED = Speed(seconds_per_mac=1e-11, seconds_per_update=1e-11, seconds_per_step=0.05)
@@ -65,7 +66,10 @@ def test_a_resumed_search_has_the_plan_that_it_had(tmp_path):
     checkpoint = tmp_path / "checkpoints" / "episode_00001.pt"
     checkpoint.parent.mkdir()
     checkpoint.touch()  # of a search that has begun: more time or another memory does not change its network
+    before = report.read_bytes(), report.with_name("plan.json").read_bytes()
     plan_search(CT, lambda: speeds[0], lambda: 3.0, report, resume=False)
+    assert (report.read_bytes(), report.with_name("plan.json").read_bytes()) == before  # it may still be refused
+    accept_reports(tmp_path)
     later = dataclasses.replace(CT, time_budget=9e4, memory_gb=4.0)
     assert plan_search(later, lambda: speeds[1], lambda: 3.0, report) == first
     checkpoint.unlink()
