@@ -124,7 +124,7 @@ def _log(server):
 def test_the_page_segments_a_study_as_the_bundle_does(server, case, tmp_path):
     """From the list of studies to the segmentation, with mouse and keyboard; voxel by voxel, and in its place."""
     with browser(tmp_path / "profile") as page:
-        page.open(f"{server.url}/ohif/", width=1400)
+        page.open(f"{server.url}/ohif/", width=1200, height=680)
         page.click(shown("Confirm and Hide", "button"))
         page.click(shown(case.patient, "tr"))
         page.click(shown("MONAI Label", "button"))
