@@ -19,6 +19,7 @@ CHROMIUM = shutil.which("chromium")
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe"),
+    "--enable-unsafe-swiftshader",  # WebGL without a graphics card
 )
 
 
@@ -27,6 +28,7 @@ class Page:
 
     Attributes:
         complaints: what the console and the log of the page said.
+        errors: of these, errors of the console and exceptions that nobody caught.
     """
 
     def __init__(self, write: int, read: int, seconds: float) -> None:
@@ -35,6 +37,7 @@ class Page:
         self._session: str | None = None
         self._loaded = False
         self.complaints: list[str] = []
+        self.errors: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
@@ -74,27 +77,63 @@ class Page:
         if event == "Page.loadEventFired":
             self._loaded = True
         elif event == "Runtime.consoleAPICalled":
-            self.complaints.append(" ".join(str(a.get("value")) for a in params["args"]))
+            words = " ".join(str(a.get("value", a.get("description"))) for a in params["args"])
+            self.complaints.append(words)
+            if params["type"] == "error":
+                self.errors.append(words)
         elif event == "Runtime.exceptionThrown":
-            self.complaints.append(params["exceptionDetails"]["text"])
+            details = params["exceptionDetails"]
+            words = " ".join((details["text"], details.get("exception", {}).get("description", ""))).strip()
+            self.complaints.append(words)
+            self.errors.append(words)
         elif event == "Log.entryAdded":
             self.complaints.append(params["entry"]["text"])
 
-    def open(self, path: Path, *, width: int, height: int = 900, dark: bool = False) -> None:
-        """Open a file on a screen of so many CSS pixels, and wait until it is loaded."""
+    def open(self, path: Path | str, *, width: int, height: int = 900, dark: bool = False) -> None:
+        """Open a file or an address on a screen of so many CSS pixels, and wait until it is loaded."""
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=features)
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self._loaded = False
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.resolve().as_uri())
         while not self._loaded:
             self._receive()
 
     def value(self, expression: str) -> Any:
         """Value of a JavaScript expression on the page."""
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def wait(self, expression: str) -> None:
+        """Wait until a JavaScript expression is true.
+
+        Raises:
+            TimeoutError: when it has not become so in the browser's time, with what the page shows.
+        """
+        end = time.monotonic() + self._seconds
+        while not self.value(f"!!({expression})"):
+            if time.monotonic() > end:
+                shown = self.value("document.body.innerText")
+                raise TimeoutError(f"not so after {self._seconds:.0f} s: {expression}\n{shown}\n{self.errors}")
+            time.sleep(0.1)
+
+    def click(self, element: str) -> None:
+        """Wait for an element, the value of a JavaScript expression, and click on its middle once it keeps still."""
+        self.wait(element)
+        middle = f"(r => ({{x: r.x + r.width / 2, y: r.y + r.height / 2}}))(({element}).getBoundingClientRect())"
+        before, where = None, self.value(middle)
+        while where != before:
+            time.sleep(0.2)
+            before, where = where, self.value(middle)
+        for event in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=event, button="left", clickCount=1, **where)
+
+    def write(self, element: str, text: str) -> None:
+        """Replace the text of an input, as with the keyboard."""
+        self.click(element)
+        self.value(f"({element}).select()")
+        self.call("Input.insertText", text=text)
 
     def screenshot(self, path: Path) -> None:
         """Save a picture of the whole page, not only of what the screen shows."""

@@ -13,7 +13,7 @@ REQUIREMENTS = (
     *("nibabel", "pytorch-ignite", "scikit-image", "tqdm", "psutil", "fire", "itk-io", "SimpleITK", "uvicorn"),
     *("fastapi", "pydantic-settings", "python-multipart", "schedule", "timeloop", "dicomweb-client", "google-auth"),
     *("pydicom<3", "girder-client", "expiring_dict", "cachetools", "watchdog", "pynrrd", "filelock", "passlib"),
-    *("pyjwt", "shapely", "requests-toolbelt", "jsonschema<4"),
+    *("pyjwt", "shapely", "requests-toolbelt", "jsonschema<4", "dcmqi"),
 )
 WITHOUT_DEPENDENCIES = ("monailabel==0.8.5", "pydicom-seg==0.4.1", "torchvision==0.15.2")
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -23,18 +25,35 @@ TO_NIFTI = (
 )
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _search_path(python: Path) -> str:
+    """The PATH with the programs of the server's environment, and of this one, before it."""
+    return os.pathsep.join((str(python.parent), str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+
+
+def has_dcmqi(python: Path) -> bool:
+    """Whether the server finds the program that writes DICOM SEG; with a DICOMweb store, it would download it."""
+    return shutil.which("itkimage2segimage", path=_search_path(python)) is not None
+
+
 class LabelServer:
     """A server on loopback with the ``monaibundle`` app and a copy of a bundle; a context manager.
 
     Args:
         python: Python of an environment with MONAI Label.
         folder: where the app, the sessions and the log go.
-        studies: folder of the volumes, with labels under ``labels/final``.
+        studies: folder of the volumes, with labels under ``labels/final``; or the address of a DICOMweb store with MR.
         bundle: the bundle.
         name: what the copy of the bundle is called.
     """
 
-    def __init__(self, python: Path, folder: Path, studies: Path, bundle: Path, name: str) -> None:
+    def __init__(self, python: Path, folder: Path, studies: Path | str, bundle: Path, name: str) -> None:
         app = folder / "monaibundle"
         self.name = name
         self.bundle = app / "model" / name
@@ -42,8 +61,11 @@ class LabelServer:
         self._log = folder / "server.log"
         self._environment = {
             **os.environ,
+            "PATH": _search_path(python),
             "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
             "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",  # the tests say when
+            "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(folder / "downloaded"),
+            "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": '{"Modality": "MR"}',
             "CUDA_VISIBLE_DEVICES": "",
             "PYTHONPATH": str(ROOT),  # this checkout, whichever the environment has
         }
@@ -64,9 +86,7 @@ class LabelServer:
         )
 
     def __enter__(self) -> LabelServer:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         with self._log.open("w") as log:
             # a group of its own: training runs in a process that would outlive the server
@@ -137,6 +157,13 @@ class LabelServer:
         """Add a volume as a study."""
         with path.open("rb") as file:
             self._ask("PUT", f"/datastore/image?image={study}", files={"file": (path.name, file)})
+
+    def save_label(self, image: str, path: Path, label_info: list[dict]) -> None:
+        """Save a file as a study's final label, with what a viewer tells of each segment."""
+        params = {"params": json.dumps({"label_info": label_info})}
+        with path.open("rb") as file:
+            question = f"/datastore/label?image={image}&tag=final"
+            self._ask("PUT", question, data=params, files={"label": (path.name, file)})
 
     def studies(self) -> dict:
         """The studies with what the datastore knows of them, by name."""
