@@ -103,7 +103,7 @@ class Deal(NamedTuple):
     pool: list[str]
 
 
-def deal(groups: Mapping[str, str], seed: int, *, test: int, start: int, pool: int) -> Deal:
+def deal(groups: Mapping[str, str], seed: int, *, test: int, start: int, pool: int, labels: int) -> Deal:
     """Deal the cases.
 
     Args:
@@ -112,6 +112,7 @@ def deal(groups: Mapping[str, str], seed: int, *, test: int, start: int, pool: i
         test: so many cases at least, groups as a whole, which have no other cases elsewhere.
         start: so many.
         pool: so many, or all that are left.
+        labels: of the pool, so many are to be labelled in all.
 
     Raises:
         ValueError: when there are too few cases.
@@ -122,9 +123,12 @@ def deal(groups: Mapping[str, str], seed: int, *, test: int, start: int, pool: i
         if len(tested) < test:
             tested += sorted(case for case in groups if groups[case] == group)
     others = draw.permutation(sorted(set(groups) - set(tested))).tolist()
-    if len(tested) < test or len(others) <= start:
-        raise ValueError(f"{len(groups)} cases are too few for {test} test cases, {start} at the start and a pool.")
-    return Deal(tested, others[:start], others[start : start + pool])
+    found = Deal(tested, others[:start], others[start : start + pool])
+    if len(tested) < test or len(found.pool) < labels:
+        raise ValueError(
+            f"{len(groups)} cases and a pool of {pool} are too few to test {test} and label {start} and {labels}."
+        )
+    return found
 
 
 def choose(rows: Mapping[str, Row], score: str, number: int) -> list[str]:
@@ -226,10 +230,13 @@ class Experiment:
 
     def __init__(self, given: argparse.Namespace, seed: int) -> None:
         self.given, self.seed, self.folder = given, seed, given.output_dir / f"seed_{seed}"
-        dataset = read_msd(given.dataset_dir)
-        self.cases = {case.name: case for case in dataset.cases}
+        self.cases = {case.name: case for case in read_msd(given.dataset_dir).cases}
+        unfit = [name for name, case in self.cases.items() if len(case.images) > 1 or case.images[0].is_dir()]
+        if unfit:
+            raise ValueError(f"the image of every case must be a single file, unlike that of '{unfit[0]}'.")
+        sizes = {key: getattr(given, key) for key in ("test", "start", "pool")}
         groups = group_cases(list(self.cases), given.group)
-        self.deal = deal(groups, seed, test=given.test, start=given.start, pool=given.pool)
+        self.deal = deal(groups, seed, **sizes, labels=given.rounds * given.labels)
 
     def run(self, arm: str) -> list[float]:
         """Run what is missing of an arm; returns the mean Dice at the start and after each round."""
@@ -325,12 +332,15 @@ def main() -> None:
     settings = given.output_dir / "settings.json"
     if settings.is_file() and json.loads(settings.read_text(encoding="utf-8")) != same:
         parser.error(f"{settings} is of another command: give another --output_dir.")
+    try:
+        experiments = [Experiment(given, seed) for seed in given.seeds]
+    except ValueError as error:
+        parser.error(str(error))
     given.output_dir.mkdir(parents=True, exist_ok=True)
     _write(settings, same)
     curves: dict[str, list[list[float]]] = {arm: [] for arm in ("random", *given.scores)}
     pools = []
-    for seed in given.seeds:
-        experiment = Experiment(given, seed)
+    for experiment in experiments:
         for arm, values in curves.items():
             values.append(experiment.run(arm))
         pools.append(experiment.rows(experiment.folder / "start", "pool", experiment.deal.pool))

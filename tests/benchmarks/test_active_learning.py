@@ -13,20 +13,22 @@ GROUPS = {f"p{patient}_{frame}": f"p{patient}" for patient in range(6) for frame
 
 
 def test_test_cases_share_no_group_with_others():
-    found = deal(GROUPS, 3, test=3, start=2, pool=5)
+    found = deal(GROUPS, 3, test=3, start=2, pool=5, labels=4)
     assert [len(names) for names in found] == [4, 2, 5]
     tested = {GROUPS[name] for name in found.test}
     assert len(tested) == 2
     assert not tested & {GROUPS[name] for name in found.start + found.pool}
     assert len({*found.test, *found.start, *found.pool}) == 11
-    assert deal(GROUPS, 3, test=3, start=2, pool=5) == found
-    assert deal(GROUPS, 4, test=3, start=2, pool=5) != found
-    assert len(deal(GROUPS, 3, test=3, start=2, pool=50).pool) == 6
+    assert deal(GROUPS, 3, test=3, start=2, pool=5, labels=4) == found
+    assert deal(GROUPS, 4, test=3, start=2, pool=5, labels=4) != found
+    assert len(deal(GROUPS, 3, test=3, start=2, pool=50, labels=4).pool) == 6
 
 
 def test_too_few_cases_are_refused():
-    with pytest.raises(ValueError, match="12 cases are too few for 4 test cases, 8 at the start and a pool"):
-        deal(GROUPS, 0, test=4, start=8, pool=5)
+    with pytest.raises(ValueError, match="12 cases and a pool of 5 are too few to test 4 and label 5 and 4"):
+        deal(GROUPS, 0, test=4, start=5, pool=5, labels=4)
+    with pytest.raises(ValueError, match="too few to test 13"):
+        deal(GROUPS, 0, test=13, start=0, pool=0, labels=0)
 
 
 def test_the_highest_scores_are_chosen():
