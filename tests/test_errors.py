@@ -134,6 +134,15 @@ def test_a_signal_to_stop_ends_with_a_status_of_its_own(tmp_path, name, saved, t
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("step", "status"), [("$1 + 1", 0), ("$monai_ronas.bundle.list_volumes('/x/missing')", 1)])
+def test_a_signal_to_what_has_ended_changes_nothing(tmp_path, step, status):
+    late = "$__import__('atexit').register(__import__('signal').raise_signal, 15)"
+    done = command(tmp_path, late, "$monai_ronas.bundle.begin_command()", step)
+    assert done.returncode == status
+    assert "Stopped" not in done.stderr
+    assert ("is not a folder" in done.stderr) == bool(status)
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

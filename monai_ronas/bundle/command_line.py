@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import errno
 import inspect
@@ -19,7 +20,7 @@ from monai.bundle import ConfigParser, create_workflow, run
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, MERGE_KEY
 
 from monai_ronas.errors import SettingError, find_error
-from monai_ronas.utils import RankError, Stopped, raise_if_stopped, stop_signals
+from monai_ronas.utils import RankError, Stopped, ignore_stop_signals, raise_if_stopped, stop_signals
 from monai_ronas.utils.ranks import lost_rank
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def begin_command(*, resumes: bool = False) -> None:
     )
 
     def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        ignore_stop_signals()  # torchrun, for one, sends SIGTERM to what is about to end
         if isinstance(error, KeyboardInterrupt):
             logger.warning("interrupted; %s", again)
             raise SystemExit(_INTERRUPTED)
@@ -73,6 +75,7 @@ def begin_command(*, resumes: bool = False) -> None:
 
     sys.excepthook = tell
     _until_the_end.enter_context(stop_signals())
+    atexit.register(ignore_stop_signals)
     refuse_unknown_keys()
     refuse_misread_words()
 

@@ -17,7 +17,14 @@ from monai_ronas.utils.ranks import RankError, fair_gb, is_main, join_ranks, lea
 from monai_ronas.utils.records import ChildScore, InferenceChoice, Reliability, SearchResult, TemperatureFit
 from monai_ronas.utils.search_folder import accept_reports, report_folder
 from monai_ronas.utils.seeds import set_seeds
-from monai_ronas.utils.stopping import Stopped, raise_if_stopped, stop_signals, stopping_signals, unstopped
+from monai_ronas.utils.stopping import (
+    Stopped,
+    ignore_stop_signals,
+    raise_if_stopped,
+    stop_signals,
+    stopping_signals,
+    unstopped,
+)
 from monai_ronas.utils.trend import above_trend, detrend
 
 __all__ = [
@@ -41,6 +48,7 @@ __all__ = [
     "half_type",
     "has_fast_bfloat16",
     "has_fast_half",
+    "ignore_stop_signals",
     "is_main",
     "is_out_of_memory",
     "join_ranks",

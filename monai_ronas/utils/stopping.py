@@ -94,6 +94,16 @@ def stop_signals() -> Iterator[None]:
             _watch.pending = _watch.raised = None
 
 
+def ignore_stop_signals() -> None:
+    """Have SIGTERM and SIGUSR1 do nothing from here on: the work has ended, and only the process is left to end.
+
+    The end of an enclosing :func:`stop_signals` takes it back. Elsewhere than in the main thread nothing is changed.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in stopping_signals():
+            signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def unstopped() -> Iterator[None]:
     """Within it a signal waits; it raises :class:`Stopped` at the end. For what must not end half-way.
