@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from monai_ronas.bundle import Settings
+from monai_ronas.space import make_plan
 from tests.json_layout import WIDTH, layout
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "ronas" / "configs"
@@ -35,6 +36,12 @@ def test_the_settings_are_keys_with_the_defaults_of_their_class():
     constant = {name: known[name] for name in given if not str(known[name]).startswith("$")}
     assert set(given) - set(constant) == {"amp"}
     assert constant == {field.name: field.default for field in fields(Settings) if field.name != "amp"}
+
+
+def test_the_space_has_all_that_the_plan_decides():
+    plan = make_plan((216, 256, 9), (1.5, 1.5, 10.0), fits=lambda draft: True)
+    space = json.loads(SEARCH.read_text(encoding="utf-8"))["space"]
+    assert plan.space_arguments().keys() <= space.keys()
 
 
 def test_a_line_holds_arguments_and_a_component_begins_with_its_target():

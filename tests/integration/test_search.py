@@ -3,8 +3,10 @@ import json
 import math
 
 import pytest
+import torch
 from monai.bundle import ConfigWorkflow
 
+from monai_ronas.data import make_phantom_dataset
 from monai_ronas.handlers import read_history
 
 from .conftest import FINAL_EPOCHS, SEARCH, SMALL, run_search
@@ -63,6 +65,22 @@ def test_output_dir_holds_what_is_promised(finished):
         *("configs/metadata.json", "configs/inference.json", "configs/evaluate.json", "configs/logging.conf"),
         *("models/model.pt", "models/model.ts", "docs/README.md", "LICENSE"),
     }
+
+
+def test_a_network_for_thick_slices_has_the_planned_kernels(tmp_path):
+    make_phantom_dataset(tmp_path / "thick", num_cases=8, size=(32, 32, 16), spacing=(1.0, 1.0, 5.0))
+    done = run_search(tmp_path / "thick", tmp_path / "output", episodes=1)
+    assert done.returncode == 0, done.stderr
+    planned = json.loads((tmp_path / "output" / "plan.json").read_text())["plan"]["kernel_sizes"]
+    assert planned[0] == [3, 3, 1]
+    assert planned[-1] == [3, 3, 3]
+    bundle = tmp_path / "output" / "ronas_segmentation"
+    assert json.loads((bundle / "configs" / "inference.json").read_text())["network_def"]["kernel_sizes"] == planned
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert [list(weights[f"encoder.{n}.conv2.conv.weight"].shape[2:]) for n in range(len(planned))] == planned
+    told = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.split()[:1] == ["kernels"]]
+    assert len(told) == 2  # in the plan and in the result
+    assert told[0] == told[1]
 
 
 def test_same_seed_same_history(finished, small_phantom, tmp_path):
