@@ -182,7 +182,7 @@ def _told_apart(dataset_dir: str | os.PathLike[str], split: Mapping[str, Any]) -
     left_out = [f"'{name}': {problem}" for name, problem in dataset.faults if name not in skipped]
     for fault in left_out:
         logger.error("left out: %s", fault)
-    names = {c.name: name for c in kept if (name := known.get(c.name)) in uses}
+    names = {c.name: known[c.name] for c in kept if known.get(c.name) in uses}
     return dataset.name, _with_uses(kept, names, split), left_out
 
 
