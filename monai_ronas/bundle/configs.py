@@ -195,6 +195,7 @@ def inference_config(derived: Derived) -> dict[str, Any]:
             "output_dir": "@output_dir",
             "output_ext": "@output_ext",
             "dicom_seg": "@dicom_seg",
+            "channels": "@network_def#in_channels",
         },
         "datalist": "$monai_ronas.bundle.list_volumes(@dataset_dir, @predictions, channels=@network_def#in_channels)",
         "preprocessing": {

@@ -193,6 +193,7 @@ class BundleExporter:
         split: dict[str, Any] = dict(self.study.split.to_dict())
         split["final"] = sorted(split["train"] + (split["reward"] if self.seen else []))
         split["labels"] = {str(value): label for value, label in self.study.fingerprint.labels.items()}
+        split["group"] = self.study.group
         split["digests"] = dict(sorted(self.study.digests.items()))
         (root / "docs" / "data_split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
         readme = bundle_readme(

@@ -38,6 +38,7 @@ class PredictionFiles:
         output_ext: ending of their files; None for that of the volume, and ``.nii.gz`` for NIfTI and DICOM; ``.dcm``
             for DICOM SEG, of volumes that are DICOM series.
         dicom_seg: writes DICOM SEG.
+        channels: of the network: with several, ``a_0000.nii.gz`` beside ``a_0001.nii.gz`` is a channel of ``a``.
 
     Raises:
         SettingError: when the ending is unknown, or ``.dcm`` without highdicom.
@@ -52,6 +53,7 @@ class PredictionFiles:
     output_dir: str | os.PathLike[str]
     output_ext: str | None = None
     dicom_seg: DicomSegWriter | None = None
+    channels: int = 1
 
     def __post_init__(self) -> None:
         if self.output_ext is not None and self._given not in _ENDINGS:
@@ -131,7 +133,7 @@ class PredictionFiles:
         return None if self.output_ext is None else f".{str(self.output_ext).lstrip('.')}"
 
     def _place(self, path: Path, end: str, kind: str = "seg") -> Path:
-        subject = _subject(path)
+        subject = _subject(path, self.channels)
         if not ending(path) and path.is_file():  # of a series in a folder with others
             subject, path = series_name(path), path.parent
         root = Path(os.path.abspath(self.root))
@@ -143,8 +145,8 @@ def _own_ending(path: Path) -> str:
     return ending(path) if ending(path) not in ("", *NIFTI) else ".nii.gz"
 
 
-def _subject(path: Path) -> str:
-    numbered = channel_number(path)
+def _subject(path: Path, channels: int) -> str:
+    numbered = channel_number(path) if channels > 1 else None
     if numbered is not None and numbered[1] == 0 and path.with_name(f"{numbered[0]}_0001{ending(path)}").exists():
         return numbered[0]
     twin = path.name.endswith(".nii") and path.with_name(f"{path.name}.gz").exists()

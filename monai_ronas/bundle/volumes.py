@@ -19,13 +19,14 @@ from monai_ronas.bundle.predictions import PredictionFiles
 from monai_ronas.data import DatasetError
 from monai_ronas.data.dicom_series import series_name, series_of
 from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, files_of, is_dicom
-from monai_ronas.data.layouts.found import numbered_channels
+from monai_ronas.data.layouts.found import capital_ending, numbered_channels
 from monai_ronas.data.msd import listed_images
 from monai_ronas.errors import SettingError, find_error
 from monai_ronas.utils import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 _SHOWN = 10
+_CAPITALS = "has an ending in capital letters: rename it to small ones"
 _READ = f"{', '.join(ENDINGS)} or folders of a DICOM series"
 Volume = str | list[str]
 
@@ -35,7 +36,8 @@ def list_volumes(
 ) -> CaseList:
     """The volumes that are to be segmented, sorted. What else lies there is passed over and named in the log.
 
-    Images that a data set lists and does not have are named and left out, which is a fault at the end.
+    Images that a data set lists and does not have, and files whose ending has capital letters, are named and left out,
+    which is a fault at the end.
 
     Args:
         folder: a folder, with all those below it; a file, or that of one of the channels or of a DICOM series; or the
@@ -47,7 +49,7 @@ def list_volumes(
     Returns:
         paths of files or of folders with a DICOM series; a list of them for a volume whose channels have a file each.
         Where a folder holds several series, the first file of each stands for it. Attribute ``left_out``: what is wrong
-        with the images of a data set that were left out.
+        with the images that were left out.
 
     Raises:
         DatasetError: when the folder is missing or holds none.
@@ -55,6 +57,8 @@ def list_volumes(
     root = Path(folder)
     if root.is_file():
         if not ending(root) and not is_dicom(root):
+            if capital_ending(root):
+                raise DatasetError(f"dataset_dir '{root}' {_CAPITALS}.")
             raise DatasetError(f"dataset_dir '{root}' is neither a folder nor a volume ({_READ}).")
         numbered = channel_number(root) if channels > 1 and ending(root) else None
         files = numbered_channels(root.parent, numbered[0], ending(root)) if numbered else ()
@@ -65,15 +69,16 @@ def list_volumes(
     left_out: list[str] = []
     if (root / "dataset.json").is_file():
         found, left_out = listed_images(root)
-        for fault in left_out:
-            logger.error("left out: %s", fault)
     else:
         own = None if predictions is None else Path(predictions.output_dir).resolve()
         single, others = _walk(root, own)
         written = set() if predictions is None else {file for path in single for file in predictions.paths(path)}
         earlier = [path for path in single if Path(os.path.abspath(path)) in written]
         found = _joined([path for path in single if path not in earlier], channels)
-        others = sorted([*others, *earlier])
+        left_out = [f"'{path.relative_to(root)}' {_CAPITALS}" for path in others if capital_ending(path)]
+        others = sorted([*(path for path in others if not capital_ending(path)), *earlier])
+    for fault in left_out:
+        logger.error("left out: %s", fault)
     if others:
         shown = ", ".join(f"'{p.relative_to(root)}'" for p in others[:_SHOWN])
         more = ", ..." if len(others) > _SHOWN else ""
@@ -84,15 +89,16 @@ def list_volumes(
     return CaseList(volumes, left_out)
 
 
-def _walk(folder: Path, own: Path | None, *, top: bool = True) -> tuple[list[Path], list[Path]]:
-    """The volumes in a folder and below, and the files that are none."""
-    if not top and folder.resolve() == own:
+def _walk(folder: Path, own: Path | None, above: tuple[Path, ...] = ()) -> tuple[list[Path], list[Path]]:
+    """The volumes in a folder and below, and the files that are none; links to a folder above lead nowhere."""
+    here = folder.resolve()
+    if here in above or (above and here == own):
         return [], []
     slices = dicom_files(folder)
     volumes, others = _series(folder) if slices else [], []
     for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         if path.is_dir() and not ending(path):
-            below = _walk(path, own, top=False)
+            below = _walk(path, own, (*above, here))
             volumes += below[0]
             others += below[1]
         elif ending(path):

@@ -50,6 +50,21 @@ def group_cases(names: Sequence[str], group: str | None) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
+def group_of(name: str, group: str) -> str:
+    r"""The group of a case, as :func:`group_cases` tells it; its own name where the expression does not match it.
+
+    Args:
+        name: the case's name.
+        group: the expression.
+
+    Example:
+        >>> group_of("p1_a", r"(p\d+)_"), group_of("other", r"(p\d+)_")
+        ('p1', 'other')
+    """
+    match = re.search(group, name)
+    return (match and match[1]) or name
+
+
 def group_hint(names: Sequence[str]) -> str | None:
     """Say so where cases look as if several were of one patient.
 

@@ -40,6 +40,7 @@ class Study:
         split: the use of each case.
         flip_axes: axes, in RAS order, along which crops may be flipped.
         num_groups: groups of cases that are kept together; None: there are none.
+        group: the regular expression that tells them, of case names; None: there are none.
         digests: of the images by case name, those left out for their faults included, as
             :func:`~monai_ronas.data.content.image_digest` gives them.
     """
@@ -49,6 +50,7 @@ class Study:
     split: Split
     flip_axes: tuple[int, ...] = (0, 1, 2)
     num_groups: int | None = None
+    group: str | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def cases(self, use: str) -> list[Case]:
@@ -186,7 +188,7 @@ def open_study(
     found = {"num_groups": num_groups, "flips": flips_in_words(fingerprint.labels, axes, spacing)}
     write_report({**report, "fingerprint": fingerprint.to_dict(), "split": split.to_dict(), **found}, path)
     digests = {entry["name"]: entry["digest"] for entry in report["cases"] if "digest" in entry}
-    return Study(dataset, fingerprint, split, flip_axes=axes, num_groups=num_groups, digests=digests)
+    return Study(dataset, fingerprint, split, flip_axes=axes, num_groups=num_groups, group=group, digests=digests)
 
 
 def _refuse_hopeless(dataset: MSDDataset, split: Split, classes: Mapping[str, Collection[int]]) -> None:

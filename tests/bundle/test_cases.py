@@ -76,6 +76,40 @@ def test_the_searchs_own_are_known_under_other_names_and_as_other_files(tmp_path
     assert chosen(root, split) == {"train": [f"patient{n}" for n in range(4)], "validate": ["patient4", "patient5"]}
 
 
+PATIENTS = {"train": ["p0_a", "p0_b", "p1_a"], "reward": ["p2_a"], "test": ["p3_a", "p4_a"]}
+SCANS = {name: seed for seed, name in enumerate(name for names in PATIENTS.values() for name in names)}
+
+
+def test_a_new_image_of_a_patient_has_the_use_of_the_patients_other_images(tmp_path, caplog):
+    digests = {name: image_digest(image(seed)[..., None]) for name, seed in SCANS.items()}
+    split = split_file(tmp_path, **PATIENTS, digests=digests, group=r"(p\d+)_")
+    new = {"p0_c": 40, "p2_c": 42, "p3_c": 43, "p4_a": 44, "p9_a": 45, "other": 46}
+    root = dataset(tmp_path / "data", {**SCANS, **new})
+    assert stems(evaluation_cases(root, split)) == ["other", "p3_a", "p3_c", "p4_a", "p9_a"]
+    assert "2 case(s) show patients that training or reward saw, and are left out: p0_c, p2_c" in caplog.text
+    assert stems(evaluation_cases(root, split, "test")) == ["p3_a"]
+    assert len(evaluation_cases(root, split, "all")) == 11
+    assert chosen(root, split) == {
+        "train": ["other", "p0_a", "p0_b", "p0_c", "p1_a", "p9_a"],
+        "validate": ["p2_a", "p2_c"],
+    }
+    assert "2 case(s) show patients of the search's test cases, and stay unseen as well: p3_c, p4_a" in caplog.text
+
+
+def test_of_new_patients_none_trains_and_judges(tmp_path):
+    split = split_file(tmp_path, **PATIENTS, digests={"p0_a": "1x1x1x1-0"}, group=r"(p\d+)_")
+    scans = [f"p{patient}_{scan}" for patient in range(10, 16) for scan in "ab"]
+    root = dataset(tmp_path / "data", {name: 50 + seed for seed, name in enumerate(scans)})
+    judges = ["p10_a", "p10_b", "p15_a", "p15_b"]
+    assert chosen(root, split) == {"train": [name for name in scans if name not in judges], "validate": judges}
+
+
+def test_the_bundle_is_told_of_the_groups(tmp_path):
+    root = dataset(tmp_path / "data", SCANS)
+    study = open_study(root, tmp_path / "out", fold=0, num_folds=5, reward_fraction=0.25, seed=0, group=r"(p\d+)_")
+    assert study.group == r"(p\d+)_"
+
+
 def test_without_digests_cases_go_by_their_names(tmp_path):
     root = dataset(tmp_path / "data", {"c0": 50, "c5": 51, "c6": 52, "x": 53})
     split = split_file(tmp_path, digests={})

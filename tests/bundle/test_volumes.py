@@ -116,6 +116,7 @@ BAD = {
     "micrometres": (lambda path: save(path, affine=np.diag([1e3, 1e3, 1e3, 1])), "to 11001 x 9001 x 7001 voxels"),
     "four channels": (lambda path: save(path, volume(shape=(*SHAPE, 4))), "4 channel(s), or moments of time, where"),
     "flat": (lambda path: save(path, volume()[..., 0]), "the image has shape (12, 10) where a volume"),
+    "a single slice": (lambda path: save(path, volume()[..., :1]), "shape (12, 10, 1), a single slice where a volume"),
     "cut": (cut, "the image file cannot be read (EOFError: Compressed file ended before"),
     "empty": (lambda path: path.write_bytes(b""), "the image file cannot be read ("),
     "text": (lambda path: path.write_bytes(b"no volume"), "the image file cannot be read ("),
@@ -153,7 +154,7 @@ def test_an_empty_mask_is_told(tmp_path, caplog):
     assert not np.asarray(nib.load(tmp_path / "out/a_seg.nii.gz").dataobj).any()
 
 
-@pytest.mark.parametrize("shape", [SHAPE, (12, 10, 1), (1, 10, 8), (12, 1, 8), (12, 1, 1)])
+@pytest.mark.parametrize("shape", [SHAPE, (12, 10, 2), (2, 10, 8), (12, 2, 8), (12, 2, 2)])
 @pytest.mark.parametrize("codes", ["RAS", "SPL"])
 def test_a_prediction_has_the_shape_of_its_volume(tmp_path, shape, codes):
     stored = nib.Nifti1Image(volume(shape=shape), np.diag([1, 1, 1.5, 1]))
@@ -301,6 +302,32 @@ def test_names_of_predictions(tmp_path):
         "x/c.v1_seg.nii.gz",
         "d_0000_seg.nii.gz",
     ]
+
+
+def test_numbers_at_the_end_of_names_are_channels_only_where_there_are_several(tmp_path):
+    for name in ("a.nii.gz", "a_0000.nii.gz", "a_0001.nii.gz"):
+        save(tmp_path / "in" / name, volume(1))
+    assert segment(tmp_path / "in", tmp_path / "out") is None
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert found == ["a_0000_seg.nii.gz", "a_0001_seg.nii.gz", "a_seg.nii.gz"]
+
+
+def test_links_to_a_folder_above_are_not_followed(tmp_path):
+    save(tmp_path / "in/p1/a.nii.gz")
+    (tmp_path / "in/p1/up").symlink_to("..")
+    (tmp_path / "in/p2").symlink_to("p1")
+    assert list_volumes(tmp_path / "in") == [str(tmp_path / f"in/{name}/a.nii.gz") for name in ("p1", "p2")]
+
+
+def test_an_ending_in_capital_letters_is_told(tmp_path):
+    save(tmp_path / "in/a.nii.gz")
+    (tmp_path / "in/p/B.NRRD").parent.mkdir()
+    (tmp_path / "in/p/B.NRRD").touch()
+    sentence = segment(tmp_path / "in", tmp_path / "out")
+    assert sentence.startswith("1 of 2 volume(s) could not be segmented: 'p/B.NRRD' has an ending in capital letters:")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+    with pytest.raises(DatasetError, match=r"B\.NRRD' has an ending in capital letters: rename it to small ones"):
+        list_volumes(tmp_path / "in/p/B.NRRD")
 
 
 @pytest.mark.parametrize(("values", "kind"), [((0, 1, 4), np.uint8), ((0, 7, 300), np.uint16), ((0, 65535), np.uint16)])

@@ -162,6 +162,20 @@ def test_other_numbers_and_endings_are_told(tmp_path, caplog):
         read_msd(declare(tmp_path / "other", NNUNET))
 
 
+def test_files_that_file_ending_leaves_out_are_told(tmp_path, caplog):
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTr/notes.txt")
+    declare(tmp_path, NNUNET)
+    assert list(paths(tmp_path)) == ["a"]
+    assert not caplog.messages
+    touch(tmp_path, "imagesTr/b_0000.nrrd", "imagesTr/c_0000.nii", "labelsTr/b.nrrd")
+    assert list(paths(tmp_path)) == ["a"]
+    told = "'%s' holds %d file(s), such as '%s', that are not used, as file_ending in dataset.json is .nii.gz"
+    assert caplog.messages == [
+        told % (tmp_path / "imagesTr", 2, "b_0000.nrrd"),
+        told % (tmp_path / "labelsTr", 1, "b.nrrd"),
+    ]
+
+
 MSD = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "organ"}}
 
 

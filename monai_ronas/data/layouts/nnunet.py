@@ -129,6 +129,7 @@ def _volumes(folder: Path, content: Mapping[str, Any], *, series: bool) -> tuple
     endings = (_ending(content),) if _ending(content) else ENDINGS
     volumes: list[Path] = []
     faults: list[tuple[str, str]] = []
+    others: list[str] = []
     for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         end = ending(path.name.lower())
         if path.is_dir():
@@ -142,6 +143,11 @@ def _volumes(folder: Path, content: Mapping[str, Any], *, series: bool) -> tuple
             numbered = channel_number(name + end) if series else None  # names of labels have no number
             case = numbered[0] if numbered else name
             faults.append((case, f"the file '{folder.name}/{path.name}' {problem}"))
+        elif end:
+            others.append(path.name)
+    if others:
+        told = "'%s' holds %d file(s), such as '%s', that are not used, as file_ending in dataset.json is %s"
+        logger.warning(told, folder, len(others), others[0], endings[0])
     return volumes, faults
 
 
