@@ -17,7 +17,7 @@ from monai.transforms import EnsureChannelFirst, LoadImaged, MapTransform
 from monai_ronas.data.errors import Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, spacing_faults, value_faults
 from monai_ronas.data.label_faults import on_image_grid, undeclared_faults, whole_numbers
-from monai_ronas.data.reading import ChannelFilesReader
+from monai_ronas.data.reading import ChannelFilesReader, check_compression
 from monai_ronas.data.simpleitk_reader import SimpleITKReader
 
 _COMPLEX = {32, 1792, 2048}  # datatypes of NIfTI
@@ -67,6 +67,8 @@ class LoadVolumed(LoadImaged):
         return item
 
     def _loaded(self, key: Hashable, given: Any, reader: Any) -> dict[Hashable, Any]:
+        if isinstance(given, (str, Path)):
+            check_compression(Path(given))
         loaded: Any = self._loader(given, reader)
         if self._loader.image_only:
             return {key: loaded}

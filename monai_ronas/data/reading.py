@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from monai.utils import ensure_tuple
 from monai_ronas.data.formats import NIFTI, dicom_files, ending
 from monai_ronas.data.pieces import read_image
 from monai_ronas.data.simpleitk_reader import SimpleITKReader, data_and_meta, header_size, stacked
+
+_PIECE = 2**20  # bytes
 
 
 def read_volume(paths: Sequence[Path], *, real: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +76,20 @@ class ChannelFilesReader(ImageReader):
         return data_and_meta(*img)
 
 
+def check_compression(path: Path) -> None:
+    """Decompress a ``.nii.gz`` file to its end, where its checksum is; nibabel stops at the last voxel.
+
+    Raises:
+        Exception: whatever a broken file makes the decompressor raise.
+    """
+    if ending(path) == ".nii.gz":
+        with gzip.open(path) as stream:
+            while stream.read(_PIECE):
+                pass
+
+
 def _read(path: Path, real: bool) -> tuple[np.ndarray, np.ndarray]:
+    check_compression(path)
     if ending(path) in NIFTI:
         file: Any = nib.load(path, keep_file_open=True)
         affine = np.asarray(file.affine, dtype=np.float64)
