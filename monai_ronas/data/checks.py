@@ -14,10 +14,11 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor, NibabelReader
 from monai.transforms import EnsureChannelFirst, LoadImaged, MapTransform
 
+from monai_ronas.data.compression import check_compression
 from monai_ronas.data.errors import Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, spacing_faults, value_faults
 from monai_ronas.data.label_faults import on_image_grid, undeclared_faults, whole_numbers
-from monai_ronas.data.reading import ChannelFilesReader, check_compression
+from monai_ronas.data.reading import ChannelFilesReader
 from monai_ronas.data.simpleitk_reader import SimpleITKReader
 
 _COMPLEX = {32, 1792, 2048}  # datatypes of NIfTI

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,10 @@ import numpy as np
 from monai.data import ImageReader
 from monai.utils import ensure_tuple
 
+from monai_ronas.data.compression import check_compression
 from monai_ronas.data.formats import NIFTI, dicom_files, ending
 from monai_ronas.data.pieces import read_image
 from monai_ronas.data.simpleitk_reader import SimpleITKReader, data_and_meta, header_size, stacked
-
-_PIECE = 2**20  # bytes
 
 
 def read_volume(paths: Sequence[Path], *, real: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -74,18 +72,6 @@ class ChannelFilesReader(ImageReader):
     def get_data(self, img: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Voxels, with the channels last, and their meta data."""
         return data_and_meta(*img)
-
-
-def check_compression(path: Path) -> None:
-    """Decompress a ``.nii.gz`` file to its end, where its checksum is; nibabel stops at the last voxel.
-
-    Raises:
-        Exception: whatever a broken file makes the decompressor raise.
-    """
-    if ending(path) == ".nii.gz":
-        with gzip.open(path) as stream:
-            while stream.read(_PIECE):
-                pass
 
 
 def _read(path: Path, real: bool) -> tuple[np.ndarray, np.ndarray]:
