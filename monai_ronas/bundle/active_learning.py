@@ -90,7 +90,7 @@ class UncertaintyScoring:
                 continue
             try:
                 score = self.score(datastore.get_image_uri(study), device)
-            except (RuntimeError, ValueError, OSError) as error:
+            except (RuntimeError, ValueError, OSError, MemoryError) as error:
                 logger.warning("the study '%s' has no score: %s", study, find_error(error) or error)
                 done["failed"] += 1
                 continue

@@ -65,7 +65,12 @@ def search_identity(
         **study.identity(),
         **{name: getattr(settings, name) for name in _SETTINGS},
         "version": monai_ronas.__version__,
-        "space": space.to_dict(),
+        "space": {
+            **space.to_dict(),  # in which strides and widths without a choice are not
+            "strides": space.strides(space.base),
+            "kernel_sizes": space.kernel_sizes,
+            "widths": space.widths,
+        },
         "network": described(network.kwargs),
         "optimizer": [type(optimizer).__name__, described(options)],
         "loss": described(loss),
@@ -75,7 +80,7 @@ def search_identity(
         "controller#optimizer": list(policy_optimizer),
         "iterations_per_epoch": iterations_per_epoch,
         "channels": str(settings.channels),
-        "plan": str([plan.strides, plan.kernel_sizes, plan.patch, plan.batch_size]),
+        "plan": str([plan.strides, plan.patch, plan.batch_size]),
         "flip_axes": str(study.flip_axes),
         "cost": str([settings.cost, settings.cost_exponent]),
     }

@@ -21,7 +21,7 @@ from monai.transforms import Invertd
 from monai.utils import convert_to_tensor, str2bool
 
 from monai_ronas.bundle.class_inversion import on_image_grid
-from monai_ronas.bundle.predictions import PredictionFiles
+from monai_ronas.bundle.predictions import MAPS, PredictionFiles
 from monai_ronas.bundle.steps import require_weights
 from monai_ronas.data import DatasetError
 from monai_ronas.data.writing import write_volume
@@ -33,13 +33,15 @@ logger = logging.getLogger(__name__)
 MEMBERS = "members.pth"  # not .pt: MONAI Label offers every .pt as a model of its own
 REPORT = "uncertainty.csv"
 INTERVAL = 0.9  # of volumes
+_SLABS = 16
 _UNREADABLE = (RuntimeError, ValueError, KeyError, TypeError, EOFError, OSError, pickle.UnpicklingError)
 
 
 class Uncertainty:
     """Beside each segmentation a map of the uncertainty of every voxel, and a line in ``uncertainty.csv``.
 
-    Unless it is wanted, inferer and postprocessing are those that are given, and nothing is read.
+    Unless it is wanted, inferer and postprocessing are those that are given, and nothing is read. A warning says where
+    an earlier run has left its ``uncertainty.csv``.
 
     Volumes come one by one: ``dataloader#batch_size`` must be 1.
 
@@ -94,6 +96,11 @@ class Uncertainty:
         self._report = Path(os.path.abspath(files.output_dir)) / REPORT
         self._columns = ["case", *_volume_columns(list(self.labels.values())[1:]), "mean_entropy", "predicted_dice"]
         self._rows = _read_rows(self._report, self._columns) if chosen else {}
+        if not chosen and self._report.is_file():
+            logger.warning(
+                "'%s' and the maps beside it are of an earlier run: they do not tell of what is segmented now",
+                self._report,
+            )
         self._ensemble = MemberInferer(inferer, read_members(Path(models))) if chosen else None
         self.inferer: Inferer = inferer if self._ensemble is None else self._ensemble
         self._inverse = Invertd("pred", transform=transform, orig_keys="image", nearest_interp=False)
@@ -140,6 +147,7 @@ class Uncertainty:
         if spread is None or said is None:
             logger.error("'%s': the memory does not suffice for its uncertainty", name)
             self.left_out.append(f"'{name}'")
+            self._remove_maps(volume, MAPS)
             if self._rows.pop(name, None) is not None:
                 self._write_report()
             return
@@ -147,18 +155,20 @@ class Uncertainty:
         def inverted(channel: torch.Tensor) -> torch.Tensor:
             return convert_to_tensor(on_image_grid(channel, item["image"], self._inverse), track_meta=False).cpu()
 
-        said = said.div_(self.temperature).log_softmax(dim=0)
+        said.div_(self.temperature)
         unsure = inverted(entropy(said[None])[0])
-        maps = {"entropy": unsure, "mutual_information": inverted(spread[0])}
+        maps = {"entropy": unsure}
+        if self._ensemble.runs > 1:
+            maps["mutual_information"] = inverted(spread[0])
+        self._remove_maps(volume, [kind for kind in MAPS if kind not in maps])
         affine = found.affine.cpu().numpy().astype(np.float64)
         for kind, voxels in maps.items():
-            if kind == "entropy" or self._ensemble.runs > 1:
-                write_volume(self.files.map_path(volume, kind), voxels[0].numpy().astype(np.float32), affine)
+            write_volume(self.files.map_path(volume, kind), voxels[0].numpy().astype(np.float32), affine)
         segmentation = convert_to_tensor(found, track_meta=False).cpu()
         ml = abs(np.linalg.det(affine[:3, :3])) / 1000
         volumes: list[float] = []
         dice: list[float] = []
-        for channel, value in zip(said[1:].exp(), list(self.labels)[1:], strict=True):
+        for channel, value in zip(to_probabilities_(said)[1:], list(self.labels)[1:], strict=True):
             found_class = class_figures(inverted(channel[None]), segmentation == value)
             volumes += [ml * number for number in found_class[:3]]
             dice += [found_class.dice] * (found_class.voxels > 0)
@@ -168,6 +178,11 @@ class Uncertainty:
         self._rows[name] = figures
         self._write_report()
         logger.info("predicted Dice %s: '%s'", figures[-1], name)
+
+    def _remove_maps(self, volume: str, kinds: Sequence[str]) -> None:
+        """Those that an earlier run has left are of another segmentation."""
+        for kind in kinds:
+            self.files.map_path(volume, kind).unlink(missing_ok=True)
 
     def _write_report(self) -> None:
         text = io.StringIO()
@@ -224,6 +239,13 @@ def class_figures(probability: torch.Tensor, segmented: torch.Tensor) -> ClassFi
     number, total = int(segmented.sum()), float(probability.double().sum())
     common = float(probability[segmented].double().sum())
     return ClassFigures(number, min(low, number), max(high, number), 2 * common / max(number + total, 1e-9))
+
+
+def to_probabilities_(logits: torch.Tensor) -> torch.Tensor:
+    """Probabilities in the place of logits ``(C, H, W, D)``, a slab at a time: the memory has no room for a copy."""
+    for part in logits.split(max(1, -(-logits.shape[1] // _SLABS)), dim=1):
+        part.copy_(part.softmax(dim=0))
+    return logits
 
 
 def _volume_columns(names: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor, NibabelReader
 from monai.transforms import EnsureChannelFirst, LoadImaged, MapTransform
 
+from monai_ronas.data.compression import check_compression
 from monai_ronas.data.errors import Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, spacing_faults, value_faults
 from monai_ronas.data.label_faults import on_image_grid, undeclared_faults, whole_numbers
@@ -67,6 +68,8 @@ class LoadVolumed(LoadImaged):
         return item
 
     def _loaded(self, key: Hashable, given: Any, reader: Any) -> dict[Hashable, Any]:
+        if isinstance(given, (str, Path)):
+            check_compression(Path(given))
         loaded: Any = self._loader(given, reader)
         if self._loader.image_only:
             return {key: loaded}

@@ -13,6 +13,7 @@ import numpy as np
 from monai.data import ImageReader
 from monai.utils import ensure_tuple
 
+from monai_ronas.data.compression import check_compression
 from monai_ronas.data.formats import NIFTI, dicom_files, ending
 from monai_ronas.data.pieces import read_image
 from monai_ronas.data.simpleitk_reader import SimpleITKReader, data_and_meta, header_size, stacked
@@ -74,6 +75,7 @@ class ChannelFilesReader(ImageReader):
 
 
 def _read(path: Path, real: bool) -> tuple[np.ndarray, np.ndarray]:
+    check_compression(path)
     if ending(path) in NIFTI:
         file: Any = nib.load(path, keep_file_open=True)
         affine = np.asarray(file.affine, dtype=np.float64)

@@ -15,8 +15,8 @@ def base_strides(
     """Strides of the base network, one tuple per stage; the first stage keeps the resolution.
 
     An axis is halved at a stage while at least ``min_size`` voxels remain on it and while its voxels are not already
-    ``max_anisotropy`` times coarser than those of the finest axis (the rule that nnU-Net's planner made standard).
-    A thin axis is thus not pooled away.
+    ``max_anisotropy`` times coarser than those of the finest axis that can be halved (the rule that nnU-Net's planner
+    made standard). A thin axis is thus not pooled away, and one of few voxels does not keep the others from it.
 
     Args:
         shape: voxels per axis.
@@ -31,9 +31,9 @@ def base_strides(
     size, voxel = [int(s) for s in shape], [float(s) for s in spacing]
     strides: list[tuple[int, ...]] = [(1,) * len(size)]
     for _ in range(stages - 1):
-        finest = min(voxel)
+        finest = min((v for v, s in zip(voxel, size, strict=True) if s // 2 >= min_size), default=math.inf)
         stride = tuple(
-            2 if size[a] // 2 >= min_size and voxel[a] <= max_anisotropy * finest else 1 for a in range(len(size))
+            2 if s // 2 >= min_size and v <= max_anisotropy * finest else 1 for v, s in zip(voxel, size, strict=True)
         )
         size = [s // k for s, k in zip(size, stride, strict=True)]
         voxel = [v * k for v, k in zip(voxel, stride, strict=True)]
@@ -42,26 +42,34 @@ def base_strides(
 
 
 def anisotropic_kernels(
-    spacing: Sequence[float], strides: Sequence[Sequence[int]], *, max_anisotropy: float = 2.0
+    shape: Sequence[int], spacing: Sequence[float], strides: Sequence[Sequence[int]], *, max_anisotropy: float = 2.0
 ) -> tuple[tuple[int, ...], ...]:
     """Sizes of the kernels of each stage: 3 along an axis, 1 where neighbours along it are too far apart.
 
-    That is where the stage's voxels are more than ``max_anisotropy`` times coarser than along its finest axis, as
-    between thick slices (the rule that nnU-Net's planner made standard).
+    That is where the stage's voxels are more than ``max_anisotropy`` times coarser than along the finest of the axes
+    that are halved, as between thick slices; what was near enough at one stage is so at all that follow (the rule that
+    nnU-Net's planner made standard). It is 1 as well along an axis of a single voxel: what joins it to neighbours would
+    never be trained.
 
     Args:
+        shape: voxels per axis of the largest patch that is trained.
         spacing: voxel size per axis, in mm.
         strides: of the stages, one tuple each.
         max_anisotropy: an axis coarser than the finest one by more than this factor has kernels of 1.
 
     Example:
-        >>> anisotropic_kernels((1.5, 1.5, 10.0), [(2, 2, 1), (2, 2, 1), (2, 2, 2)])
+        >>> anisotropic_kernels((216, 256, 9), (1.5, 1.5, 10.0), [(2, 2, 1), (2, 2, 1), (2, 2, 2)])
         ((3, 3, 1), (3, 3, 3), (3, 3, 3))
     """
-    voxel, kernels = [float(s) for s in spacing], []
+    halved = [total > 1 for total in total_stride(strides, len(spacing))]
+    voxel, kernel = [float(s) for s in spacing], [1] * len(spacing)
+    kernels = []
     for stride in strides:
         voxel = [v * k for v, k in zip(voxel, stride, strict=True)]
-        kernels.append(tuple(1 if v > max_anisotropy * min(voxel) else 3 for v in voxel))
+        finest = min((v for v, is_halved in zip(voxel, halved, strict=True) if is_halved), default=min(voxel))
+        near = [s > 1 and v <= max_anisotropy * finest for v, s in zip(voxel, shape, strict=True)]
+        kernel = [3 if n else k for n, k in zip(near, kernel, strict=True)]
+        kernels.append(tuple(kernel))
     return tuple(kernels)
 
 

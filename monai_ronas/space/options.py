@@ -44,7 +44,9 @@ def stride_options(
         if stage == 1:
             options.append(halving(shape, spacing, min_size=min_cells))
         given = overrides.get(f"stride_{stage}") or options
-        if not all(isinstance(o, Sequence) and len(o) == len(keep) for o in given):
+        if not all(isinstance(o, Sequence) and len(o) == len(keep) for o in given) or not all(
+            type(k) is int and k > 0 for o in given for k in o
+        ):
             raise SettingError(
                 f"every option of stride_{stage} must be a list of {len(keep)} strides, received {given}."
             )

@@ -188,18 +188,19 @@ def make_plan(
             best = wide
     if timed is not None and seconds is not None:
         reasons.insert(0, f"{seconds:.0f} s are left for training: {_count(steps(best))} steps of {timed(best):.3g} s")
-    largest = _rounded(shape, total_stride(best.strides, len(shape)))
+    rounded = _rounded(shape, total_stride(best.strides, len(shape)))
+    largest = tuple(max(a, b) for a, b in zip(rounded, best.patch, strict=True))
     return Plan(
         strides=best.strides,
         channels=best.channels,
         patch=best.patch,
-        largest_patch=tuple(max(a, b) for a, b in zip(largest, best.patch, strict=True)),
+        largest_patch=largest,
         batch_size=batch_size,
         widths=WIDTHS,
         seconds_per_step=None if seconds_of is None else seconds_of(best),
         steps=None if timed is None else int(steps(best)),
         reasons=tuple(reasons),
-        kernel_sizes=anisotropic_kernels(spacing, best.strides),
+        kernel_sizes=anisotropic_kernels(largest, spacing, best.strides),
     )
 
 

@@ -120,12 +120,10 @@ class RonasSpace(SearchSpace):
         self.base_strides: tuple[tuple[int, ...], ...] = (
             tuple(base_strides(self.shape, self.spacing, stages=stages)) if strides is None else freeze(strides)
         )
-        if len(self.base_strides) != stages or any(len(s) != len(self.shape) for s in self.base_strides):
+        if not self._by_stage(self.base_strides):
             raise SettingError(f"strides must be {stages} tuples of {len(self.shape)}, received {self.base_strides}.")
         self.kernel_sizes: tuple[tuple[int, ...], ...] = freeze(kernel_sizes or [(3,) * len(self.shape)] * stages)
-        if len(self.kernel_sizes) != stages or any(
-            len(kernel) != len(self.shape) or any(k < 1 or k % 2 == 0 for k in kernel) for kernel in self.kernel_sizes
-        ):
+        if not self._by_stage(self.kernel_sizes) or any(k % 2 == 0 for kernel in self.kernel_sizes for k in kernel):
             raise SettingError(
                 f"kernel_sizes must be {stages} tuples of {len(self.shape)} odd numbers, received {self.kernel_sizes}."
             )
@@ -176,6 +174,15 @@ class RonasSpace(SearchSpace):
         check_patches(self.decisions, self.unit)
         self._fits: Callable[[Architecture], bool] | None = None
         self._prepare()
+
+    def _by_stage(self, values: Any) -> bool:
+        """Whether there is a positive whole number for each axis of each stage."""
+        return (
+            isinstance(values, tuple)
+            and len(values) == self.stages
+            and all(isinstance(v, tuple) and len(v) == len(self.shape) for v in values)
+            and all(type(n) is int and n > 0 for v in values for n in v)
+        )
 
     def _prepare(self) -> None:
         """Set the base network and the largest one."""
@@ -271,9 +278,9 @@ class RonasSpace(SearchSpace):
         """Whether the last value of ``decided`` is feasible.
 
         A patch is a multiple of the network's strides and has ``min_cells`` cells at the deepest stage, or all that
-        the data has. A dilation is where its outer taps can fall inside the stage's feature map on some axis. In a
-        restricted space the cheapest completion must fit as well. A decoder level may drop every skip; nothing else is
-        forbidden.
+        the data has. A dilation is where its outer taps can fall inside the stage's feature map on some axis with a
+        kernel of more than 1. In a restricted space the cheapest completion must fit as well. A decoder level may drop
+        every skip; nothing else is forbidden.
         """
         name = list(decided)[-1]
         if not self._has_room(decided):
@@ -281,7 +288,9 @@ class RonasSpace(SearchSpace):
         if name.startswith("dilation_") and decided[name] != 1:
             stage = int(name.rsplit("_", 1)[1])
             stride = total_stride(self.strides(decided)[:stage], len(self.shape))
-            if int(decided[name]) >= max(p // s for p, s in zip(self.patch(decided), stride, strict=True)):
+            cells = (p // s for p, s in zip(self.patch(decided), stride, strict=True))
+            joined = (c for c, kernel in zip(cells, self.kernel_sizes[stage - 1], strict=True) if kernel > 1)
+            if int(decided[name]) >= max(joined, default=0):
                 return False
         return self._fits is None or self._fits(self._completed(decided))
 

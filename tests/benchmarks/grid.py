@@ -83,7 +83,7 @@ def cell_plan(fingerprint: Fingerprint, *, resolution: str, width: float, area: 
 
     chosen = min((d for d in _drafts(fingerprint) if d.strides[0] == stem), key=distance)
     channels = [min(c, MAX_CHANNELS) for c in scaled_channels(chosen.channels, width)]
-    kernels = anisotropic_kernels(spacing, chosen.strides)
+    kernels = anisotropic_kernels(chosen.patch, spacing, chosen.strides)
     return fixed_plan(chosen.strides, channels, chosen.patch, kernel_sizes=kernels)
 
 

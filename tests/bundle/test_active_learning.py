@@ -50,6 +50,8 @@ class Task:
     def run_pre_transforms(self, data, transforms):
         if data["image"] == "broken":
             raise VolumeError("'broken.nii.gz': it holds no voxels")
+        if data["image"] == "huge":
+            raise MemoryError("Unable to allocate 1.8 PiB")
         return transforms[0](data)
 
     def run_inferer(self, data, device):
@@ -124,9 +126,10 @@ def test_studies_are_scored_once_for_the_same_weights(task):
 
 
 def test_a_broken_study_is_named_and_the_others_are_scored(task, caplog):
-    store = Store("broken", "sure")
+    store = Store("broken", "huge", "sure")
     with caplog.at_level(logging.WARNING, "monai_ronas"):
-        assert UncertaintyScoring(task, key=KEY)({}, store) == {"scored": 1, "skipped": 0, "failed": 1}
+        assert UncertaintyScoring(task, key=KEY)({}, store) == {"scored": 1, "skipped": 0, "failed": 2}
+    assert "the study 'huge' has no score: Unable to allocate 1.8 PiB" in caplog.text
     assert "the study 'broken' has no score: 'broken.nii.gz': it holds no voxels" in caplog.text
     assert store.kept["broken"] == {}
 

@@ -10,21 +10,31 @@ from monai.transforms import Compose, RandGaussianNoised, ScaleIntensityd
 from monai_ronas.bundle import Settings, search_identity
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import RonasSpace
+from monai_ronas.utils import differences
 
 SPACE = RonasSpace((32, 32, 32))
-PLAN = SimpleNamespace(kernel_sizes=(), strides=((1, 1, 1), (2, 2, 2)), patch=(32, 32, 32), batch_size=2)
+PLAN = SimpleNamespace(strides=((1, 1, 1), (2, 2, 2)), patch=(32, 32, 32), batch_size=2)
 STUDY = SimpleNamespace(identity=lambda: {"data set": ["x", "1"], "split": {"test": []}}, flip_axes=(0, 1, 2))
 
 
 def identity(
-    *, kind=torch.optim.AdamW, lr=0.1, steps=20, augmentation=None, loss=None, options=None, policy_lr=1.0, **settings
+    *,
+    kind=torch.optim.AdamW,
+    lr=0.1,
+    steps=20,
+    augmentation=None,
+    loss=None,
+    options=None,
+    policy_lr=1.0,
+    space=SPACE,
+    **settings,
 ):
-    network = RonasSuperNet(SPACE, 1, 2, channels=(2, 4, 6, 8))
+    network = RonasSuperNet(space, 1, 2, channels=(2, 4, 6, 8))
     return search_identity(
         Settings(**settings),
         STUDY,
         PLAN,
-        SPACE,
+        space,
         network,
         kind(network.parameters(), lr=lr, **(options or {})),
         loss=loss or DiceLoss(),
@@ -71,3 +81,28 @@ def test_what_may_grow_or_changes_nothing_is_no_part_of_it():
 def test_another_search_differs_by_name(change, name):
     first, other = identity(), identity(**change)
     assert [key for key in first if first[key] != other[key]] == [name]
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "told"),
+    [
+        (
+            {"overrides": {"stride_4": [[2, 2, 2]]}},
+            {"overrides": {"stride_4": [[1, 1, 1]]}},
+            "space strides was [2, 2, 2] and is [1, 1, 1]",
+        ),
+        ({"widths": [1.0]}, {"widths": [0.5]}, "space widths was [1.0] and is [0.5]"),
+        (
+            {"kernel_sizes": [(3, 3, 1)] * 4},
+            {"kernel_sizes": [(3, 3, 1)] * 3 + [(3, 3, 3)]},
+            "space kernel_sizes was [3, 3, 1] and is [3, 3, 3]",
+        ),
+    ],
+    ids=["stride", "width", "kernels"],
+)
+def test_what_a_space_leaves_no_choice_of_tells_searches_apart(first, other, told):
+    then, now = (
+        json.loads(json.dumps(identity(space=RonasSpace((32, 32, 32), **arguments)))) for arguments in (first, other)
+    )
+    assert then["space"]["decisions"] == now["space"]["decisions"]
+    assert differences(then, now) == [told]

@@ -14,7 +14,7 @@ import torch
 
 from monai_ronas.bundle import PredictionFiles, list_volumes
 from monai_ronas.bundle.configs import Derived, inference_config
-from monai_ronas.bundle.uncertainty import uncertainty_in_words, write_members
+from monai_ronas.bundle.uncertainty import to_probabilities_, uncertainty_in_words, write_members
 from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import Reliability, SearchResult, TemperatureFit
@@ -152,6 +152,29 @@ def test_one_run_has_no_mutual_information(bundle, tmp_path):
     assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True, **{"inferer#flips": []}) is None
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"a_seg.nii.gz", "a_entropy.nii.gz", "uncertainty.csv"}
+
+
+def test_maps_of_an_earlier_run_do_not_stay_beside_another_segmentation(bundle, tmp_path, caplog):
+    out = tmp_path / "out"
+    save(tmp_path / "in/a.nii.gz")
+    alone = {"inferer#flips": [], "uncertainty": True}
+    assert segment(bundle, tmp_path / "in", out, uncertainty=True) is None
+    (bundle / "models" / "members.pth").unlink()
+    assert segment(bundle, tmp_path / "in", out, **alone) is None
+    assert sorted(path.name for path in out.iterdir()) == ["a_entropy.nii.gz", "a_seg.nii.gz", "uncertainty.csv"]
+    assert "of an earlier run" not in caplog.text
+    assert segment(bundle, tmp_path / "in", out) is None
+    assert f"'{out / 'uncertainty.csv'}' and the maps beside it are of an earlier run" in caplog.text
+    assert "'a'" in segment(bundle, tmp_path / "in", out, **alone, **{"inferer#result_gb": 1e-9})
+    assert sorted(path.name for path in out.iterdir()) == ["a_seg.nii.gz", "uncertainty.csv"]
+
+
+def test_probabilities_take_the_place_of_logits():
+    logits = torch.randn(3, 37, 4, 2)
+    expected, place = logits.softmax(dim=0), logits.data_ptr()
+    found = to_probabilities_(logits)
+    torch.testing.assert_close(found, expected)
+    assert found.data_ptr() == place
 
 
 @pytest.mark.parametrize(

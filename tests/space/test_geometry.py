@@ -36,6 +36,11 @@ def test_thin_axis_is_not_pooled_away():
     assert base_strides((64, 64, 1), (1, 1, 5), stages=4) == [(1, 1, 1), *[(2, 2, 1)] * 3]
 
 
+@pytest.mark.parametrize(("shape", "spacing"), [((64, 64, 1), (1, 1, 1)), ((64, 64, 7), (3, 3, 1))])
+def test_an_axis_of_few_fine_voxels_does_not_keep_the_others_from_being_halved(shape, spacing):
+    assert base_strides(shape, spacing, stages=5) == [(1, 1, 1), *[(2, 2, 1)] * 4]
+
+
 @pytest.mark.parametrize(
     ("spacing", "strides", "kernels"),
     [
@@ -48,7 +53,22 @@ def test_thin_axis_is_not_pooled_away():
     ],
 )
 def test_kernels_do_not_join_slices_that_are_far_apart(spacing, strides, kernels):
-    assert anisotropic_kernels(spacing, strides) == tuple(tuple(int(k) for k in kernel) for kernel in kernels)
+    shape = (64,) * len(spacing)
+    assert anisotropic_kernels(shape, spacing, strides) == tuple(tuple(int(k) for k in kernel) for kernel in kernels)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (3, 3, 1), (1, 1, 5)])
+def test_kernels_do_not_join_what_is_never_there(spacing):
+    strides = [(1, 1, 1), *[(2, 2, 1)] * 4]
+    assert set(anisotropic_kernels((64, 64, 1), spacing, strides)) == {(3, 3, 1)}
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"), [((320, 320, 12), (1, 1, 1)), ((12, 320, 320), (1, 1, 1)), ((320, 320, 7), (3, 3, 1))]
+)
+def test_kernels_stay_whole_in_the_plane_of_a_few_fine_slices(shape, spacing):
+    strides = base_strides(shape, spacing, stages=6)
+    assert set(anisotropic_kernels(shape, spacing, strides)) == {(3, 3, 3)}
 
 
 def test_total_stride():

@@ -62,6 +62,12 @@ def test_kernels_of_thick_slices_are_flat_where_the_network_is_fine():
     assert "kernels" not in plan("atria").words()
 
 
+def test_kernels_of_single_slices_have_no_weights_for_neighbours():
+    made = make_plan((64, 64, 1), (1.0, 1.0, 1.0), fits=lambda draft: True)
+    assert (made.patch[2], made.largest_patch[2]) == (1, 1)
+    assert set(made.kernel_sizes) == {(3, 3, 1)}
+
+
 def test_a_plan_from_before_there_were_flat_kernels_has_none():
     content = plan("heart slices").to_dict()
     del content["kernel_sizes"]

@@ -102,6 +102,13 @@ def test_mask_leaves_out_dilations_wider_than_the_feature_map():
     assert not space.is_feasible(space.base.replace(dilation_4=2))
 
 
+def test_mask_leaves_out_dilations_along_axes_that_the_kernel_does_not_join():
+    strides, kernels = [(1, 1, 1), (2, 2, 1), (2, 2, 1), (1, 1, 1)], [(3, 3, 1)] * 3 + [(3, 3, 3)]
+    space = RonasSpace((8, 8, 16), strides=strides, kernel_sizes=kernels, min_cells=2)
+    assert not space.is_feasible(space.base.replace(dilation_3=2))  # 2x2 cells in the plane
+    assert space.is_feasible(space.base.replace(dilation_4=2))
+
+
 def test_base_and_largest():
     space = RonasSpace((35, 50, 36))
     assert space.base["patch_hw"] == (32, 48)
@@ -147,6 +154,10 @@ def test_patches_are_multiples_of_every_stride_option():
         ({"overrides": 5}, ValueError, "overrides must give a list of options for each decision, received 5"),
         ({"kernel_sizes": [(3, 3, 3)] * 3}, ValueError, "kernel_sizes must be 4 tuples of 3 odd numbers, received"),
         ({"kernel_sizes": [(3, 3, 2)] * 4}, ValueError, "kernel_sizes must be 4 tuples of 3 odd numbers, received"),
+        ({"kernel_sizes": [3, 3, 3, 3]}, ValueError, "kernel_sizes must be 4 tuples of 3 odd numbers, received"),
+        ({"strides": [1, 2, 2, 2]}, ValueError, "strides must be 4 tuples of 3, received"),
+        ({"strides": [(1, 1, 1)] * 3 + [(2, 2, 0)]}, ValueError, "strides must be 4 tuples of 3, received"),
+        ({"overrides": {"stride_3": [[2, 2, 0]]}}, ValueError, "every option of stride_3 must be a list of 3 strides"),
         ({"dilations": 2}, ValueError, "the options of dilations must be a list, received 2"),
         ({"activations": "RELU"}, ValueError, "the options of activations must be a list"),
         ({"activations": [["LEAKYRELU", {"negative_slope": 0.1}]]}, ValueError, "names of MONAI's Act factory"),
