@@ -28,7 +28,7 @@ def make_environment(folder: Path) -> Path:
         RuntimeError: when a step fails, with what it said.
     """
     if sys.version_info >= (3, 12):
-        raise RuntimeError("MONAI Label 0.8.5 needs Python 3.11 or older, as 3.12 has no distutils: run this with python3.11.")
+        raise RuntimeError("MONAI Label 0.8.5 needs distutils, which 3.12 does not have: use Python 3.11.")
     python = folder / "bin" / "python"
     same = [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "monai")]
     installs = (same[:1], [*same[1:], *REQUIREMENTS], ["--no-deps", *WITHOUT_DEPENDENCIES], ["-e", ROOT])
