@@ -12,8 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
-from monai_ronas.bundle import PredictionFiles, SoundVolumes, list_volumes
+from monai_ronas.bundle import PredictionFiles, SavePredictiond, SoundVolumes, list_volumes
 from monai_ronas.bundle.configs import Derived
 from monai_ronas.data import DatasetError, Fingerprint
 from monai_ronas.data.formats import ending
@@ -301,6 +302,15 @@ def test_names_of_predictions(tmp_path):
         "x/c.v1_seg.nii.gz",
         "d_0000_seg.nii.gz",
     ]
+
+
+def test_the_log_names_a_prediction_as_its_folder_was_given(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
+    found = MetaTensor(torch.ones(1, 4, 4, 4), meta={"filename_or_obj": str(tmp_path / "in/x/a.nii.gz")})
+    SavePredictiond("pred", files=PredictionFiles("in", "out"), output_dtype="uint8")({"pred": found})
+    assert caplog.messages == ["written: 'out/x/a_seg.nii.gz'"]
+    assert (tmp_path / "out/x/a_seg.nii.gz").is_file()
 
 
 @pytest.mark.parametrize(("values", "kind"), [((0, 1, 4), np.uint8), ((0, 7, 300), np.uint16), ((0, 65535), np.uint16)])
