@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The settings of a search, export of the derived bundle, what its commands do, active learning in MONAI Label."""
+
 from monai_ronas.bundle.active_learning import UncertaintyScoring, add_uncertainty, foreground_entropy
 from monai_ronas.bundle.cases import CaseList, evaluation_cases, tell_left_out, training_cases
 from monai_ronas.bundle.class_inversion import InvertToClassesd

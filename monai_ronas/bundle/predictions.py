@@ -184,7 +184,8 @@ class SavePredictiond(SaveImaged):
             voxels = volume.detach().cpu().numpy()[0].astype(self.output_dtype)
             affine = volume.affine.cpu().numpy().astype(np.float64)
             path = self.files.write(str(volume.meta["filename_or_obj"]), voxels, affine)
-            logger.info("written: '%s'", path)
+            below = os.path.relpath(path, self.files.output_dir)
+            logger.info("written: '%s'", Path(self.files.output_dir, below))  # as the folder was given
         return item
 
 

@@ -58,8 +58,9 @@ def origin_of(result: SearchResult) -> str:
 
 def _dice_rows(result: SearchResult) -> list[tuple[str, str]]:
     scores = [("test Dice", result.test, not_all_tested(result)), ("reward Dice", result.score, result.remark)]
-    missing = ("test Dice", "not measured: no test cases, or no time for them (then evaluate.json measures it)")
-    rows = [missing] if result.test is None and (result.remark or result.score is None) else []
+    why = "the bundle's evaluate.json measures it" if result.test_cases else "there are no test cases"
+    untested = result.test is None and (bool(result.remark) or result.score is None)
+    rows = [("test Dice", f"not measured: {why}")] if untested else []
     return rows + [
         (
             name,

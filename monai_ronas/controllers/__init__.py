@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Controllers, which propose architectures: an LSTM policy, and random choice as its control."""
+
 from monai_ronas.controllers.base import Controller
 from monai_ronas.controllers.lstm import LSTMController
 from monai_ronas.controllers.random import RandomController

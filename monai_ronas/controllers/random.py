@@ -14,6 +14,12 @@ class RandomController(Controller):
 
     Args:
         space: the decisions.
+
+    Example:
+        >>> from monai_ronas.space import Decision
+        >>> controller = RandomController(SearchSpace([Decision("width", [1, 2, 4])]))
+        >>> controller.log_probs(torch.zeros(1, 1, dtype=torch.long))[0].exp()
+        tensor([[0.3333, 0.3333, 0.3333]])
     """
 
     def __init__(self, space: SearchSpace) -> None:

@@ -105,6 +105,15 @@ def fingerprint_dataset(
 
     Raises:
         DatasetError: when ``stats`` is empty.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_ronas.data import make_phantom_dataset, read_msd, verify_dataset
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dataset = read_msd(make_phantom_dataset(f"{folder}/phantom", num_cases=2, size=(16, 16, 16)))
+        ...     fingerprint = fingerprint_dataset(dataset, verify_dataset(dataset, workers=1)[1])
+        >>> fingerprint.target_spacing, fingerprint.out_channels
+        ((1.0, 1.0, 2.0), 4)
     """
     if not stats:
         raise DatasetError(f"data set '{dataset.name}' has no sound case to take a fingerprint of: see its report.")

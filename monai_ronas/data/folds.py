@@ -79,6 +79,12 @@ def split_cases(
 
     Raises:
         DatasetError: when an argument is out of range or there are too few cases.
+
+    Example:
+        >>> names = [f"case_{n:02d}" for n in range(10)]
+        >>> split = split_cases(names, fold=0, num_folds=5, reward_fraction=0.15, seed=0)
+        >>> len(split.train), len(split.reward), len(split.test)
+        (6, 2, 2)
     """
     ordered = sorted(names)
     if len(set(ordered)) != len(ordered):

@@ -93,6 +93,14 @@ def read_msd(dataset_dir: str | os.PathLike[str], *, strict: bool = True) -> MSD
 
     Raises:
         DatasetError: when the folder or its ``dataset.json`` is missing or contradictory, or a listed file is.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_ronas.data import make_phantom_dataset
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dataset = read_msd(make_phantom_dataset(f"{folder}/phantom", num_cases=2, size=(16, 16, 16)))
+        >>> dataset.foreground, [case.name for case in dataset.cases]
+        (('organ', 'lesion', 'vessel'), ['phantom_000', 'phantom_001'])
     """
     root = Path(dataset_dir)
     content = _read_json(root)

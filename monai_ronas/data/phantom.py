@@ -49,6 +49,13 @@ def make_phantom_dataset(
     Raises:
         SettingError: when an argument is out of range.
         DatasetError: when ``dataset_dir`` already holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = make_phantom_dataset(f"{folder}/phantom", num_cases=2, size=(16, 16, 16))
+        ...     sorted(path.name for path in Path(made).iterdir())
+        ['dataset.json', 'imagesTr', 'labelsTr']
     """
     shape, lengths = [int(n) for n in size], [float(mm) for mm in spacing]
     parameters: dict[str, Any] = {

@@ -64,6 +64,15 @@ def verify_dataset(
         ``faults`` and
         ``warnings`` (both lists of ``{"case", "problem"}``), and the statistics of the cases without fault, sorted by
         name.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_ronas.data import make_phantom_dataset, read_msd
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dataset = read_msd(make_phantom_dataset(f"{folder}/phantom", num_cases=2, size=(16, 16, 16)))
+        ...     report, stats = verify_dataset(dataset, workers=1)
+        >>> report["faults"], [case.spacing for case in stats]
+        ([], [(1.0, 1.0, 2.0), (1.0, 1.0, 2.0)])
     """
     known = VerificationMemo(memo)
     settings = [_VERSION, sorted(dataset.labels), dataset.ignore_label, dataset.in_channels, resample_label]

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The search as MONAI engines: scoring, training in slices, the race, the final training."""
+
 from monai_ronas.engines.calibration import Calibration, ReliabilityWatch
 from monai_ronas.engines.contender import Contender
 from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents

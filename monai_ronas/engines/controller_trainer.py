@@ -76,6 +76,21 @@ class ControllerTrainer(Trainer):
         additional_metrics: as in MONAI's engines.
         metric_cmp_fn: as in MONAI's engines.
         train_handlers: handlers with ``attach(engine)``.
+
+    Example:
+        >>> from monai_ronas.controllers import LSTMController
+        >>> from monai_ronas.engines import EpisodeSampler
+        >>> from monai_ronas.space import Decision, SearchSpace
+        >>> class Scorer:  # in a search, a ChildScorer
+        ...     sampler, cases = EpisodeSampler(1), ["case"]
+        ...     def score(self, architecture):
+        ...         reward = float(architecture["width"] == 2)
+        ...         return ChildScore(reward, (reward,), seconds=0.0, peak_memory_mb=0.0)
+        >>> policy = LSTMController(SearchSpace([Decision("width", [1, 2])]))
+        >>> engine = ControllerTrainer("cpu", 10, 8, policy, Scorer(), torch.optim.SGD(policy.parameters(), lr=1.0))
+        >>> engine.run()
+        >>> engine.state.best_child.to_dict()
+        {'width': 2}
     """
 
     def __init__(

@@ -40,6 +40,14 @@ class PatchBatch(PrepareBatch):
             anew for each batch, so that crops and augmentation depend on :attr:`generator` alone.
         seed: seed of the crops, flips and augmentation.
         channels_last: put the images in the channels-last memory format.
+
+    Example:
+        >>> from monai_ronas.space import RonasSpace
+        >>> supernet = RonasSuperNet(RonasSpace((16, 16, 16), stages=2), in_channels=1, out_channels=2, channels=(4, 8))
+        >>> case = {"image": torch.randn(1, 20, 24, 18), "label": torch.zeros(1, 20, 24, 18)}
+        >>> images, labels = PatchBatch(supernet, batch_size=2)([case, case], device="cpu")
+        >>> tuple(images.shape), tuple(labels.shape)
+        ((2, 1, 16, 16, 16), (2, 1, 16, 16, 16))
     """
 
     def __init__(

@@ -136,6 +136,7 @@ class Race(Engine):
             self._leader = self.contenders[0]
             self.next = self.leader if self._is_worth(self.first_turn * self.left) else None
         if self.next is not None:
+            logger.info("race: %d contenders", len(self.contenders))
             handler = None if between is None else self.add_event_handler(Events.ITERATION_COMPLETED, lambda: between())
             self.run(range(_MOST_TURNS), max_epochs=1)
             if handler is not None:
@@ -342,8 +343,8 @@ class Race(Engine):
             score = turned.scores[-1]
             words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
             if turned is not self.leader:
-                behind = self.lead(turned, slope)
-                words += f", error at the end {-100 * behind.mean:+.0f} % +- {100 * behind.sd:.0f} % by the leader's"
+                lead = self.lead(turned, slope)
+                words += f", error at the end {-100 * lead.mean:+.0f} % +- {100 * lead.sd:.0f} % against the leader's"
             logger.info("race: %s %s after %.4g: %s", turned.origin, turned.architecture.id, turned.trained, words)
 
     # state

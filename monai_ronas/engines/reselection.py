@@ -74,7 +74,7 @@ class Reselection:
         for _, line in sorted(above_trend(history), key=lambda pair: -pair[0]):
             small = self.fitted(Architecture(line["architecture"]))
             if small is not None and len(fitting) < self.number:
-                fitting.setdefault(small, f"episode {line['episode']}, child {line['child']}")
+                fitting.setdefault(small, f"episode {line['episode']}, candidate {line['child']}")
         return fitting
 
     def fitted(self, architecture: Architecture) -> Architecture | None:

@@ -44,6 +44,14 @@ class EpisodeSampler(Sampler[int]):
         num_cases: number of cases.
         per_episode: cases in an episode. Default: all.
         seed: seed of the choice, which depends on nothing else but the episode.
+
+    Example:
+        >>> sampler = EpisodeSampler(4, per_episode=2)
+        >>> sampler.choose(1)
+        >>> first = list(sampler)
+        >>> sampler.choose(2)
+        >>> sorted(first + list(sampler))
+        [0, 1, 2, 3]
     """
 
     def __init__(self, num_cases: int, *, per_episode: int | None = None, seed: int = 0) -> None:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Ignite handlers of a search: warm-up, training of the candidates, history, checkpoints, progress, report."""
+
 from monai_ronas.handlers.case_planes import CasePlanes
 from monai_ronas.handlers.checkpoint import SearchCheckpoint
 from monai_ronas.handlers.child_training import ChildTraining

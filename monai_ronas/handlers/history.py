@@ -79,7 +79,16 @@ class HistoryWriter:
 
 
 def read_history(path: str | Path) -> list[dict[str, Any]]:
-    """All complete lines of a ``history.jsonl``; none without the file, and not a last line cut short by a crash."""
+    r"""All complete lines of a ``history.jsonl``; none without the file, and not a last line cut short by a crash.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     history = Path(folder, "history.jsonl")
+        ...     _ = history.write_text('{"episode": 1, "reward": 0.5}\n{"episode": 1, "rew')
+        ...     read_history(history)
+        [{'episode': 1, 'reward': 0.5}]
+    """
     if not Path(path).exists():
         return []
     lines = []

@@ -39,7 +39,7 @@ class SearchProgress:
     def _open(self, engine: Engine) -> None:
         total, done = engine.state.max_epochs, engine.state.epoch
         self._episodes = tqdm(total=total, initial=done, desc="episodes", disable=self.disable, position=0)
-        self._children = tqdm(total=engine.state.epoch_length, desc="children", disable=self.disable, position=1)
+        self._children = tqdm(total=engine.state.epoch_length, desc="candidates", disable=self.disable, position=1)
 
     def _begin(self, engine: Engine) -> None:
         if self._children is not None:

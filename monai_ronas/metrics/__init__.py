@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Soft Dice, which tells contenders apart, and calibration."""
+
 from monai_ronas.metrics.calibration import (
     fit_temperature,
     near_foreground,

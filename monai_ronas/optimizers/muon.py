@@ -86,6 +86,14 @@ class Muon(torch.optim.AdamW):
         TypeError: when ``params`` holds something else than weights.
         SettingError: when ``params`` is empty, ``momentum`` is not in [0, 1), ``adam_lr_factor`` is negative, or AdamW
             refuses the others.
+
+    Example:
+        >>> network = torch.nn.Conv3d(1, 4, kernel_size=3)
+        >>> optimizer = Muon(network.parameters(), lr=0.02)
+        >>> network(torch.ones(1, 1, 3, 3, 3)).sum().backward()
+        >>> optimizer.step()
+        >>> [group["lr"] for group in optimizer.param_groups]  # of kernels, and of the rest
+        [0.02, 0.003]
     """
 
     def __init__(

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Decisions, architectures, search spaces and the plan; pure Python, without torch."""
+
 from monai_ronas.space.architecture import Architecture
 from monai_ronas.space.decision import Decision
 from monai_ronas.space.geometry import (

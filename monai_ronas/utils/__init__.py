@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The clock, signals to stop, many processes, files that are whole or not there."""
+
 from monai_ronas.errors import TrainingError
 from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget

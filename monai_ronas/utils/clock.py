@@ -36,6 +36,12 @@ class TimeBudget:
 
     Raises:
         SettingError: when ``minutes`` is not positive.
+
+    Example:
+        >>> budget = TimeBudget(minutes=10)
+        >>> budget.enter("training")
+        >>> budget.part, round(budget.until(1.0) + budget.reserve + budget.elapsed())
+        ('training', 600)
     """
 
     def __init__(self, minutes: float | None = None, *, reserve: float = 8.0) -> None:

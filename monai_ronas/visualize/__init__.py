@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The pictures and the report of a search."""
+
 from monai_ronas.visualize.plots import (
     draw_network,
     pareto_children,

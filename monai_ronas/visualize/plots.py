@@ -37,17 +37,17 @@ def plot_reward(trace: Sequence[Mapping[str, Any]], history: Sequence[Mapping[st
     figure = _new_figure(6, 3.5)
     axes = figure.add_subplot()
     scored = [line for line in history if line["reward"] is not None]
-    axes.plot([h["episode"] for h in scored], [h["reward"] for h in scored], ".", color="0.7", label="child")
+    axes.plot([h["episode"] for h in scored], [h["reward"] for h in scored], ".", color="0.7", label="candidate")
     axes.plot(
         [t["episode"] for t in trace], [t["reward"] for t in trace], "o-", color="C0", label="mean of the episode"
     )
     axes.set(xlabel="episode", ylabel="reward (mean foreground Dice)")
     axes.locator_params(axis="x", integer=True)
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     entropy = axes.twinx()
     entropy.plot([t["episode"] for t in trace], [t["entropy"] for t in trace], "s--", color="C1")
     entropy.set_ylabel("entropy per decision (nats)", color="C1")
-    entropy.set_ylim(bottom=0)
+    entropy.set_ylim(0, 1.1 * max((t["entropy"] for t in trace), default=0) or 1)
     return figure
 
 
@@ -117,7 +117,7 @@ def plot_cost(history: Sequence[Mapping[str, Any]], key: str, label: str) -> Fig
     front = [points[i] for i in pareto_front(points)]
     figure = _new_figure(5, 3.5)
     axes = figure.add_subplot()
-    axes.plot([p[0] for p in points], [p[1] for p in points], ".", color="0.6", label="child")
+    axes.plot([p[0] for p in points], [p[1] for p in points], ".", color="0.6", label="candidate")
     axes.step([p[0] for p in front], [p[1] for p in front], "o-", where="post", color="C3", label="Pareto front")
     axes.set(xlabel=label, ylabel="reward above the episode's trend")
     axes.legend(loc="lower right", frameon=False)

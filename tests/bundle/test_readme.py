@@ -90,14 +90,14 @@ def test_the_readme_says_whether_the_base_network_was_kept(study, tmp_path, orig
     supernet = supernet_of(study)
     found = result_of(supernet.space.base)
     own = {**found.candidates[0], "origin": origin}
-    raced = {"id": "other", "origin": "best child", "reward": other, "trained": other and 6.0, "forecast": None}
+    raced = {"id": "other", "origin": "best candidate", "reward": other, "trained": other and 6.0, "forecast": None}
     found = replace(found, candidates=[own, {**own, **raced}])
     bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)
     text = (bundle / "docs" / "README.md").read_text()
     assert told in text
     assert f"| {origin} | {own['id']} | 12 | 0.5000 | 0.6250 |\n" in text
-    assert ("| best child | other | - | - | - |\n" in text) == (other is None)
-    assert ("| best child | other | 6 | 0.6000 | - |\n" in text) == (other is not None)
+    assert ("| best candidate | other | - | - | - |\n" in text) == (other is None)
+    assert ("| best candidate | other | 6 | 0.6000 | - |\n" in text) == (other is not None)
 
 
 @pytest.mark.parametrize(("voxels", "mode"), [(10**6, "in one shot"), (1000, "in windows of {}")])

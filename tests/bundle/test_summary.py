@@ -15,7 +15,9 @@ def test_the_table_says_where_the_trained_network_was_not_measured(study):
     assert "test Dice" not in summary_table(supernet, found, seconds=1.0, where={})
     for changed in ({"remark": "before it"}, {"score": None}):
         table = summary_table(supernet, replace(found, **changed), seconds=1.0, where={})
-        assert "test Dice  not measured: no test cases, or no time" in table
+        assert "test Dice  not measured: there are no test cases\n" in table
+        table = summary_table(supernet, replace(found, **changed, test_cases=5), seconds=1.0, where={})
+        assert "test Dice  not measured: the bundle's evaluate.json measures it\n" in table
         assert ("reward Dice" in table) == ("score" not in changed)
     test = ChildScore(reward=0.75, per_case=(0.7, 0.8), seconds=1.0, peak_memory_mb=1.0)
     table = summary_table(supernet, replace(found, remark="before it", test=test), seconds=1.0, where={})

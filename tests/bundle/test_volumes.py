@@ -12,8 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
-from monai_ronas.bundle import PredictionFiles, SoundVolumes, list_volumes
+from monai_ronas.bundle import PredictionFiles, SavePredictiond, SoundVolumes, list_volumes
 from monai_ronas.bundle.configs import Derived
 from monai_ronas.data import DatasetError, Fingerprint
 from monai_ronas.data.formats import ending
@@ -328,6 +329,15 @@ def test_an_ending_in_capital_letters_is_told(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
     with pytest.raises(DatasetError, match=r"B\.NRRD' has an ending in capital letters: rename it to small ones"):
         list_volumes(tmp_path / "in/p/B.NRRD")
+
+
+def test_the_log_names_a_prediction_as_its_folder_was_given(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
+    found = MetaTensor(torch.ones(1, 4, 4, 4), meta={"filename_or_obj": str(tmp_path / "in/x/a.nii.gz")})
+    SavePredictiond("pred", files=PredictionFiles("in", "out"), output_dtype="uint8")({"pred": found})
+    assert caplog.messages == ["written: 'out/x/a_seg.nii.gz'"]
+    assert (tmp_path / "out/x/a_seg.nii.gz").is_file()
 
 
 @pytest.mark.parametrize(("values", "kind"), [((0, 1, 4), np.uint8), ((0, 7, 300), np.uint16), ((0, 65535), np.uint16)])

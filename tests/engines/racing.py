@@ -47,4 +47,4 @@ def make_race(slices=None, levels=None, *, steps=1000, prior=PRIOR, **more):
 
 def listed(space):
     """The base network and another one."""
-    return {space.base: "plan", other_than_base(space): "best child"}
+    return {space.base: "plan", other_than_base(space): "best candidate"}

@@ -2,6 +2,7 @@
 """Turns of the race, who leads it, and when it ends."""
 
 import copy
+import logging
 import math
 
 import pytest
@@ -16,7 +17,8 @@ from tests.engines.scripted import PRIOR, other_than_base
 from tests.toys import toy_slices, toy_space
 
 
-def test_the_contender_that_is_better_is_found_and_its_training_is_kept():
+def test_the_contender_that_is_better_is_found_and_its_training_is_kept(caplog):
+    caplog.set_level(logging.INFO)
     slices = toy_slices()
     space = slices.network.space
     favourite = other_than_base(space)
@@ -24,6 +26,7 @@ def test_the_contender_that_is_better_is_found_and_its_training_is_kept():
     leader = race.decide(listed(space))
     assert leader.architecture == favourite
     assert slices.steps == leader.trained > 0
+    assert caplog.messages[0] == "race: 2 contenders"
     own = [steps for a, steps in race.scorer.calls if a == favourite]
     assert own == sorted(own) == leader.curve.times
     assert leader.curve.means[-1] == pytest.approx(0.3 * own[-1] ** -0.4)
@@ -39,13 +42,15 @@ def test_a_contender_that_is_worse_has_few_turns():
     assert race.spent_steps == leader.trained + worse.trained
 
 
-def test_with_little_time_or_where_all_are_alike_the_race_ends_at_once():
+def test_with_little_time_or_where_all_are_alike_the_race_ends_at_once(caplog):
+    caplog.set_level(logging.INFO)
     space = toy_slices().network.space
     unsure = Prior(lead=-0.3, lead_sd=0.05)
     race = make_race(steps=40, prior=unsure, least_steps=2)
     assert race.decide(listed(space)).architecture == space.base
     assert race.scorer.calls == []
     assert race.slices.steps == 0
+    assert caplog.messages == ["no race: no turn is worth its time"]
 
 
 def test_one_contender_has_no_race():

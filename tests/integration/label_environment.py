@@ -28,7 +28,7 @@ def make_environment(folder: Path) -> Path:
         RuntimeError: when a step fails, with what it said.
     """
     if sys.version_info >= (3, 12):
-        raise RuntimeError("MONAI Label 0.8.5 needs distutils, which Python 3.12 no longer has.")
+        raise RuntimeError("MONAI Label 0.8.5 needs distutils, which 3.12 does not have: use Python 3.11.")
     python = folder / "bin" / "python"
     same = [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "monai")]
     installs = (same[:1], [*same[1:], *REQUIREMENTS], ["--no-deps", *WITHOUT_DEPENDENCIES], ["-e", ROOT])
@@ -43,4 +43,7 @@ def make_environment(folder: Path) -> Path:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(f"usage: python {sys.argv[0]} FOLDER")
-    print(make_environment(Path(sys.argv[1]).absolute()))
+    try:
+        print(make_environment(Path(sys.argv[1]).absolute()))
+    except RuntimeError as error:
+        sys.exit(f"ERROR: {error}")
