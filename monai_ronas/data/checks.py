@@ -90,8 +90,8 @@ def _channel_first(key: Hashable, image: Any) -> torch.Tensor:
 class CheckImaged(MapTransform):
     """Refuse an image that preprocessing would turn into nothing, or into something else than the network knows.
 
-    That is, one that is no volume, or a single slice, has another number of channels, NaN or infinite values, one value
-    throughout, or voxels of another scale.
+    That is, one that is not a volume, has another number of channels, NaN or infinite values, one value throughout, or
+    voxels of another scale. A volume of one slice is in order.
 
     Args:
         keys: keys of images as :class:`LoadVolumed` gives them.
@@ -131,8 +131,6 @@ usual in the data set: it would be resampled to 51 x 2 x 2 voxels
             return [f"the image has shape {tuple(image.shape[1:])} where a volume (X, Y, Z) is expected"]
         if int(meta.get("datatype", 0)) in _COMPLEX:
             return ["the image has complex values"]
-        if 1 in image.shape[1:]:
-            return [f"the image has shape {tuple(image.shape[1:])}, a single slice where a volume is expected"]
         faults = channel_faults(len(image), self.channels, where="the network has")
         if not faults:
             faults = value_faults(np.asarray(image))

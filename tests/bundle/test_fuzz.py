@@ -27,7 +27,7 @@ SOUND = {
     "turned": lambda path, seed: save(path, volume(seed), TURNED),
     "integers": lambda path, seed: save(path, volume(seed).astype(np.int16)),
     "small": lambda path, seed: save(path, volume(seed, (3, 2, 2))),
-    "thin": lambda path, seed: save(path, volume(seed, (12, 10, 2))),
+    "slice": lambda path, seed: save(path, volume(seed, (12, 10, 1))),
     "channel": lambda path, seed: save(path, volume(seed, (*SHAPE, 1))),
 }
 OTHERS = {

@@ -117,7 +117,6 @@ BAD = {
     "micrometres": (lambda path: save(path, affine=np.diag([1e3, 1e3, 1e3, 1])), "to 11001 x 9001 x 7001 voxels"),
     "four channels": (lambda path: save(path, volume(shape=(*SHAPE, 4))), "4 channel(s), or moments of time, where"),
     "flat": (lambda path: save(path, volume()[..., 0]), "the image has shape (12, 10) where a volume"),
-    "a single slice": (lambda path: save(path, volume()[..., :1]), "shape (12, 10, 1), a single slice where a volume"),
     "cut": (cut, "the image file cannot be read (EOFError: Compressed file ended before"),
     "empty": (lambda path: path.write_bytes(b""), "the image file cannot be read ("),
     "text": (lambda path: path.write_bytes(b"no volume"), "the image file cannot be read ("),
@@ -155,7 +154,7 @@ def test_an_empty_mask_is_told(tmp_path, caplog):
     assert not np.asarray(nib.load(tmp_path / "out/a_seg.nii.gz").dataobj).any()
 
 
-@pytest.mark.parametrize("shape", [SHAPE, (12, 10, 2), (2, 10, 8), (12, 2, 8), (12, 2, 2)])
+@pytest.mark.parametrize("shape", [SHAPE, (12, 10, 1), (1, 10, 8), (12, 1, 8), (12, 1, 1)])
 @pytest.mark.parametrize("codes", ["RAS", "SPL"])
 def test_a_prediction_has_the_shape_of_its_volume(tmp_path, shape, codes):
     stored = nib.Nifti1Image(volume(shape=shape), np.diag([1, 1, 1.5, 1]))
