@@ -57,6 +57,11 @@ def _orthogonalized(matrices: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return [w if w.shape == m.shape else w.mT for w, m in zip(results, matrices, strict=True)]
 
 
+def _stacked(matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Matrices of a shape as one tensor, a single one without a copy."""
+    return matrices[0].unsqueeze(0) if len(matrices) == 1 else torch.stack(list(matrices))
+
+
 def _takes_many(device: torch.device) -> bool:
     """Whether small products are faster many at once than each by itself."""
     return device.type != "cpu"
@@ -130,7 +135,11 @@ class Muon(torch.optim.AdamW):
         groups = self.param_groups
         for group in groups:
             if group.get("orthogonal"):
-                self._move([kernel for kernel in group["params"] if kernel.grad is not None], group)
+                kernels = [kernel for kernel in group["params"] if kernel.grad is not None]
+                self._move([kernel for kernel in kernels if _takes_many(kernel.device)], group)
+                for kernel in kernels:
+                    if not _takes_many(kernel.device):  # one at a time, of which alone there are copies then
+                        self._move([kernel], group)
         self.param_groups = [group for group in groups if not group.get("orthogonal")]
         try:
             inspect.unwrap(torch.optim.AdamW.step)(self)  # without hooks, which run around this method already
@@ -139,17 +148,16 @@ class Muon(torch.optim.AdamW):
         return loss
 
     def _move(self, kernels: list[torch.Tensor], group: dict[str, Any]) -> None:
-        """Move the kernels; on a GPU those of a shape at once, and in small products all with the same shorter side."""
+        """Move kernels, those of a shape at once, and in small products all with the same shorter side."""
         stacks: dict[tuple[Any, ...], _Moves] = {}
         for kernel in kernels:
             part, matrix = self._direction(kernel, group)
-            alone = None if _takes_many(matrix.device) else len(stacks)
-            stacks.setdefault((alone, matrix.device, matrix.dtype, matrix.shape), []).append((part, matrix))
+            stacks.setdefault((matrix.device, matrix.dtype, matrix.shape), []).append((part, matrix))
         together: dict[tuple[Any, ...], list[_Moves]] = {}
-        for (alone, device, _, shape), stack in stacks.items():
-            together.setdefault((alone, device, min(shape)), []).append(stack)
+        for (device, _, shape), stack in stacks.items():
+            together.setdefault((device, min(shape)), []).append(stack)
         for alike in together.values():
-            updates = _orthogonalized([torch.stack([matrix for _, matrix in stack]) for stack in alike])
+            updates = _orthogonalized([_stacked([matrix for _, matrix in stack]) for stack in alike])
             for (part, _), update in zip(itertools.chain(*alike), itertools.chain(*updates), strict=True):
                 rows, columns = update.shape
                 part.mul_(1 - group["lr"] * group["weight_decay"])

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -193,7 +195,7 @@ class ArchitectureCosts:
         logits = sum(maps.counts[:-1]) * self.out_channels  # each level at its own resolution
         saved += logits * SINGLE
         losses = logits * 3 * SINGLE  # probabilities, their logarithms and the shares of the classes
-        one_hot = maps.voxels * (self.out_channels * SINGLE + INDEX)
+        one_hot = maps.voxels * self._label_bytes(maps.strides[0])
         transient = max(
             1.4 * maps.counts[0] * self.out_channels * SINGLE, 1.15 * maps.counts[0] * maps.channels[0] * value
         )
@@ -205,6 +207,20 @@ class ArchitectureCosts:
         gradients = SINGLE * self._parameters(self._widest, maps.skips, heads=heads)
         update = gradients + _UPDATE * SINGLE * max(k * w**2 for k, w in zip(self._kernels, self._widest, strict=True))
         return int(max(batch, update)) + self.supernet_bytes()
+
+    def _label_bytes(self, stem: Sequence[int]) -> float:
+        """Bytes a voxel while labels become the shares of classes at the finest level.
+
+        At first a class has a value a voxel. Beside it are the label's index, or sums over voxels along two axes, or at
+        last the sums and the shares. See :class:`~monai_ronas.losses.AreaDeepSupervisionLoss`.
+        """
+        cells = math.prod(stem)
+        if cells == 1:
+            return self.out_channels * SINGLE + INDEX
+        value = 1 if cells < 256 else SINGLE
+        sums = [0.0, *itertools.accumulate((1 / s for s in stem if s > 1), operator.mul), 0.0]
+        more = max(value * sum(max(itertools.pairwise(sums), key=sum)), (value + SINGLE) / cells)
+        return self.out_channels * value + max(INDEX, self.out_channels * more)
 
     def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:
         """One of the costs of an architecture by its name.

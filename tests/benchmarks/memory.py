@@ -20,6 +20,7 @@ from tests.measured_memory import training_peak
 
 SHAPES = [(48, 48, 32), (64, 48, 16), (40, 56, 40), (32, 32, 32), (48, 64, 24)]
 STRIDES = [None, [(2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 1, 1)], [(2, 2, 1), (2, 2, 1), (2, 2, 2), (1, 1, 1)]]
+FLAT = [(3, 3, 1), (3, 3, 1), (3, 3, 3), (3, 3, 3)]  # of the last of these strides, which are those of thick slices
 CHANNELS = [(8, 16, 32, 64), (16, 32, 64, 128), (6, 12, 24, 48)]
 
 
@@ -48,9 +49,11 @@ def main() -> None:
     rows = []
     print(f"{'shape':>14} {'patch':>14} {'crops':>5} {'bf16':>5} {'estimated MB':>13} {'measured MB':>12} {'error':>7}")
     for number in range(given.number):
+        shape, strides = [given.scale * size for size in draw.choice(SHAPES)], draw.choice(STRIDES)
         space = RonasSpace(
-            [given.scale * size for size in draw.choice(SHAPES)],
-            strides=draw.choice(STRIDES),
+            shape,
+            strides=strides,
+            kernel_sizes=FLAT if strides == STRIDES[-1] else None,
             searched_strides=(1, 2, 3, 4),
             patch_ratio=PATCH_RATIO,
             widths=(0.5, 1.0, 1.5),
@@ -68,6 +71,7 @@ def main() -> None:
             "patch": "x".join(map(str, space.patch(architecture))),
             "crops": crops,
             "bf16": amp,
+            "kernels": space.kernel_sizes,
             "estimated": estimated,
             "measured": measured,
             "error": estimated / measured - 1,

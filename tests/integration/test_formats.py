@@ -25,6 +25,8 @@ from tests.bundle.test_volumes import segment
 from tests.toys import toy_space
 from tests.volume_files import write
 
+from .conftest import SEARCH, run_bundle
+
 HEARTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "ACDC"
 ENDINGS = {"NIfTI": ".nii.gz", "NRRD": ".nrrd", "MetaImage": ".mha", "DICOM": ""}
 LAYOUTS = ("MSD", "nnU-Net", "folder per case")
@@ -145,6 +147,23 @@ def test_formats_and_layouts_make_no_difference(crops, expected, tmp_path, kind,
         assert 0 < mine.mean() < 1
         np.testing.assert_allclose(place, where, atol=1e-5)
         np.testing.assert_allclose(place, matrix, atol=1e-5)
+
+
+def test_the_frames_of_a_patient_are_on_one_side_of_the_split(tmp_path):
+    if not (HEARTS / "dataset.json").is_file():
+        pytest.skip(f"needs the heart volumes of ACDC in {HEARTS}")
+    command = ["run", "verify", "--config_file", str(SEARCH), "--dataset_dir", str(HEARTS), "--output_dir"]
+    done = run_bundle(*command, str(tmp_path / "grouped"), "--group", r"(patient\d+)_")
+    assert done.returncode == 0, done.stderr
+    split = json.loads((tmp_path / "grouped" / "dataset_report.json").read_text())["split"]
+    patients = {part: {name.split("_")[0] for name in split[part]} for part in ("train", "reward", "test")}
+    assert sum(len(split[part]) for part in patients) == 150
+    assert {part: len(found) for part, found in patients.items()} == {"train": 51, "reward": 9, "test": 15}
+    assert len(set().union(*patients.values())) == 75
+    assert "if these are patients, --group" not in done.stdout
+    hinted = run_bundle(*command, str(tmp_path / "single"))
+    assert hinted.returncode == 0, hinted.stderr
+    assert r"--group '(patient\d+)_' keeps the cases of each on one side of the split" in hinted.stdout
 
 
 def test_a_bundle_is_evaluated_on_cases_of_any_layout(crops, tmp_path):

@@ -63,6 +63,26 @@ def test_training_is_close_to_what_lives(amp):
     assert max(errors) < 0.25
 
 
+@pytest.mark.parametrize(
+    ("stem", "classes", "channels"),
+    [
+        ((2, 2, 2), 64, (8, 16, 32, 64)),
+        ((2, 2, 1), 64, (8, 16, 32, 64)),
+        ((2, 1, 1), 64, (8, 16, 32, 64)),
+        ((1, 1, 1), 64, (8, 16, 32, 64)),
+        ((8, 8, 8), 64, (8, 16, 32, 64)),
+        ((2, 2, 2), 2, (32, 64, 128, 256)),
+    ],
+)
+def test_labels_of_many_classes_and_updates_of_wide_kernels_are_counted(stem, classes, channels):
+    strides = [stem, (2, 2, 1), (2, 2, 2), (1, 1, 1)]
+    space = RonasSpace((64, 64, 16), strides=strides, kernel_sizes=[(3, 3, 1), *[(3, 3, 3)] * 3])
+    widths = {"channels": channels, "in_channels": 1, "out_channels": classes}
+    peak = training_peak(space, space.base, 1, widths, amp=False)
+    estimate = ArchitectureCosts(space, **widths).training_bytes(space.base, crops=1)
+    assert -0.1 < estimate / peak - 1 < 0.25
+
+
 @pytest.mark.parametrize("shape", [(35, 51, 33), (49, 49, 9)])
 def test_inference_counts_the_padding(shape):
     space = RonasSpace((48, 48, 32))
