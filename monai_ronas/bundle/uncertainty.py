@@ -96,6 +96,7 @@ class Uncertainty:
         self._report = Path(os.path.abspath(files.output_dir)) / REPORT
         self._columns = ["case", *_volume_columns(list(self.labels.values())[1:]), "mean_entropy", "predicted_dice"]
         self._rows = _read_rows(self._report, self._columns) if chosen else {}
+        self._volumes: dict[str, str] = {}  # of this run, by the names of their cases
         if not chosen and self._report.is_file():
             logger.warning(
                 "'%s' and the maps beside it are of an earlier run: they do not tell of what is segmented now",
@@ -140,8 +141,7 @@ class Uncertainty:
     def _tell(self, item: Mapping[str, Any], said: torch.Tensor | None) -> None:
         found = item["pred"]
         volume = str(found.meta["filename_or_obj"])
-        name = self.files.path(volume).relative_to(self._report.parent).as_posix().rpartition("_seg")[0]
-        name = name.encode(errors="replace").decode()  # as it can be written
+        name = self._case(volume)
         assert self._ensemble is not None
         spread = self._ensemble.mutual_information
         if spread is None or said is None:
@@ -178,6 +178,12 @@ class Uncertainty:
         self._rows[name] = figures
         self._write_report()
         logger.info("predicted Dice %s: '%s'", figures[-1], name)
+
+    def _case(self, volume: str) -> str:
+        """The path of a volume's segmentation without ``_seg``; and with the ending where only it tells two apart."""
+        place = self.files.path(volume).relative_to(self._report.parent).as_posix()
+        stem, _, end = place.encode(errors="replace").decode().rpartition("_seg")  # as it can be written
+        return stem if self._volumes.setdefault(stem, volume) == volume else stem + end
 
     def _remove_maps(self, volume: str, kinds: Sequence[str]) -> None:
         """Those that an earlier run has left are of another segmentation."""

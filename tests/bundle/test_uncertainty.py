@@ -239,6 +239,14 @@ def test_lines_of_other_volumes_stay(bundle, tmp_path):
     assert lines(out) == {"b": first["b"]}  # those of the others were of other segmentations
 
 
+def test_volumes_that_the_ending_alone_tells_apart_have_a_line_each(bundle, tmp_path):
+    for name in ("a.mha", "a.nii.gz", "b.nii.gz"):
+        write(tmp_path / "in" / name, volume(), np.eye(4))
+    for _ in range(2):
+        assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True) is None
+        assert list(lines(tmp_path / "out")) == ["a", "a.nii.gz", "b"]
+
+
 @pytest.mark.parametrize("text", [b"case,organ ml\na,3\n", b"", b"\xff\x00"])
 def test_lines_of_another_bundle_are_not_overwritten(bundle, tmp_path, text):
     save(tmp_path / "in/a.nii.gz")
