@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,6 +15,7 @@ from monai_ronas.optimizers.unused import used_part
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan et al., 2024
 ITERATIONS = 2, 3  # on a Gram matrix, which is formed anew between them
+AT_ONCE = 2**21  # values of the kernels that are moved at once, so that their copies take some 30 MB
 _Moves = list[tuple[torch.Tensor, torch.Tensor]]  # a part of a kernel, and the direction that it is moved along
 
 
@@ -65,6 +66,22 @@ def _stacked(matrices: Sequence[torch.Tensor]) -> torch.Tensor:
 def _takes_many(device: torch.device) -> bool:
     """Whether small products are faster many at once than each by itself."""
     return device.type != "cpu"
+
+
+def _portions(kernels: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Kernels to move at once, of which alone there are copies: one, or on a GPU as many as :data:`AT_ONCE` allows.
+
+    Kernels of a shape come after each other, so that most of them are in the same portion.
+    """
+    portion: list[torch.Tensor] = []
+    for kernel in sorted(kernels, key=lambda k: (min(len(k), k.numel() // len(k)), k.shape)):
+        one = not _takes_many(kernel.device)
+        if portion and (one or sum(k.numel() for k in portion) + kernel.numel() > AT_ONCE):
+            yield portion
+            portion = []
+        portion.append(kernel)
+    if portion:
+        yield portion
 
 
 class Muon(torch.optim.AdamW):
@@ -135,11 +152,8 @@ class Muon(torch.optim.AdamW):
         groups = self.param_groups
         for group in groups:
             if group.get("orthogonal"):
-                kernels = [kernel for kernel in group["params"] if kernel.grad is not None]
-                self._move([kernel for kernel in kernels if _takes_many(kernel.device)], group)
-                for kernel in kernels:
-                    if not _takes_many(kernel.device):  # one at a time, of which alone there are copies then
-                        self._move([kernel], group)
+                for kernels in _portions([kernel for kernel in group["params"] if kernel.grad is not None]):
+                    self._move(kernels, group)
         self.param_groups = [group for group in groups if not group.get("orthogonal")]
         try:
             inspect.unwrap(torch.optim.AdamW.step)(self)  # without hooks, which run around this method already

@@ -101,6 +101,19 @@ def test_a_gpu_has_alike_kernels_at_once_and_a_cpu_each_by_itself():
     assert counted["cuda"].products == 3 * 4 + 14
 
 
+def test_a_gpu_has_no_more_kernels_at_once_than_their_copies_may_take(monkeypatch):
+    monkeypatch.setattr(muon, "_takes_many", lambda device: True)
+    monkeypatch.setattr(muon, "AT_ONCE", 300)
+    kernels = [nn.Parameter(torch.ones(shape)) for shape in [(4, 2, 27), (9, 4, 27), (4, 1, 27), (2, 2, 27), (9, 1, 1)]]
+    moved = []
+    optimizer = Muon(kernels)
+    monkeypatch.setattr(optimizer, "_move", lambda portion, group: moved.append([tuple(k.shape) for k in portion]))
+    for kernel in kernels:
+        kernel.grad = torch.ones_like(kernel)
+    optimizer.step()
+    assert moved == [[(9, 1, 1), (2, 2, 27), (4, 1, 27)], [(4, 2, 27)], [(9, 4, 27)]]
+
+
 def test_alike_kernels_at_once_move_as_each_by_itself(monkeypatch):
     shapes = [(8, 8, 3, 3, 3), (8, 8, 3, 3, 3), (8, 3, 3, 3, 3), (16, 8, 1, 1, 1), (3, 16, 1, 1, 1), (16, 16, 3, 3, 3)]
     ends = []
