@@ -25,7 +25,7 @@ from monai_ronas.space import (
     scaled_channels,
     total_stride,
 )
-from monai_ronas.space.plan import MAX_CHANNELS
+from monai_ronas.space.planner import MAX_CHANNELS
 
 RESOLUTIONS = ("full", "half")
 WIDTHS = (0.75, 1.5)

@@ -52,6 +52,20 @@ def test_a_plan_is_a_space_whose_base_network_it_is(name, seconds, most):
     assert made.words().count("why") == 1
 
 
+def test_a_space_has_the_last_word():
+    made = plan("heart slices", seconds=600)
+    planned = RonasSpace(spacing=SETS["heart slices"][1], **made.space_arguments())
+    assert made.within(planned) == made
+    papers = RonasSpace(SETS["heart slices"][0], SETS["heart slices"][1])
+    told = made.within(papers)
+    assert (told.strides, told.patch) == (papers.strides(papers.base), papers.patch(papers.base))
+    assert told.strides != made.strides
+    assert (told.seconds_per_step, told.steps, told.widths) == (None, None, (1.0,))
+    assert "strides  1x1x1, " in told.words()
+    assert "kernels" not in told.words()
+    assert "why  the settings of the space say so" in told.words()
+
+
 def test_kernels_of_thick_slices_are_flat_where_the_network_is_fine():
     whole, halved = plan("heart slices"), plan("heart slices", seconds=600)
     assert (whole.strides[0], halved.strides[0]) == ((1, 1, 1), (2, 2, 1))
