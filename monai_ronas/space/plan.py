@@ -78,7 +78,7 @@ class Plan:
         }
 
     def within(self, space: RonasSpace) -> Plan:
-        """The plan as a space has it, whose own settings come before those of the plan.
+        """The plan as a space has it, whose own settings come before those of the plan; for words, not for a space.
 
         Where its base network is another one than planned, nothing is known of its pace, and the reasons do not hold.
         """
@@ -86,13 +86,15 @@ class Plan:
         chosen = replace(
             self,
             strides=space.strides(base),
-            kernel_sizes=space.kernel_sizes,
+            channels=space.channels(base, self.channels),
             patch=space.patch(base),
             largest_patch=space.shape,
             widths=space.widths,
+            kernel_sizes=space.kernel_sizes,
         )
-        kernels = self.kernel_sizes or space.kernel_sizes
-        if (chosen.strides, chosen.patch, chosen.kernel_sizes) == (self.strides, self.patch, kernels):
+        kernels = self.kernel_sizes or ((3,) * len(self.patch),) * self.stages
+        planned = (self.strides, self.channels, self.patch, kernels)
+        if (chosen.strides, chosen.channels, chosen.patch, chosen.kernel_sizes) == planned:
             return chosen
         return replace(chosen, seconds_per_step=None, steps=None, reasons=("the settings of the space say so",))
 

@@ -4,6 +4,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,21 @@ def test_a_space_has_the_last_word():
     assert "strides  1x1x1, " in told.words()
     assert "kernels" not in told.words()
     assert "why  the settings of the space say so" in told.words()
+
+
+@pytest.mark.parametrize("setting", ["widths", "kernel_sizes", "patch"])
+def test_any_other_base_network_has_neither_pace_nor_reasons(setting):
+    made = plan("heart slices", seconds=600)
+    unit = total_stride(made.strides, 3)
+    other = {"widths": (0.5,), "kernel_sizes": ((5, 5, 1),) * made.stages, "patch": tuple(2 * u for u in unit)}
+    arguments = made.space_arguments() | {setting: other[setting]}
+    space = RonasSpace(spacing=SETS["heart slices"][1], min_cells=1, **arguments)
+    assert made.steps is not None
+    for before in (made, replace(made, kernel_sizes=())):  # as plans of before kernels were planned
+        told = before.within(space)
+        assert (told.steps, told.seconds_per_step, len(told.reasons)) == (None, None, 1)
+        assert told.channels == space.channels(space.base, made.channels)
+        assert (told.patch, told.kernel_sizes) == (space.patch(space.base), space.kernel_sizes)
 
 
 def test_kernels_of_thick_slices_are_flat_where_the_network_is_fine():
