@@ -38,7 +38,8 @@ def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture,
     device in float32. Flips are left out.
 
     What the check needs is bounded: of a case that exceeds the training patch, a part of that size is segmented, and
-    where the patch has more than two million voxels, a smaller one takes its place.
+    where the patch has more than two million voxels, a smaller one takes its place. That part is all that the
+    configuration for training is given; the data set is not read.
 
     Args:
         root: the bundle's folder.
@@ -56,7 +57,7 @@ def check_bundle(root: Path, network: RonasSuperNet, architecture: Architecture,
     with tempfile.TemporaryDirectory() as folder, _quiet():
         image = _part(case.images, Path(folder), study.fingerprint.target_spacing, roi_size)
         (Path(folder) / "out").mkdir()
-        logits, inferer = _segment(root, image, Path(folder) / "out", study, device, roi_size)
+        logits, inferer = _segment(root, image, Path(folder) / "out", device, roi_size)
         inputs = build_preprocessing(study.fingerprint, keys=("image",))({"image": str(image)})["image"][None]
     own = PadToStrideInferer(max_voxels=inferer.max_voxels, roi_size=roi_size)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # as the bundle's: other kernels
@@ -116,6 +117,14 @@ def _part(paths: Sequence[Path], folder: Path, spacing: Sequence[float], size: S
     return folder / "part.nii"
 
 
+def _background(image: Path, folder: Path) -> Path:
+    """The file of a label of the image's geometry, in which nothing is labelled."""
+    of = _load(image)
+    path = folder / "label.nii"
+    nib.save(nib.Nifti1Image(np.zeros(of.shape[:3], np.uint8), of.affine), path)
+    return path
+
+
 def _around(centre: Sequence[Any], shape: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
     """The box of a size around a voxel, moved to where it is inside the volume."""
     box = []
@@ -126,7 +135,7 @@ def _around(centre: Sequence[Any], shape: Sequence[int], size: Sequence[int]) ->
 
 
 def _segment(
-    root: Path, image: Path, output: Path, study: Study, device: torch.device, roi_size: Sequence[int]
+    root: Path, image: Path, output: Path, device: torch.device, roi_size: Sequence[int]
 ) -> tuple[torch.Tensor, PadToStrideInferer]:
     """What the bundle makes of an image, by MONAI's own ways of opening it; its logits and its inferer."""
     configs = root / "configs"
@@ -146,7 +155,8 @@ def _segment(
     }
     smaller = {"inferer#flips": [], "inferer#transposed_axes": None, "inferer#roi_size": list(roi_size)}
     inference = _workflow(configs, "inference", datalist=[str(image)], **changes, **smaller)
-    train = _workflow(configs, "train", dataset_dir=str(study.dataset.root), **changes)
+    case = {"image": str(image), "label": str(_background(image, output.parent))}
+    train = _workflow(configs, "train", datalist={"train": [case], "validate": [case]}, **changes)
     missing = [*(inference.check_properties() or []), *(train.check_properties() or [])]
     if missing:
         raise RuntimeError(f"the exported bundle lacks the properties {missing}.")

@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -233,6 +234,23 @@ def test_the_check_is_done_on_a_part_of_a_large_case(study, tmp_path, monkeypatc
     assert np.prod(shape) <= 6000
     assert all(np.prod(size) <= 6000 for size in sizes)
     assert sizes
+
+
+def test_the_check_reads_reward_cases_alone(study, tmp_path, monkeypatch):
+    """What it takes must not grow with the data set: the time of a search is spent when it is done."""
+    supernet = supernet_of(study)
+    read = []
+    opened = nib.load
+
+    def load(path, **kwargs):
+        read.append(Path(path))
+        return opened(path, **kwargs)
+
+    monkeypatch.setattr(nib, "load", load)
+    BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(result_of(supernet.space.base), seconds=1.0)
+    own = {path for path in read if study.dataset.root in path.parents}
+    assert own <= {path for case in study.cases("reward") for path in (*case.images, case.label)}
+    assert any(path.name == "label.nii" for path in read)
 
 
 def test_a_small_case_is_checked_whole_and_the_supernet_is_not_copied(study, tmp_path, monkeypatch):
