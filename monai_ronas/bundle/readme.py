@@ -12,6 +12,7 @@ from monai_ronas.bundle.summary import (
     by_axis,
     cases_in_words,
     error_in_words,
+    few_steps,
     not_all_tested,
     origin_of,
     parameter_count,
@@ -48,7 +49,7 @@ def bundle_readme(
     return f"""# {plain(fingerprint.name)} segmentation
 
 A segmentation network found by RONASMIS architecture search [1] with `monai_ronas`, as the MONAI bundle `{name}`.
-It was trained by the search itself and needs no retraining.
+It was trained by the search itself{_needs_more(result)}.
 
 {INTENDED_USE}
 
@@ -189,6 +190,12 @@ def _figures(result: SearchResult, split: Split) -> str:
             named = ", ".join(plain(name) for name in result.test_names)
             lines[1] += f"\n{not_all_tested(result)}: {named}."
     return "\n".join(lines)
+
+
+def _needs_more(result: SearchResult) -> str:
+    """Whether the weights are good as they are."""
+    few = few_steps(result.steps)
+    return f", but with {result.steps} steps{few}" if few else " and needs no retraining"
 
 
 def _kept(result: SearchResult) -> str:

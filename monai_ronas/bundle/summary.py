@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from monai_ronas.networks.nets import RonasSuperNet
-from monai_ronas.space import Architecture, RonasSpace
+from monai_ronas.space import LEAST_STEPS, Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, SearchResult
 
 
@@ -39,7 +39,7 @@ def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: floa
     rows += [
         *_dice_rows(result),
         ("parameters", f"{parameter_count(network, result.architecture):,}"),
-        ("training", f"{result.steps} steps"),
+        ("training", f"{result.steps} steps{few_steps(result.steps)}"),
         ("time", f"{seconds / 60:.1f} min"),
         *where.items(),
     ]
@@ -47,6 +47,13 @@ def summary_table(network: RonasSuperNet, result: SearchResult, *, seconds: floa
     body = [f"{name:>{width}}  {text}" for name, text in rows]
     rule = "-" * max(len(line) for line in body)
     return "\n".join([rule, *body, rule])
+
+
+def few_steps(steps: int) -> str:
+    """What there is to say of a training that was too short for a network to be of use; else nothing."""
+    if steps >= LEAST_STEPS:
+        return ""
+    return f", too few for a usable network ({LEAST_STEPS} at least): give the same command more time or final_epochs"
 
 
 def origin_of(result: SearchResult) -> str:

@@ -15,11 +15,12 @@ from monai_ronas.space.geometry import (
 from monai_ronas.space.neighbours import neighbours
 from monai_ronas.space.options import skip_points
 from monai_ronas.space.plan import Draft, Plan
-from monai_ronas.space.planner import WIDTHS, NothingFitsError, make_plan
+from monai_ronas.space.planner import LEAST_STEPS, WIDTHS, NothingFitsError, make_plan
 from monai_ronas.space.ronas_space import PATCH_RATIO, RonasSpace
 from monai_ronas.space.search_space import SearchSpace
 
 __all__ = [
+    "LEAST_STEPS",
     "PATCH_RATIO",
     "WIDTHS",
     "Architecture",

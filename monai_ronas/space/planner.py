@@ -17,15 +17,17 @@ WIDTHS = (1.0, 0.5, 1.5)
 """Factors of the planned channels that a search may choose."""
 MAX_CHANNELS = 320
 """Most channels of a stage: nnU-Net's limit for volumes (Isensee et al., Nature Methods 18, 2021)."""
-LEAST_STEPS, MOST_STEPS = 300, 10_000
+LEAST_STEPS, MOST_STEPS = 300, 5_000
 """Training steps that a plan wants, in a short and in a long time; see :func:`wanted_steps`."""
+FINE_STEPS = 10_000
+"""Training steps with which a patch of :data:`FINE_VOXELS` at full resolution may cover little of the volume."""
 WIDE_STEPS = 10_000
 """Training steps that a network of 32 channels must have to be planned instead of one of 16."""
 LEAST_COVER = 0.25
 """Least share of the median volume that a patch at full resolution covers, where the time is short: the share below
 which nnU-Net adds a network of lower resolution."""
 FINE_VOXELS = 96**3
-"""Voxels with which a patch at full resolution may cover less, where it has :data:`MOST_STEPS` steps."""
+"""Voxels with which a patch at full resolution may cover less, where it has :data:`FINE_STEPS` steps."""
 FIRST_CHANNELS = 16
 _LEAST_VOXELS, _SMALL_VOXELS = 8**3, 24**3  # of a patch at the working resolution; where memory or time is short
 _LEAST_STAGES, _STAGE_COST = 4, 0.15  # a further stage costs no more than this share of a step
@@ -52,7 +54,7 @@ def make_plan(
     that are longest in mm. The stages halve the patch while 4 voxels remain (nnU-Net's rule), six
     at most; where the time is limited, a stage after the fourth must not make a step longer by more than 15 %.
     With a time, a network must have :func:`wanted_steps` in it. At full resolution its patch must also cover
-    :data:`LEAST_COVER` of the median volume, or have :data:`FINE_VOXELS` voxels and :data:`MOST_STEPS` steps; otherwise
+    :data:`LEAST_COVER` of the median volume, or have :data:`FINE_VOXELS` voxels and :data:`FINE_STEPS` steps; otherwise
     the network works at the data's own halving. Channels begin with 16 and double from stage to stage; they are twice
     as many where that leaves :data:`WIDE_STEPS` steps.
 
@@ -113,14 +115,14 @@ def make_plan(
 def wanted_steps(whole: float) -> float:
     """Steps that a plan wants, by those that the whole volume at full resolution would have in the same time.
 
-    Their geometric mean with :data:`MOST_STEPS`: what more time brings is shared between more steps and more voxels in
-    each. Between :data:`LEAST_STEPS` and :data:`MOST_STEPS`.
+    Their geometric mean with 10,000: what more time brings is shared between more steps and more voxels in each.
+    Between :data:`LEAST_STEPS` and :data:`MOST_STEPS`, after which larger patches bring more than more steps.
 
     Example:
         >>> wanted_steps(100), wanted_steps(1e6)
-        (1000.0, 10000)
+        (1000.0, 5000)
     """
-    return min(max(math.sqrt(whole * MOST_STEPS), LEAST_STEPS), MOST_STEPS)
+    return min(max(math.sqrt(whole * 10_000), LEAST_STEPS), MOST_STEPS)
 
 
 def _choose(
@@ -140,7 +142,7 @@ def _choose(
     for draft in large:
         least: float = wanted
         if is_narrow(draft):
-            least = MOST_STEPS if math.prod(draft.patch) >= FINE_VOXELS else math.inf
+            least = FINE_STEPS if math.prod(draft.patch) >= FINE_VOXELS else math.inf
         if steps(draft) >= least:
             return draft, _reasons(draft, cover(draft))
     wide = [d for d in large if not is_narrow(d)] or large

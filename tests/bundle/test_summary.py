@@ -3,6 +3,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from monai_ronas.bundle import BundleExporter, summary_table
 from monai_ronas.utils import ChildScore
 
@@ -50,3 +52,16 @@ def test_cases_without_foreground_are_counted_apart(study):
     one = replace(found, test=replace(test, reward=0.7, per_case=(0.7, float("nan"))))
     table = summary_table(supernet, one, seconds=1.0, where={})
     assert "test Dice  0.7000 (1 case, 1 more without foreground)" in table
+
+
+@pytest.mark.parametrize(("steps", "few"), [(2, True), (299, True), (300, False)])
+def test_a_training_that_was_too_short_is_told_as_such(study, tmp_path, steps, few):
+    supernet = supernet_of(study)
+    found = replace(result_of(supernet.space.base), steps=steps)
+    told = ", too few for a usable network (300 at least): give the same command more time or final_epochs"
+    table = summary_table(supernet, found, seconds=1.0, where={})
+    assert f"training  {steps} steps{told if few else ''}\n" in table
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)
+    text = (bundle / "docs" / "README.md").read_text()
+    more = f", but with {steps} steps{told}." if few else " and needs no retraining."
+    assert f"It was trained by the search itself{more}\n" in text
