@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,10 @@ from monai_ronas.space import Plan
 from monai_ronas.utils import Plane, SearchResult, TimeBudget
 from monai_ronas.utils.ranks import dealt, gathered, is_main
 from monai_ronas.visualize import write_report
+from monai_ronas.visualize.page import duration
+
+logger = logging.getLogger(__name__)
+_OVER = 1.05  # times the budget, from which on it is told
 
 
 class SearchReport:
@@ -84,6 +89,8 @@ class SearchReport:
     def finish(self, result: SearchResult) -> Path:
         """Write the report of the search that has ended, its pictures as PNG files, and ``pareto.json``.
 
+        A search that took longer than its time budget by a twentieth is warned of.
+
         Args:
             result: what the search found.
 
@@ -92,7 +99,12 @@ class SearchReport:
         """
         if self._planes is None:
             self.collect(result)
-        return self._write(result, result.candidates)
+        path = self._write(result, result.candidates)
+        limit, spent = self.budget.seconds, sum(self.budget.spent().values())
+        if limit is not None and spent > _OVER * limit:
+            told = "the search took %s, more than its time budget of %s, as where the machine is busy with other work"
+            logger.warning(told, duration(spent), duration(limit))
+        return path
 
     def collect(self, result: SearchResult) -> None:
         """Gather what is shown of the cases of the last score; all processes of a search have to call this.

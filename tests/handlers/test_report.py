@@ -107,6 +107,19 @@ def test_the_end_is_written_with_the_planes_of_the_cases_that_are_told(tmp_path,
     assert written[0]["candidates"] == result.candidates
 
 
+@pytest.mark.parametrize(("seconds", "over"), [(62.0, False), (75.6, True)])
+def test_a_search_that_took_longer_than_its_budget_says_so(tmp_path, written, caplog, seconds, over):
+    budget = TimeBudget(1.0)
+    budget.spent_before = seconds - budget.elapsed()
+    make_report(tmp_path, budget).finish(make_result())
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    where = "more than its time budget of 1 min 0 s, as where the machine is busy with other work"
+    assert (len(told), over) in ((0, False), (1, True))
+    if over:
+        assert told[0].startswith("the search took 1 min 1")
+        assert told[0].endswith(where)
+
+
 def test_a_page_is_written_without_any_episode(tmp_path):
     budget = TimeBudget(None)
     budget.enter("race")
