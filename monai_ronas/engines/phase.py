@@ -45,7 +45,9 @@ class Phase:
         self._first_step = slices.steps if begun is None else int(begun["first_step"])
         self._begin = budget.elapsed() if begun is None else begun["begin"]
         self._end = budget.until(until)
-        logger.info("%s: %s", name, f"{self._steps} steps" if self._end is None else f"until {self._end:.0f} s")
+        logger.info(
+            "%s: %s", name, f"{self._steps} steps" if self._end is None else f"until {self._end:.0f} s after the start"
+        )
 
     def state_dict(self) -> dict[str, float]:
         """Where the phase began: step and second."""
