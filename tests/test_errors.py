@@ -52,7 +52,8 @@ def test_a_missing_data_set_is_an_exception_in_a_library(name, tmp_path):
         with pytest.raises(RuntimeError) as caught:
             act()
         assert isinstance(find_error(caught.value), DatasetError)
-        assert f"dataset_dir '{tmp_path}/missing' is not a folder" in str(find_error(caught.value))
+        told = "does not exist" if name == "inference" else "is not a folder"
+        assert f"dataset_dir '{tmp_path}/missing' {told}" in str(find_error(caught.value))
 
 
 def test_other_errors_of_the_user_are_exceptions_too(tmp_path):
@@ -97,7 +98,7 @@ def test_an_error_of_the_user_is_a_sentence_on_a_command_line(tmp_path):
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last == (
-        f"monai_ronas: dataset_dir '{tmp_path}/missing' is not a folder: give the folder that holds the volumes."
+        f"monai_ronas: dataset_dir '{tmp_path}/missing' does not exist: give a file, a folder of volumes or a data set."
     )
     assert "Traceback" not in done.stderr
 
@@ -140,7 +141,7 @@ def test_a_signal_to_what_has_ended_changes_nothing(tmp_path, step, status):
     done = command(tmp_path, late, "$monai_ronas.bundle.begin_command()", step)
     assert done.returncode == status
     assert "Stopped" not in done.stderr
-    assert ("is not a folder" in done.stderr) == bool(status)
+    assert ("does not exist" in done.stderr) == bool(status)
 
 
 @pytest.mark.parametrize(

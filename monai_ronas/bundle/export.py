@@ -205,6 +205,7 @@ class BundleExporter:
             one_shot_voxels=one_shot_voxels,
             flip_axes=self.flip_axes,
             test_time_flips=self.test_time_flips,
+            seen=self.seen,
         )
         (root / "docs" / "README.md").write_text(readme, encoding="utf-8")
         picture = draw_network(self.network.space, architecture, kwargs["channels"])

@@ -23,6 +23,17 @@ from monai_ronas.data.formats import ENDINGS
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.utils import SearchResult
 
+_CONTENDERS = (
+    "Contenders at the end of the search, each after its training in the race (seconds, or steps where there was no "
+    "limit of\ntime): Dice on the reward cases, and the soft Dice that was expected of it with all the time that was "
+    "left. One that\nwas not worth a turn has no figures.",
+    "A finer or coarser one differs from the base network in the stride of its first stage, a wider or narrower one "
+    "in its\nnumber of channels.",
+    "",
+    "| origin | id | trained | Dice | soft Dice, expected |",
+    "|---|---|---|---|---|",
+)
+
 
 def bundle_readme(
     name: str,
@@ -34,15 +45,11 @@ def bundle_readme(
     one_shot_voxels: int,
     flip_axes: Sequence[int],
     test_time_flips: bool,
+    seen: bool = False,
 ) -> str:
-    """``docs/README.md`` of a derived bundle."""
+    """``docs/README.md`` of a derived bundle; ``seen``: the final training had the reward cases as well."""
     fingerprint, split = study.fingerprint, study.split
     words = "\n".join(f"- {word}" for word in architecture_in_words(network.space, result.architecture))
-    table = "\n".join(
-        f"| {c['origin']} | {c['id']} | {_number(c['trained'], '.4g')} | {_number(c['reward'], '.4f')} | "
-        f"{_number(c['forecast'], '.4f')} |"
-        for c in result.candidates
-    )
     labels = ", ".join(f"{v} {plain(t)}" for v, t in sorted(fingerprint.labels.items()) if v)
     divisor = tuple(network.derive(result.architecture).divisor)
     references = "\n\n".join(f"[{number}] {text}" for number, text in enumerate(REFERENCES, 1))
@@ -57,7 +64,7 @@ It was trained by the search itself{_needs_more(result)}.
 
 {plain(fingerprint.name)}: {fingerprint.num_cases} cases, {plain(", ".join(fingerprint.modality))}; labels {labels}.
 {len(split.train)} cases for training, {len(split.reward)} for the reward, {len(split.test)} for the test
-(`docs/data_split.json`). Licence of the data: {plain(study.dataset.licence) or "not stated"}.
+(`docs/data_split.json`). Licence of the data: {plain(study.dataset.licence) or "not stated"}.{_final_cases(seen)}
 
 ### Preprocessing
 
@@ -94,13 +101,7 @@ The search took {seconds / 60:.1f} minutes; the weights have had {result.steps} 
 
 ### Contenders
 
-Contenders at the end of the search, each after its training in the race (seconds, or steps where there was no limit of
-time): Dice on the reward cases, and the soft Dice that was expected of it with all the time that was left. One that
-was not worth a turn has no figures.
-
-| origin | id | trained | Dice | soft Dice, expected |
-|---|---|---|---|---|
-{table}
+{_contenders(result)}
 
 ## MONAI Bundle Commands
 
@@ -111,15 +112,15 @@ Segment volumes:
 
 With `--uncertainty true` it writes maps of the uncertainty and `uncertainty.csv` as well.
 
-Evaluate:
+Evaluate on a data set in any of the layouts that the search reads:
 
     python -m monai.bundle run --config_file configs/evaluate.json --bundle_root . \\
-        --dataset_dir MSD_FOLDER
+        --dataset_dir DATA
 
-Train on:
+Train on, with such a data set:
 
     python -m monai.bundle run --config_file configs/train.json --bundle_root . \\
-        --dataset_dir MSD_FOLDER --epochs 10
+        --dataset_dir DATA --epochs 10
 
 Predictions have the format of their volumes, or that of `--output_ext`:
 {_formats()}, or `.dcm` for DICOM SEG of DICOM series.
@@ -157,6 +158,22 @@ def _preprocessing(fingerprint: Fingerprint) -> str:
         voxels = " over the voxels that are not 0" if fingerprint.crop_foreground else ""
         lines.append(f"Each channel then has mean 0 and standard deviation 1{voxels}.")
     return "\n".join(lines)
+
+
+def _final_cases(seen: bool) -> str:
+    return "\nThe final training had the reward cases as well." if seen else ""
+
+
+def _contenders(result: SearchResult) -> str:
+    """The table of the race, or that there was none."""
+    if not any(c.get("curve", True) or c["trained"] is not None for c in result.candidates):
+        return "There was no race: no turn was worth its time."
+    rows = [
+        f"| {c['origin']} | {c['id']} | {_number(c['trained'], '.4g')} | {_number(c['reward'], '.4f')} | "
+        f"{_number(c['forecast'], '.4f')} |"
+        for c in result.candidates
+    ]
+    return "\n".join([*_CONTENDERS, *rows])
 
 
 def _data_licence(study: Study) -> str:
@@ -235,9 +252,9 @@ def _inference(network: RonasSuperNet, result: SearchResult, study: Study, one_s
     else:
         mode = "in one shot" if math.prod(map(max, largest, patch)) <= one_shot_voxels else f"in windows of {window}"
         lines = [
-            f"Volumes are padded with zeros at least to {window}, the training patch. Padded, up to "
-            f"{one_shot_voxels:,} voxels, what the memory of the search's machine holds, are segmented in one shot, "
-            f"more in half-overlapping windows of {window}.",
+            f"Volumes are padded with zeros at least to {window}, the training patch. Volumes of up to "
+            f"{one_shot_voxels:,} voxels after padding fit the memory of the search's machine and are segmented in "
+            f"one shot; larger ones in half-overlapping windows of {window}.",
             f"The largest volume of the data ({by_axis(largest)}) is segmented {mode}. "
             "`--inferer#max_voxels` changes the limit; 0: always windows.",
         ]

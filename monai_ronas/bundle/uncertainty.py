@@ -301,8 +301,9 @@ def uncertainty_in_words(result: SearchResult) -> str:
     """What stands behind a bundle's uncertainty: members and temperature."""
     if result.members:
         size = sum(weight.nbytes for member in result.members for weight in member.values()) / 1e6
+        number = len(result.members)
         lines = [
-            f"`--uncertainty true` segments with an ensemble: the network and {len(result.members)} states of its "
+            f"`--uncertainty true` segments with an ensemble: the network and {number} state{'s' * (number > 1)} of its "
             "weights on the way through the final\ntraining "
             f"(`models/{MEMBERS}`, {size:.1f} MB, half precision), which share the flips among them."
         ]

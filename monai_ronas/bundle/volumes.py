@@ -55,7 +55,9 @@ def list_volumes(
         DatasetError: when the folder is missing or holds none.
     """
     root = Path(folder)
-    if root.is_file():
+    if not root.exists():
+        raise DatasetError(f"dataset_dir '{root}' does not exist: give a file, a folder of volumes or a data set.")
+    if not root.is_dir():
         if not ending(root) and not is_dicom(root):
             if capital_ending(root):
                 raise DatasetError(f"dataset_dir '{root}' {_CAPITALS}.")
@@ -63,8 +65,6 @@ def list_volumes(
         numbered = channel_number(root) if channels > 1 and ending(root) else None
         files = numbered_channels(root.parent, numbered[0], ending(root)) if numbered else ()
         return CaseList([[str(path) for path in files]] if len(files) == channels and root in files else [str(root)])
-    if not root.is_dir():
-        raise DatasetError(f"dataset_dir '{root}' is not a folder: give the folder that holds the volumes.")
     others: list[Path] = []
     left_out: list[str] = []
     if (root / "dataset.json").is_file():

@@ -29,6 +29,7 @@ from monai_ronas.utils.ranks import is_main
 
 _VERSION = 3  # of the checks; another one makes what is remembered void
 _BYTES_PER_VALUE = 5  # of memory, at the peak of a check
+_UNDECLARED = "dataset.json does not declare"
 _MOST_WORKERS = 8
 _SKEW = 1e-3  # of the cosine between two axes of a volume
 logger = logging.getLogger(__name__)
@@ -141,10 +142,15 @@ def raise_for_faults(report: Mapping[str, Any], *, report_path: str | os.PathLik
         first = "" if len(faults) == 1 else ", the first"
         place = f"; the full report is in '{report_path}'" if report_path is not None else ""
         grids = any(fault["problem"].startswith(OTHER_GRID) for fault in faults)
-        flags = "--resample_label true resamples labels to the grid of their image, " if grids else ""
+        undeclared = _UNDECLARED in faults[0]["problem"]
+        advice = ["declare the value in 'labels' of dataset.json or correct the label" if undeclared else "correct it"]
+        if grids:
+            advice.append("--resample_label true resamples labels to the grid of their image")
+        if {entry["name"] for entry in report["cases"]} - {fault["case"] for fault in faults}:
+            advice.append("--skip_invalid true leaves such cases out")
         raise DatasetError(
             f"data set '{report['dataset']['name']}' has {count}{first} in case '{faults[0]['case']}':"
-            f" {faults[0]['problem']}; correct it, or {flags}--skip_invalid true leaves such cases out{place}."
+            f" {faults[0]['problem']}; {', or '.join(advice)}{place}."
         )
 
 
@@ -246,7 +252,7 @@ def _count_labels(label: np.ndarray, declared: tuple[int, ...]) -> tuple[np.ndar
         found = {value: int(n) for value, n in enumerate(_bincount(label.ravel(order="K"))) if n}
     else:
         found = {int(value): int(n) for value, n in zip(*np.unique(label, return_counts=True), strict=True)}
-    problems = undeclared_faults(found, declared, where="dataset.json does not declare")
+    problems = undeclared_faults(found, declared, where=_UNDECLARED)
     return label, {**counts, **found} if len(found) < 256 else counts, problems
 
 

@@ -38,10 +38,12 @@ class _Found(NamedTuple):
     Attributes:
         samples: by place of the case.
         short: the memory did not suffice for one of them.
+        late: the time did not suffice for all of them.
     """
 
     samples: dict[int, _Sample]
     short: bool
+    late: bool
 
 
 class Calibration:
@@ -123,7 +125,10 @@ class Calibration:
         if not found and any(part.short for part in parts):
             logger.warning("no temperature: the memory does not suffice for the probabilities of a reward case")
         elif not found:
-            logger.info("no temperature: there was no time for a reward case with foreground")
+            late, looked_at = any(part.late for part in parts), len(self._indices())
+            some = looked_at < len(self.dataset)  # type: ignore[arg-type]
+            which = f"none of the {looked_at} reward cases that were looked at has" if some else "no reward case has"
+            logger.info("no temperature: %s", "no time was left to fit one" if late else f"{which} foreground")
         return from_main(self._fit(found) if found and is_main() else None)
 
     def _indices(self) -> list[int]:
@@ -151,12 +156,14 @@ class Calibration:
         ensemble, indices = MemberInferer(inferer, members), self._indices()
         samples: dict[int, _Sample] = {}
         most = max(_VALUES // max(len(indices), 1) // self.network.kwargs["out_channels"], 1)
-        end, longest, short = time.perf_counter() + left, ensemble.runs * seconds, False
+        end, longest = time.perf_counter() + left, ensemble.runs * seconds
+        short = late = False
         try:
             with eval_mode(network), torch.no_grad():
                 for index in indices[own_rank() :: number_of_ranks()]:
                     begin = time.perf_counter()
                     if begin + longest > end:
+                        late = True
                         break
                     item = self.dataset[index]
                     image, label = (torch.as_tensor(item[key]) for key in ("image", "label"))
@@ -170,7 +177,7 @@ class Calibration:
             if not is_out_of_memory(error):
                 raise
             short = True
-        return _Found(samples, short)
+        return _Found(samples, short, late)
 
     def _fit(self, found: Sequence[_Sample]) -> TemperatureFit:
         temperature = fit_temperature(*zip(*found, strict=True))

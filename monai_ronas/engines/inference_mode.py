@@ -126,8 +126,12 @@ class InferenceMode:
             return self._choice(pairs)
         if too_large:
             return InferenceChoice(True, "Windows, unmeasured: one shot does not fit the memory.")
-        if pairs or len(indices) == 1:
-            return InferenceChoice(False, "One shot, unmeasured: a single reward case does not tell.")
+        if len(indices) == 1:
+            only = "only one reward case is larger than the training patch"
+            return InferenceChoice(False, f"One shot, unmeasured: {only}, which does not tell.")
+        if pairs:
+            only = "only one of the reward cases that are larger than the training patch has a score"
+            return InferenceChoice(False, f"One shot, unmeasured: {only}, which does not tell.")
         return InferenceChoice(
             False, "One shot, unmeasured: no reward case that has a score exceeds the training patch."
         )

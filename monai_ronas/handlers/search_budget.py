@@ -73,7 +73,7 @@ class SearchBudget:
         if end is None or now + number * seconds <= end:
             return True
         logger.info(
-            "no episodes: %d would take %.0f s or more, and there are %.0f s; the race decides alone",
+            "no episodes: %d would take %.0f s or more, and there are %.0f s",
             number,
             number * seconds,
             max(end - now, 0.0),

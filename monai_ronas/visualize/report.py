@@ -183,6 +183,8 @@ def _race(folder: Path | None, candidates: Sequence[Mapping[str, Any]], unit: st
         parts.append(_picture(folder, "race", "Learning curves of the contenders", curves))
     else:
         parts.append("<p>No contender had a turn: with the time there was, the base network was to have all of it.</p>")
+        if all(c["trained"] is None and c["reward"] is None for c in candidates):
+            return parts
     rows = [
         [
             c["origin"],

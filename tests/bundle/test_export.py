@@ -49,6 +49,8 @@ def test_the_split_says_what_the_final_training_had(study, tmp_path, seen):
     )
     split = json.loads((bundle / "docs" / "data_split.json").read_text())
     assert split["final"] == sorted(split["train"] + (split["reward"] if seen else []))
+    text = (bundle / "docs" / "README.md").read_text()
+    assert ("\nThe final training had the reward cases as well.\n" in text) == seen
 
 
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):
@@ -186,7 +188,7 @@ def test_what_was_measured_decides_between_one_shot_and_windows(study, tmp_path,
     text = (bundle / "docs" / "README.md").read_text()
     assert "One shot or windows, chosen at the end of the search:\nBecause of this." in text
     assert ("Volumes are segmented in half-overlapping windows of" in text) == windows
-    assert ("are segmented in one shot, more in" in text) != windows
+    assert ("are segmented in one shot; larger ones in" in text) != windows
     assert ("| a1 | 0.7000 | 0.7500 |\n| b | 0.7400 | 0.8000 |" in text) == bool(measured)
     assert "final training has seen these cases" not in text
 

@@ -100,6 +100,21 @@ def test_the_readme_says_whether_the_base_network_was_kept(study, tmp_path, orig
     assert ("| best candidate | other | 6 | 0.6000 | - |\n" in text) == (other is not None)
 
 
+@pytest.mark.parametrize("raced", [True, False])
+def test_the_readme_has_a_table_of_contenders_where_there_was_a_race(study, tmp_path, raced):
+    supernet = supernet_of(study)
+    found = result_of(supernet.space.base)
+    nothing = {"reward": None, "trained": None, "forecast": None, "curve": []}
+    rows = [{**found.candidates[0], **({"curve": [[12.0, 0.5]]} if raced else nothing)}]
+    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(
+        replace(found, candidates=rows), seconds=1.0
+    )
+    text = (bundle / "docs" / "README.md").read_text()
+    assert ("| origin | id | trained |" in text) == raced
+    assert ("A finer or coarser one differs from the base network in the stride of its first stage" in text) == raced
+    assert ("### Contenders\n\nThere was no race: no turn was worth its time.\n\n## " in text) != raced
+
+
 @pytest.mark.parametrize(("voxels", "mode"), [(10**6, "in one shot"), (1000, "in windows of {}")])
 def test_the_readme_says_how_volumes_are_segmented(study, tmp_path, voxels, mode):
     supernet = supernet_of(study)
@@ -111,6 +126,10 @@ def test_the_readme_says_how_volumes_are_segmented(study, tmp_path, voxels, mode
     assert f"is segmented {mode.format(window)}" in text
     inferer = json.loads((bundle / "configs" / "inference.json").read_text())["inferer"]
     assert (inferer["max_voxels"], inferer["roi_size"]) == (voxels, list(supernet.space.patch(supernet.space.base)))
+    told = f"Volumes of up to {voxels:,} voxels after padding fit the memory of the search's machine and are segmented"
+    assert f"{told} in one shot; larger ones in half-overlapping windows of {window}." in text
+    assert "Evaluate on a data set in any of the layouts that the search reads:" in text
+    assert "--dataset_dir DATA --epochs 10" in text
     assert (bundle / "docs" / "network.png").read_bytes().startswith(b"\x89PNG")
     licence = (bundle / "docs" / "data_license.txt").read_text()
     assert study.dataset.licence in licence

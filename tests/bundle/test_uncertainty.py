@@ -289,6 +289,8 @@ def test_words_of_the_readme():
     assert "asks the network alone" in plain
     assert "No temperature was fitted" in plain
     members = tuple({"w": torch.zeros(1000, 500, dtype=torch.float16)} for _ in range(3))
+    one = uncertainty_in_words(SearchResult(base, None, members=members[:1]))
+    assert "the network and 1 state of its weights" in one
     for seen in (True, False):
         fit = TemperatureFit(1.25, 8, 0.05, 0.01, seen=seen)
         words = uncertainty_in_words(SearchResult(base, None, members=members, temperature=fit))

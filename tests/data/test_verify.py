@@ -98,6 +98,28 @@ def test_all_faults_of_all_cases_in_one_report(maker, tmp_path: Path):
         raise_for_faults(report, report_path=file)
 
 
+@pytest.mark.parametrize("sound", [True, False])
+@pytest.mark.parametrize(
+    ("spoiled", "told"),
+    [
+        ({"label": labelled(1, 5)}, "declare the value in 'labels' of dataset.json or correct the label"),
+        ({"image": image_with(np.nan)}, "correct it"),
+        (
+            {"label_affine": shifted(1)},
+            "correct it, or --resample_label true resamples labels to the grid of their image",
+        ),
+    ],
+)
+def test_the_advice_is_what_helps(maker, sound, spoiled, told):
+    maker.add("a", **{"image": IMAGE, "label": labelled(1), **spoiled})
+    if sound:
+        maker.add("b")
+    report, _ = verify_dataset(read_msd(maker.write()))
+    with pytest.raises(DatasetError) as caught:
+        raise_for_faults(report)
+    assert str(caught.value).endswith(f"; {told}{', or --skip_invalid true leaves such cases out' if sound else ''}.")
+
+
 def test_accepts_whole_numbers_as_float_and_small_affine_differences(maker):
     maker.add("a", image=IMAGE, label=labelled(1, 1, dtype=np.float64)[..., None], label_affine=shifted(5e-4))
     report, stats = verify_dataset(read_msd(maker.write()))

@@ -130,6 +130,22 @@ def test_the_time_is_kept_and_bounded(network):
     assert Calibration(network, cases, inferer)((), windows=False, seconds=1.0, left=3600.0).cases == 4
 
 
+@pytest.mark.parametrize(
+    ("most", "left", "why"),
+    [
+        (8, 3600.0, "no reward case has foreground"),
+        (2, 3600.0, "none of the 2 reward cases that were looked at has foreground"),
+        (8, 0.5, "no time was left to fit one"),
+    ],
+)
+def test_why_there_is_no_temperature_is_told(network, caplog, monkeypatch, most, left, why):
+    monkeypatch.setattr("monai_ronas.engines.calibration.sampled", lambda *args, **kwargs: (torch.zeros(0, 2), []))
+    calibration = Calibration(network, toy_cases(3), PadToStrideInferer(), cases=most)
+    with caplog.at_level("INFO"):
+        assert calibration((), windows=False, seconds=1.0, left=left) is None
+    assert caplog.messages == [f"no temperature: {why}"]
+
+
 def test_without_cases_or_memory_there_is_no_temperature(network, caplog, monkeypatch):
     assert Calibration(network, [], PadToStrideInferer())((), windows=False) is None
 

@@ -145,11 +145,21 @@ def test_cases_that_fit_decide_for_those_that_do_not():
     assert scorer.evaluator.inferer.max_voxels == 20 * 16 * 8
 
 
-def test_a_single_case_does_not_tell():
-    scorer = make_scorer(shapes=[(20, 16, 8)], wrong=wrong_in_one_shot(6))
+@pytest.mark.parametrize("shapes", [[(20, 16, 8)], [(16, 16, 8), (20, 16, 8), (12, 16, 8)]])
+def test_a_single_case_does_not_tell(shapes):
+    scorer = make_scorer(shapes=shapes, wrong=wrong_in_one_shot(6))
     choice = InferenceMode(scorer)(scorer.network.space.base)
-    assert choice == InferenceChoice(False, "One shot, unmeasured: a single reward case does not tell.")
+    told = "One shot, unmeasured: only one reward case is larger than the training patch, which does not tell."
+    assert choice == InferenceChoice(False, told)
     assert scorer.network.sizes == []  # no time is kept for it
+
+
+def test_nor_does_a_single_one_that_has_a_score():
+    scorer = make_scorer(shapes=[(20, 16, 8)] * 2, wrong=wrong_in_one_shot(6))
+    scorer.evaluator.data_loader.dataset[0]["label"].zero_()
+    choice = InferenceMode(scorer)(scorer.network.space.base)
+    told = "only one of the reward cases that are larger than the training patch has a score, which does not tell."
+    assert choice == InferenceChoice(False, f"One shot, unmeasured: {told}")
 
 
 def slow(scorer, monkeypatch, *, one_shot, windows):

@@ -104,6 +104,14 @@ def test_without_a_score_of_the_test_cases_the_reward_cases_are_shown_or_it_is_s
     assert "No segmentation is shown" in page
 
 
+def test_a_search_without_a_race_has_no_table_of_contenders(tmp_path):
+    nothing = {"reward": None, "trained": None, "forecast": None, "curve": []}
+    page = ended(tmp_path, result=make_result(candidates=[{**c, **nothing} for c in make_candidates()]))
+    assert "No contender had a turn" in page
+    assert "<th>origin</th>" not in page
+    assert "<th>origin</th>" in ended(tmp_path)
+
+
 def test_the_reliability_of_the_test_cases_is_drawn_where_it_was_measured(tmp_path):
     assert "How sure the network is" not in ended(tmp_path)
     assert not (tmp_path / "reliability.png").exists()
