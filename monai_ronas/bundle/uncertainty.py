@@ -303,8 +303,8 @@ def uncertainty_in_words(result: SearchResult) -> str:
         size = sum(weight.nbytes for member in result.members for weight in member.values()) / 1e6
         number = len(result.members)
         lines = [
-            f"`--uncertainty true` segments with an ensemble: the network and {number} state{'s' * (number > 1)} of its "
-            "weights on the way through the final\ntraining "
+            f"`--uncertainty true` segments with an ensemble: the network and {number} state{'s' * (number > 1)} of "
+            "its weights on the way through the final\ntraining "
             f"(`models/{MEMBERS}`, {size:.1f} MB, half precision), which share the flips among them."
         ]
     else:
