@@ -53,7 +53,8 @@ class Calibration:
     for which the labels near the foreground are most likely (see :func:`~monai_ronas.metrics.near_foreground`).
 
     Where the final training has seen the reward cases, networks are surer of them than of others. The temperature is
-    then too low rather than too high, and the result says that they were seen.
+    then too low rather than too high, and the result says that they were seen. One below 1 would make probabilities
+    surer by cases that have been learnt, so that 1 takes its place.
 
     Cases of which the bundle gives class indices alone, for want of memory, are left out. In many processes the cases
     are dealt.
@@ -181,6 +182,9 @@ class Calibration:
 
     def _fit(self, found: Sequence[_Sample]) -> TemperatureFit:
         temperature = fit_temperature(*zip(*found, strict=True))
+        if self.seen and temperature < 1.0:
+            logger.info("temperature 1: training has seen the reward cases, on which %.3f would be best", temperature)
+            temperature = 1.0
         before, after = (
             reliability(*zip(*found, strict=True), temperature=t).expected_error for t in (1.0, temperature)
         )

@@ -42,6 +42,17 @@ def test_it_is_fitted_on_what_the_bundle_will_say(network):
     assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
 
 
+@pytest.mark.parametrize(("best", "seen", "taken"), [(0.8, True, 1.0), (0.8, False, 0.8), (1.3, True, 1.3)])
+def test_cases_that_were_seen_do_not_make_the_bundle_surer(network, monkeypatch, caplog, best, seen, taken):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("monai_ronas.engines.calibration.fit_temperature", lambda *samples: best)
+    fit = Calibration(network, toy_cases(2), PadToStrideInferer(), seen=seen)((), windows=False)
+    assert (fit.temperature, fit.seen) == (taken, seen)
+    assert (fit.error_after == fit.error_before) == (taken == 1.0)
+    told = "temperature 1: training has seen the reward cases, on which 0.800 would be best"
+    assert (told in caplog.messages) == (taken == 1.0)
+
+
 def test_windows_where_the_bundle_has_windows(network, monkeypatch):
     limits = []
     run = PadToStrideInferer.one_run
