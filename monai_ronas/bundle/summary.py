@@ -53,7 +53,8 @@ def few_steps(steps: int) -> str:
     """What there is to say of a training that was too short for a network to be of use; else nothing."""
     if steps >= LEAST_STEPS:
         return ""
-    return f", too few for a usable network ({LEAST_STEPS} at least): give the same command more time or final_epochs"
+    more = "give the search more time, or without a time budget more final_epochs"
+    return f", too few for a usable network ({LEAST_STEPS} at least): {more}"
 
 
 def origin_of(result: SearchResult) -> str:

@@ -146,7 +146,8 @@ def raise_for_faults(report: Mapping[str, Any], *, report_path: str | os.PathLik
         advice = ["declare the value in 'labels' of dataset.json or correct the label" if undeclared else "correct it"]
         if grids:
             advice.append("--resample_label true resamples labels to the grid of their image")
-        if {entry["name"] for entry in report["cases"]} - {fault["case"] for fault in faults}:
+        sound = {entry["name"] for entry in report["cases"]} - {fault["case"] for fault in faults}
+        if len(sound) > 1:  # one to train on, one for the rewards
             advice.append("--skip_invalid true leaves such cases out")
         raise DatasetError(
             f"data set '{report['dataset']['name']}' has {count}{first} in case '{faults[0]['case']}':"

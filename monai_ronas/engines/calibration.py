@@ -129,7 +129,9 @@ class Calibration:
             late, looked_at = any(part.late for part in parts), len(self._indices())
             some = looked_at < len(self.dataset)  # type: ignore[arg-type]
             which = f"none of the {looked_at} reward cases that were looked at has" if some else "no reward case has"
-            logger.info("no temperature: %s", "no time was left to fit one" if late else f"{which} foreground")
+            logger.info(
+                "no temperature: %s", "the time for it does not suffice for a case" if late else f"{which} foreground"
+            )
         return from_main(self._fit(found) if found and is_main() else None)
 
     def _indices(self) -> list[int]:

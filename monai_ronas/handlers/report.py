@@ -102,7 +102,7 @@ class SearchReport:
         path = self._write(result, result.candidates)
         limit, spent = self.budget.seconds, sum(self.budget.spent().values())
         if limit is not None and spent > _OVER * limit:
-            told = "the search took %s, more than its time budget of %s, as where the machine is busy with other work"
+            told = "the search took %s, more than its time budget of %s; the report says on what"
             logger.warning(told, duration(spent), duration(limit))
         return path
 

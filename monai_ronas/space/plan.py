@@ -96,7 +96,7 @@ class Plan:
         planned = (self.strides, self.channels, self.patch, kernels)
         if (chosen.strides, chosen.channels, chosen.patch, chosen.kernel_sizes) == planned:
             return chosen
-        return replace(chosen, seconds_per_step=None, steps=None, reasons=("the settings of the space say so",))
+        return replace(chosen, seconds_per_step=None, steps=None, reasons=("the space or the memory says so",))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON."""

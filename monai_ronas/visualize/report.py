@@ -165,10 +165,14 @@ def _reliability(folder: Path | None, result: SearchResult) -> list[str]:
     without, with_it = result.reliability
     words = (
         f"Near the foreground of the test cases, for the network alone: expected calibration error "
-        f"{without.expected_error:.4f} and Brier score {without.brier:.4f}, with the temperature "
-        f"{result.temperature.temperature:.2f} that was fitted on reward cases {with_it.expected_error:.4f} and "
-        f"{with_it.brier:.4f}."
+        f"{without.expected_error:.4f} and Brier score {without.brier:.4f}"
     )
+    if result.temperature.temperature != 1.0:
+        words += (
+            f", with the temperature {result.temperature.temperature:.2f} that was fitted on reward cases "
+            f"{with_it.expected_error:.4f} and {with_it.brier:.4f}"
+        )
+    words += "."
     picture = _picture(folder, "reliability", "Reliability of the probabilities", plot_reliability(without, with_it))
     return ["<h2>How sure the network is</h2>", f"<p>{words}</p>", picture]
 

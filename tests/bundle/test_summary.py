@@ -58,7 +58,8 @@ def test_cases_without_foreground_are_counted_apart(study):
 def test_a_training_that_was_too_short_is_told_as_such(study, tmp_path, steps, few):
     supernet = supernet_of(study)
     found = replace(result_of(supernet.space.base), steps=steps)
-    told = ", too few for a usable network (300 at least): give the same command more time or final_epochs"
+    more = "give the search more time, or without a time budget more final_epochs"
+    told = f", too few for a usable network (300 at least): {more}"
     table = summary_table(supernet, found, seconds=1.0, where={})
     assert f"training  {steps} steps{told if few else ''}\n" in table
     bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS).run(found, seconds=1.0)

@@ -300,6 +300,9 @@ def test_words_of_the_readme():
         assert ("which the final training has seen" in words) == seen
         assert "0.0500 without and 0.0100 with it" in words
         assert "test cases" not in words
+    words = uncertainty_in_words(SearchResult(base, None, temperature=TemperatureFit(1.0, 8, 0.02, 0.02, seen=True)))
+    assert "There is no temperature: on 8 reward cases, which the final training has seen, one below 1" in words
+    assert "with it" not in words
     found = tuple(Reliability((10,), (sure,), (0.75,), 0.5) for sure in (0.9, 0.8))
     words = uncertainty_in_words(SearchResult(base, None, temperature=fit, reliability=found))
     assert "That of the test cases, which nothing has seen, is 0.1500 and 0.0500 (network alone)." in words

@@ -156,7 +156,7 @@ def test_any_folder_is_used_or_its_faults_are_told(maker, tmp_path, seed):
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert f" {len(faults)} fault" in sentence
-    assert "correct it, or" in sentence
+    assert "correct it" in sentence or "declare the value in 'labels' of dataset.json or correct the label" in sentence
     found = json.loads((tmp_path / "out" / "dataset_report.json").read_text())["faults"]
     assert len(found) == len(faults)
     assert f"in case '{found[0]['case']}': {found[0]['problem']}" in sentence

@@ -146,7 +146,7 @@ def test_the_time_is_kept_and_bounded(network):
     [
         (8, 3600.0, "no reward case has foreground"),
         (2, 3600.0, "none of the 2 reward cases that were looked at has foreground"),
-        (8, 0.5, "no time was left to fit one"),
+        (8, 0.5, "the time for it does not suffice for a case"),
     ],
 )
 def test_why_there_is_no_temperature_is_told(network, caplog, monkeypatch, most, left, why):

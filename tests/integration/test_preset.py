@@ -35,7 +35,7 @@ def test_a_search_in_the_papers_setting(small_phantom, tmp_path):
     done = run_bundle("run", "search", "--config_file", str(FILES), *flags)
     assert done.returncode == 0, done.stderr
     assert "reward Dice" in done.stdout
-    assert "why  the settings of the space say so" in done.stdout
+    assert "why  the space or the memory says so" in done.stdout
     assert "before the final training" not in done.stdout
     told = json.loads((tmp_path / "ronas_segmentation" / "configs" / "metadata.json").read_text())["eval_metrics"]
     assert told["measured_on"] == "2 test cases"

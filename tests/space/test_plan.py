@@ -64,7 +64,7 @@ def test_a_space_has_the_last_word():
     assert (told.seconds_per_step, told.steps, told.widths) == (None, None, (1.0,))
     assert "strides  1x1x1, " in told.words()
     assert "kernels" not in told.words()
-    assert "why  the settings of the space say so" in told.words()
+    assert "why  the space or the memory says so" in told.words()
 
 
 @pytest.mark.parametrize("setting", ["widths", "kernel_sizes", "patch"])
