@@ -319,9 +319,9 @@ def uncertainty_in_words(result: SearchResult) -> str:
         lines.append("No temperature was fitted: the probabilities are those that the network gives.")
     elif fit.seen and fit.temperature == 1.0:
         lines.append(
-            f"There is no temperature: on {fit.cases} reward cases, which the final training has seen, one below 1 would"
-            " be best,\nand would make the network surer of others than it should be. Their expected calibration error "
-            f"near the foreground is {fit.error_before:.4f}."
+            f"There is no temperature: on {fit.cases} reward cases, which the final training has seen, one below 1 "
+            "would be best,\nand would make the network surer of others than it should be. Their expected calibration "
+            f"error near the foreground is {fit.error_before:.4f}."
         )
     else:
         seen = ", which the final training has seen: on others it may still be too sure" if fit.seen else ""
