@@ -7,6 +7,7 @@ from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEve
 from monai_ronas.engines.exploitation import Exploitation
 from monai_ronas.engines.guarded_step import GuardedStep
 from monai_ronas.engines.inference_mode import InferenceMode
+from monai_ronas.engines.local_slices import LocalSlices
 from monai_ronas.engines.patch_batch import PatchBatch
 from monai_ronas.engines.phase import Phase
 from monai_ronas.engines.race import Race
@@ -25,6 +26,7 @@ __all__ = [
     "Exploitation",
     "GuardedStep",
     "InferenceMode",
+    "LocalSlices",
     "PatchBatch",
     "Phase",
     "Race",

@@ -111,9 +111,9 @@ class ContenderTraining:
         report = _Report((own or turned[0]).architecture)
         more = 0.0 if own is None else lengths[own]
         while True:
-            with apart() as meet:
+            with apart():
                 if own is not None and not report.wrong:
-                    self._train(own, more, report, check, meet)
+                    self._train(own, more, report, check)
             reports = from_all(report)[: len(turned)]
             timed = next((r for r in reports if not r.wrong), None)
             if timed is None:
@@ -138,13 +138,12 @@ class ContenderTraining:
         length: float,
         report: _Report,
         check: Callable[[Contender], None],
-        meet: Callable[[], None],
     ) -> None:
         begin, first_step = self.budget.elapsed(), self.slices.steps
         try:
             check(contender)
             phase = self._phase(f"race, {contender.origin}", length)
-            self.slices.run(lambda: self.fitted(contender), phase=phase, between=meet)
+            self.slices.run(lambda: self.fitted(contender), phase=phase)
         except TrainingError as error:
             report.wrong = str(error)
         report.architecture = contender.architecture

@@ -16,10 +16,11 @@ from monai.engines.utils import default_metric_cmp_fn
 
 from monai_ronas.controllers import Controller
 from monai_ronas.engines.scorer import ChildScorer
+from monai_ronas.errors import SettingError
 from monai_ronas.losses import ReinforceLoss, ShrunkenAdvantage
 from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore
-from monai_ronas.utils.ranks import take_from_main
+from monai_ronas.utils.ranks import apart, from_all, number_of_ranks, own_rank, take_from_main
 
 _FEWEST_CHILDREN = 4  # of an episode that can tell children from noise
 
@@ -28,12 +29,16 @@ class EpisodeEvents(EventEnum):
     """Events of the search beside Ignite's own.
 
     ``CHILDREN_SAMPLED``: the episode's children are in ``state.children``, none is trained.
+    ``ROUND_STARTED``: the next children begin from the same weights, in as many processes as there are.
     ``CHILD_SELECTED``: it is the turn of ``state.architecture``, which is scored next; train it now.
+    ``ROUND_COMPLETED``: all children of the round are scored; join what they have learnt.
     ``POLICY_UPDATED``: the controller has learnt from the episode; ``state.metrics`` is fresh.
     """
 
     CHILDREN_SAMPLED = "children_sampled"
+    ROUND_STARTED = "round_started"
     CHILD_SELECTED = "child_selected"
+    ROUND_COMPLETED = "round_completed"
     POLICY_UPDATED = "policy_updated"
 
 
@@ -42,7 +47,8 @@ class ControllerTrainer(Trainer):
 
     At the start of an episode its children are sampled and its cases chosen. Each iteration is the turn of one child:
     handlers of :attr:`EpisodeEvents.CHILD_SELECTED` train it, and it is scored at once on the episode's cases. Its
-    reward is thus what it has after as much training as the others, on weights that all share. A handler that has no
+    reward is thus what it has after as much training as the others, on weights that all share. In many processes
+    children take their turns in rounds, one a process, apart from the others: see ``at_once``. A handler that has no
     time for all children ends the episode with :meth:`end_episode`. A handler that sets ``state.out_of_memory`` keeps
     its child from being scored: its status is ``"oom"``.
 
@@ -72,10 +78,16 @@ class ControllerTrainer(Trainer):
         objective: what the controller maximises of a scored child, such as
             :class:`~monai_ronas.losses.WeightedProduct`. Default: its reward.
         seed: seed of the sampling.
+        at_once: children of a round, which handlers of :attr:`EpisodeEvents.ROUND_STARTED` have begin from the same
+            weights. They are dealt over the processes, so that the result is the same whatever their number. With one
+            there are no rounds, and all processes share its turn. Default: the number of processes.
         key_metric: as in MONAI's engines. Without one, ``reward`` is the key metric.
         additional_metrics: as in MONAI's engines.
         metric_cmp_fn: as in MONAI's engines.
         train_handlers: handlers with ``attach(engine)``.
+
+    Raises:
+        SettingError: when ``at_once`` is not a positive whole number.
 
     Example:
         >>> from monai_ronas.controllers import LSTMController
@@ -105,11 +117,14 @@ class ControllerTrainer(Trainer):
         advantage: ShrunkenAdvantage | None = None,
         objective: Callable[[ChildScore, Architecture], float] | None = None,
         seed: int = 0,
+        at_once: int | None = None,
         key_metric: dict[str, Metric] | None = None,
         additional_metrics: dict[str, Metric] | None = None,
         metric_cmp_fn: Callable = default_metric_cmp_fn,
         train_handlers: Sequence | None = None,
     ) -> None:
+        if at_once is not None and (not isinstance(at_once, int) or at_once < 1):
+            raise SettingError(f"at_once must be a positive whole number, received {at_once!r}.")
         super().__init__(
             device=device,
             max_epochs=max_epochs,
@@ -127,6 +142,8 @@ class ControllerTrainer(Trainer):
         self.advantage = advantage or ShrunkenAdvantage()
         self.objective = objective
         self.generator = torch.Generator().manual_seed(seed)
+        self._at_once = at_once
+        self._scored: list[ChildScore] = []  # of the present round, those whose iteration is still to come
         self.state.children = []
         self.state.indices = None
         self.state.masks = None
@@ -140,6 +157,11 @@ class ControllerTrainer(Trainer):
         self.add_event_handler(Events.EPOCH_COMPLETED, ControllerTrainer._end_episode)
         if train_handlers is not None:
             self._register_handlers(train_handlers)
+
+    @property
+    def at_once(self) -> int:
+        """Children of a round."""
+        return self._at_once or number_of_ranks()
 
     def run(self) -> None:  # type: ignore[override]
         """Run the episodes that are left; an engine that has made them all does nothing."""
@@ -155,16 +177,18 @@ class ControllerTrainer(Trainer):
         self.state.masks = self.controller.masks(self.state.indices)
         self.state.children = [self.controller.space.decode(row) for row in self.state.indices.tolist()]
         self.state.rewards = []
+        self._scored = []
         self.scorer.sampler.choose(self.state.epoch)
         self.fire_event(EpisodeEvents.CHILDREN_SAMPLED)
 
     def end_episode(self) -> None:
         """Leave the children that have not been scored out of the episode.
 
-        For handlers of Ignite's ``ITERATION_COMPLETED``: at least one child has been scored by then.
+        For handlers of Ignite's ``ITERATION_COMPLETED``: at least one child has been scored by then. Within a round
+        nothing happens, as all its children have been scored.
         """
         number = len(self.state.rewards)
-        if number < len(self.state.children):
+        if not self._scored and number < len(self.state.children):
             self.state.children = self.state.children[:number]
             self.state.indices = self.state.indices[:number]
             self.state.masks = [mask[:number] for mask in self.state.masks]
@@ -173,27 +197,44 @@ class ControllerTrainer(Trainer):
     def _iteration(  # type: ignore[override]
         self, engine: Any, batchdata: Any
     ) -> list[dict[str, Any]]:
-        """Have the episode's next child trained, and score it.
+        """Have the episode's next child trained and scored, with those of its round.
 
         Args:
             engine: this engine.
             batchdata: position of the child in the episode, from 0.
         """
-        architecture = engine.state.children[int(batchdata)]
-        engine.state.architecture = architecture
-        engine.state.out_of_memory = False
-        engine.fire_event(EpisodeEvents.CHILD_SELECTED)
-        if engine.state.out_of_memory:
-            score = ChildScore(math.nan, (math.nan,) * len(engine.scorer.cases), 0.0, 0.0, status="oom")
-        else:
-            score = engine.scorer.score(architecture)
-        engine.state.score = score
+        position = int(batchdata)
+        if not self._scored:
+            self._scored = [self._turn(position)] if self.at_once == 1 else self._round(position)
+        architecture, score = engine.state.children[position], self._scored.pop(0)
+        engine.state.architecture, engine.state.score = architecture, score
         worth = score.reward if engine.objective is None else engine.objective(score, architecture)
         engine.state.rewards.append(worth if score.status == "ok" else math.nan)
         engine.state.output = [
             {"reward": score.reward, "seconds": score.seconds, "peak_memory_mb": score.peak_memory_mb}
         ]
         return engine.state.output
+
+    def _turn(self, position: int) -> ChildScore:
+        """Have a child trained, and score it."""
+        self.state.position = position
+        self.state.architecture = self.state.children[position]
+        self.state.out_of_memory = False
+        self.fire_event(EpisodeEvents.CHILD_SELECTED)
+        if self.state.out_of_memory:
+            return ChildScore(math.nan, (math.nan,) * len(self.scorer.cases), 0.0, 0.0, status="oom")
+        return self.scorer.score(self.state.architecture)
+
+    def _round(self, first: int) -> list[ChildScore]:
+        """The turns of the next children, dealt over the processes."""
+        positions = range(first, min(first + self.at_once, len(self.state.children)))
+        self.fire_event(EpisodeEvents.ROUND_STARTED)
+        own = positions[own_rank() :: number_of_ranks()]
+        with apart():
+            found = {position: self._turn(position) for position in own}
+        scores = {position: score for part in from_all(found) for position, score in part.items()}
+        self.fire_event(EpisodeEvents.ROUND_COMPLETED)
+        return [scores[position] for position in positions]
 
     def update(self, advantages: np.ndarray) -> torch.Tensor:
         """One step of the controller on the episode's children.

@@ -28,6 +28,7 @@ from monai_ronas.utils.ranks import (
     from_main,
     gathered,
     least,
+    meet,
     number_of_ranks,
 )
 
@@ -116,6 +117,7 @@ class ChildScorer:
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._note)
 
     def _note(self, engine: Engine) -> None:
+        meet()
         output: Any = engine.state.output
         for item in output if isinstance(output, list) else ():
             if "soft_dice" in item:

@@ -18,7 +18,7 @@ from monai_ronas.engines.phase import Phase
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.optimizers import keep_unused
 from monai_ronas.space import Architecture
-from monai_ronas.utils.ranks import least
+from monai_ronas.utils.ranks import least, meet
 
 
 class SliceTrainer:
@@ -69,6 +69,7 @@ class SliceTrainer:
         return int(self.trainer.state.iteration)
 
     def _before_step(self, engine: Engine) -> None:
+        meet()
         self.network.select(self._choose())
         ramp = min(1.0, engine.state.iteration / max(self.ramp_steps, 1))
         factor = self.phase.cosine() if self._decay and self.phase is not None else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ignite.engine import Engine, Events
 
-from monai_ronas.engines import ControllerTrainer, EpisodeEvents, SliceTrainer
+from monai_ronas.engines import ControllerTrainer, EpisodeEvents, LocalSlices, SliceTrainer
 from monai_ronas.utils import TimeBudget
 
 
@@ -16,10 +16,9 @@ class ChildTraining:
     (see :class:`~monai_ronas.engines.PatchBatch`). Children whose turn comes when the time of the episodes is up leave
     the episode, but for the first.
 
-    In many processes all share each step of a child and deal the cases of its score, whereas the contenders of the race
-    are dealt themselves. Children a process each would start from the same weights, and in the mean of their gradients
-    what a child chose for its own training would hardly count: it would earn no credit for it. The benchmark
-    ``tests/benchmarks/ranks.py`` tells what that costs: nothing up to four processes.
+    Children of a round (:attr:`~monai_ronas.engines.EpisodeEvents.ROUND_STARTED`), one a process, have a slice each
+    from the same weights, which then go on from the mean of what the children have moved
+    (:class:`~monai_ronas.engines.LocalSlices`). A child is scored before that, so that all it chose earns its credit.
 
     Args:
         slices: trains the shared weights.
@@ -31,18 +30,34 @@ class ChildTraining:
         self.slices = slices
         self.budget = budget or TimeBudget(None)
         self.until = until
+        self._local = LocalSlices(slices)
+        self._in_round = False
 
     def attach(self, engine: Engine) -> None:
         """Train when it is a child's turn, and look at the clock when it has been scored."""
         engine.add_event_handler(Events.EPOCH_STARTED, lambda: self.budget.enter("episodes"))
+        engine.add_event_handler(EpisodeEvents.ROUND_STARTED, self._begin_round)
         engine.add_event_handler(EpisodeEvents.CHILD_SELECTED, self)
+        engine.add_event_handler(EpisodeEvents.ROUND_COMPLETED, self._end_round)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.end_in_time)
 
     def __call__(self, engine: ControllerTrainer) -> None:
         """Train the child for a slice; sets ``engine.state.out_of_memory`` where the memory did not suffice."""
         child = engine.state.architecture
+        if self._in_round:
+            self._local.enter(engine.state.position)
         self.slices.run(lambda: child)
+        if self._in_round:
+            self._local.leave()
         engine.state.out_of_memory = getattr(self.slices.trainer.state, "out_of_memory", False)
+
+    def _begin_round(self) -> None:
+        self._in_round = True
+        self._local.begin()
+
+    def _end_round(self) -> None:
+        self._local.join()
+        self._in_round = False
 
     def end_in_time(self, engine: ControllerTrainer) -> None:
         """End the episode where the time is up."""

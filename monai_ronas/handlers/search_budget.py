@@ -63,8 +63,9 @@ class SearchBudget:
         if self.seconds_per_step is None or self.budget.until(self.until) is None:
             return True
         training = self.slices.slice_steps * self.seconds_per_step
-        slices = int(engine.state.epoch_length or 0) * training
-        return self._fit(engine, slices) and self._fit(engine, self.seconds_of_an_episode(engine, training))
+        return self._fit(engine, _turns(engine) * training) and self._fit(
+            engine, self.seconds_of_an_episode(engine, training)
+        )
 
     def _fit(self, engine: ControllerTrainer, seconds: float) -> bool:
         """Whether the least number of episodes of so many seconds would end in time; says so where not."""
@@ -96,9 +97,10 @@ class SearchBudget:
         """Seconds that an episode takes, by those of a slice, the last one's, and of the score of a case."""
         if training is None:
             training = from_main(self.slices.trainer.state.times[Events.EPOCH_COMPLETED.name] or 0.0)
-        cases = math.ceil(engine.scorer.sampler.per_episode / number_of_ranks())
-        scoring = cases * engine.scorer.seconds_of_a_case()
-        return int(engine.state.epoch_length or 0) * (training + scoring)
+        cases = engine.scorer.sampler.per_episode
+        if engine.at_once == 1:
+            cases = math.ceil(cases / number_of_ranks())
+        return _turns(engine) * (training + cases * engine.scorer.seconds_of_a_case())
 
     def __call__(self, engine: Engine) -> None:
         """Terminate where half of the next episode, taking as long as this one, would end too late."""
@@ -107,3 +109,12 @@ class SearchBudget:
         if end is not None and now + 0.5 * (now - self._begin) > end:
             engine.terminate()
         self._begin = now
+
+
+def _turns(engine: ControllerTrainer) -> int:
+    """Turns of an episode that one process has after another."""
+    children = int(engine.state.epoch_length or 0)
+    if engine.at_once == 1:
+        return children
+    rounds = (min(engine.at_once, children - first) for first in range(0, children, engine.at_once))
+    return sum(math.ceil(size / number_of_ranks()) for size in rounds)

@@ -49,6 +49,7 @@ class _Ranks:
         self.main = True
         self.clock = 0.0  # of rank 0, when the ranks last agreed on something
         self.parted: float | None = None  # when a rank that works apart had that clock, by time.monotonic
+        self.meet: Callable[[], None] | None = None  # of a rank that works apart
 
 
 _ranks = _Ranks()
@@ -242,12 +243,11 @@ def least(value: float) -> float:
 
 
 @contextmanager
-def apart(*, every_seconds: float = 30.0) -> Iterator[Callable[[], None]]:
+def apart(*, every_seconds: float = 30.0) -> Iterator[None]:
     """Each rank works on its own for a while, as a single process does; at the end they wait for each other.
 
-    Nothing is agreed on then, and each has a clock of its own, which stands still while it waits for others. What is
-    given is to be called now and then by those that are at work: from time to time all meet there, so that one that
-    has ended is noticed.
+    Nothing is agreed on then, and each has a clock of its own, which stands still while it waits for others. Those that
+    are at work call :func:`meet` now and then.
 
     Args:
         every_seconds: time between two meetings.
@@ -256,24 +256,25 @@ def apart(*, every_seconds: float = 30.0) -> Iterator[Callable[[], None]]:
         RankError: when another rank has ended.
 
     Example:
-        >>> with apart() as meet:
+        >>> with apart():
         ...     for _ in range(3):
         ...         meet()
     """
     if _ranks.number == 1:
-        yield lambda: None
+        yield
         return
     joined, clock = (_ranks.number, _ranks.own), _ranks.clock
     met = time.monotonic()
 
     def part(since: float) -> None:
         _ranks.number, _ranks.own, _ranks.clock, _ranks.parted = 1, 0, clock, since
+        _ranks.meet = look
 
     def join() -> None:
         _ranks.number, _ranks.own = joined
-        _ranks.parted = None
+        _ranks.parted = _ranks.meet = None
 
-    def meet() -> None:
+    def look() -> None:
         nonlocal met
         came, since = time.monotonic(), _ranks.parted
         if since is None or came - met < every_seconds:
@@ -285,11 +286,23 @@ def apart(*, every_seconds: float = 30.0) -> Iterator[Callable[[], None]]:
 
     part(met)
     try:
-        yield meet
+        yield
     finally:
         join()
     while agree_any(False):  # some are still at work
         pass
+
+
+def meet() -> None:
+    """Of ranks that work :func:`apart` all that are at work meet here from time to time; elsewhere nothing happens.
+
+    So one that has ended is noticed by the others.
+
+    Raises:
+        RankError: when another rank has ended.
+    """
+    if _ranks.meet is not None:
+        _ranks.meet()
 
 
 @contextmanager

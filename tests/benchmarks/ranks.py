@@ -9,8 +9,8 @@ made to cost the same, differ by ``--spread``. Printed for each number of proces
 
 - the race: ``--contenders`` have a turn each, one in a process, and are scored with the cases dealt among all;
 - the race as it would be were each step shared by all processes, as those of the final training are;
-- episodes of ``--children`` as they would be with one candidate in a process, the moves of the weights joined;
-- episodes as they are, where each step of each candidate is shared, and the cases of its score are dealt;
+- episodes of ``--children``, one candidate in a process, the moves of the weights joined after each round;
+- episodes as they would be were each step of each candidate shared, and the cases of its score dealt;
 - the final training, whose steps all share.
 
 The efficiency is the work done in a time, by that of a single process and the number of processes: turns, candidates or

@@ -11,6 +11,7 @@ from monai.handlers import CheckpointSaver, EarlyStopHandler, StatsHandler, Tens
 
 from monai_ronas.controllers import LSTMController
 from monai_ronas.engines import ControllerTrainer, EpisodeEvents
+from monai_ronas.errors import SettingError
 from monai_ronas.space import Decision, SearchSpace
 from monai_ronas.utils import ChildScore
 from tests.planted import PlantedScorer, planted_search
@@ -38,7 +39,7 @@ class TableScorer:
         return ChildScore(reward=reward, per_case=(reward,), seconds=0.1, peak_memory_mb=1.0, status=status)
 
 
-def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, seed=0, objective=None):
+def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, seed=0, objective=None, at_once=None):
     space = SearchSpace([Decision("patch", [1, 2], kind="training"), Decision("b", ["x", "y", "z"])])
     policy = LSTMController(space)
     return ControllerTrainer(
@@ -50,6 +51,7 @@ def make_engine(*, scorer=None, episodes=3, children=8, handlers=None, seed=0, o
         optimizer=torch.optim.SGD(policy.parameters(), lr=1.0),
         objective=objective,
         seed=seed,
+        at_once=at_once,
         train_handlers=handlers,
     )
 
@@ -72,6 +74,31 @@ def test_iteration_is_a_child_and_epoch_an_episode():
     last = [reward for kind, reward in seen if kind == "scored"][-8:]
     assert engine.state.metrics["reward"] == pytest.approx(sum(last) / 8)
     assert engine.state.best_metric == max(t["reward"] for t in engine.state.trace)
+
+
+@pytest.mark.parametrize("at_once", [0, -1, 1.5, "two"])
+def test_children_at_once_are_a_positive_number(at_once):
+    with pytest.raises(SettingError, match=f"at_once must be a positive whole number, received {at_once!r}"):
+        make_engine(at_once=at_once)
+
+
+def test_children_of_a_round_have_their_turns_before_any_of_them_is_told():
+    engine = make_engine(episodes=1, children=5, at_once=2)
+    seen = []
+    for event in EpisodeEvents:
+        engine.add_event_handler(event, lambda e, event=event: seen.append(event.value))
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.children.index(e.state.architecture))
+    )
+    engine.run()
+    turn = "child_selected"
+    children = [engine.state.children.index(child) for child in engine.state.children]
+    rounds = [
+        ["round_started", *[turn] * len(part), "round_completed", *part]
+        for part in (children[:2], children[2:4], children[4:])
+    ]
+    assert seen == ["children_sampled", *rounds[0], *rounds[1], *rounds[2], "policy_updated"]
+    assert engine.state.rewards == [REWARD[child["b"]] for child in engine.state.children]
 
 
 def test_the_policy_learns_the_table():

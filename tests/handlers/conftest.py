@@ -33,7 +33,7 @@ class StepScorer:
 def make_engine():
     """A search of a few children an episode on the given slices, with handlers."""
 
-    def make(slices, handlers=(), episodes=2, seed=0, children=2):
+    def make(slices, handlers=(), episodes=2, seed=0, children=2, at_once=None):
         torch.manual_seed(seed)
         policy = LSTMController(slices.network.space)
         return ControllerTrainer(
@@ -44,6 +44,7 @@ def make_engine():
             scorer=StepScorer(slices),
             optimizer=torch.optim.Adam(policy.parameters(), lr=0.01),
             seed=seed,
+            at_once=at_once,
             train_handlers=list(handlers),
         )
 

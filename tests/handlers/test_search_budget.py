@@ -4,6 +4,7 @@ import pytest
 from monai_ronas.engines import EpisodeEvents
 from monai_ronas.handlers import SearchBudget
 from monai_ronas.utils import TimeBudget
+from monai_ronas.utils.ranks import _ranks
 from tests.engines.scripted import ScriptedBudget
 from tests.toys import toy_slices
 
@@ -102,6 +103,20 @@ def test_the_time_of_an_episode_is_that_of_its_slices_and_scores(make_engine):
     assert handler.seconds_of_an_episode(engine) == pytest.approx(3 * 0.25)
     slices.trainer.state.times["EPOCH_COMPLETED"] = 7.0
     assert handler.seconds_of_an_episode(engine) == pytest.approx(3 * 7.25)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "at_once", "turns", "cases"),
+    [(1, None, 10, 1), (4, None, 3, 1), (16, None, 1, 1), (1, 4, 10, 1), (2, 4, 5, 1), (4, 1, 10, 0.5)],
+)
+def test_the_time_of_an_episode_of_many_processes(make_engine, monkeypatch, ranks, at_once, turns, cases):
+    """Ten children on two cases of a quarter of a second each; where steps are shared, the cases are dealt."""
+    slices = toy_slices()
+    handler = SearchBudget(TimeBudget(60), slices)
+    engine = make_engine(slices, [handler], children=10, at_once=at_once)
+    engine.scorer.sampler.per_episode = 2
+    monkeypatch.setattr(_ranks, "number", ranks)
+    assert handler.seconds_of_an_episode(engine, 7.0) == pytest.approx(turns * (7.0 + cases * 0.5))
 
 
 def test_without_a_budget_all_episodes_are_made(make_engine):

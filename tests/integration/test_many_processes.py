@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A search in two processes, as torchrun starts them."""
+"""A search in several processes, as torchrun starts them."""
 
 import json
 import signal
@@ -19,11 +19,11 @@ OVERLAY = SEARCH.with_name("multi_gpu_search.json")
 TINY = {"episodes": 1, "children_per_episode": 2, "iterations_per_epoch": 2, "channels": "[4,4,4]", "final_epochs": 3}
 
 
-def in_two(dataset, output, **settings):
+def in_processes(dataset, output, *, number=2, **settings):
     """The command, still running; its errors go to a file."""
     arguments = search_arguments(dataset, output, "search", {**TINY, **settings})
     arguments[arguments.index("--config_file") + 1] = str([str(SEARCH), str(OVERLAY)])
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={number}"]
     with (output.parent / f"{output.name}.txt").open("w") as file:
         return subprocess.Popen([*launcher, "-m", "monai.bundle", *arguments], cwd=ROOT, stdout=file, stderr=file)
 
@@ -63,9 +63,10 @@ def test_a_single_process_writes_the_bundle():
         assert "$monai_ronas.utils.leave_to_main()" in steps[:first]
 
 
-def test_two_processes_leave_what_one_does(alone, small_phantom, tmp_path):
-    output = tmp_path / "two"
-    assert in_two(small_phantom, output).wait() == 0, told(output)
+@pytest.mark.parametrize("number", [2, 4])
+def test_processes_leave_what_one_does(alone, small_phantom, tmp_path, number):
+    output = tmp_path / "many"
+    assert in_processes(small_phantom, output, number=number).wait() == 0, told(output)
     lines, expected = (read_history(folder / "history.jsonl") for folder in (output, alone))
     assert [(line.keys(), line["status"], line["cases"]) for line in lines] == [
         (line.keys(), line["status"], line["cases"]) for line in expected
@@ -74,7 +75,7 @@ def test_two_processes_leave_what_one_does(alone, small_phantom, tmp_path):
     assert len(lines) == 2
     assert files(output / "ronas_segmentation") == files(alone / "ronas_segmentation")
     assert len(list(output.glob("events.*"))) == 1
-    assert told(output).count("INFO verified: ") == 1  # the other process is silent
+    assert told(output).count("INFO verified: ") == 1  # the other processes are silent
     reports = [json.loads((folder / "dataset_report.json").read_text()) for folder in (output, alone)]
     assert reports[0]["plan"] == reports[1]["plan"]
     weights = torch.load(output / "ronas_segmentation/models/model.pt", weights_only=True)
@@ -96,7 +97,7 @@ def ranks_of(launcher):
 def test_a_killed_process_ends_all_and_one_alone_goes_on(small_phantom, tmp_path):
     output = tmp_path / "killed"
     settings = {**TINY, "final_epochs": 100, "controller#checkpoint#every_seconds": 0.2}
-    launcher = in_two(small_phantom, output, **settings)
+    launcher = in_processes(small_phantom, output, **settings)
     while not list(output.glob("checkpoints/*_part_*.pt")):
         assert launcher.poll() is None, told(output)
         time.sleep(0.1)

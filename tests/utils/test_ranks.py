@@ -19,6 +19,7 @@ from monai_ronas.utils.ranks import (
     least,
     main_first,
     mean,
+    meet,
     now,
     number_of_ranks,
     own_generator,
@@ -112,7 +113,7 @@ def test_what_is_dealt_comes_back_in_order(tmp_path, items):
 def test_ranks_that_work_apart_are_alone_until_all_have_ended(tmp_path):
     def work():
         rank, before = own_rank(), now()
-        with apart(every_seconds=0.0) as meet:
+        with apart(every_seconds=0.0):
             alone = number_of_ranks(), own_rank(), is_main(), from_all(rank), total(torch.tensor(rank)).item()
             clock = [now()]
             for _ in range(3 * rank):
@@ -131,7 +132,7 @@ def test_ranks_that_work_apart_are_alone_until_all_have_ended(tmp_path):
 
 def test_the_clock_of_one_that_works_apart_stands_still_while_it_waits(tmp_path):
     def work():
-        with apart(every_seconds=0.0) as meet:
+        with apart(every_seconds=0.0):
             begin = now()
             if own_rank() == 0 and not is_main():
                 time.sleep(0.5)
@@ -146,7 +147,7 @@ def test_one_that_ends_is_noticed_by_those_that_work_apart(tmp_path):
     def work():
         rank = own_rank()
         try:
-            with apart(every_seconds=0.0) as meet:
+            with apart(every_seconds=0.0):
                 if rank == 1:
                     torch.save("gone", tmp_path / "1.pt")
                     os._exit(0)
