@@ -19,7 +19,7 @@ from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.errors import SettingError
 from monai_ronas.losses import ReinforceLoss, ShrunkenAdvantage
 from monai_ronas.space import Architecture
-from monai_ronas.utils import ChildScore
+from monai_ronas.utils import ChildScore, TrainingError
 from monai_ronas.utils.ranks import apart, from_all, number_of_ranks, own_rank, take_from_main
 
 _FEWEST_CHILDREN = 4  # of an episode that can tell children from noise
@@ -30,7 +30,8 @@ class EpisodeEvents(EventEnum):
 
     ``CHILDREN_SAMPLED``: the episode's children are in ``state.children``, none is trained.
     ``ROUND_STARTED``: the next children begin from the same weights, in as many processes as there are.
-    ``CHILD_SELECTED``: it is the turn of ``state.architecture``, which is scored next; train it now.
+    ``CHILD_SELECTED``: it is the turn of ``state.architecture``, the child at ``state.position`` of the episode, which
+    is scored next; train it now.
     ``ROUND_COMPLETED``: all children of the round are scored; join what they have learnt.
     ``POLICY_UPDATED``: the controller has learnt from the episode; ``state.metrics`` is fresh.
     """
@@ -78,9 +79,9 @@ class ControllerTrainer(Trainer):
         objective: what the controller maximises of a scored child, such as
             :class:`~monai_ronas.losses.WeightedProduct`. Default: its reward.
         seed: seed of the sampling.
-        at_once: children of a round, which handlers of :attr:`EpisodeEvents.ROUND_STARTED` have begin from the same
-            weights. They are dealt over the processes, so that the result is the same whatever their number. With one
-            there are no rounds, and all processes share its turn. Default: the number of processes.
+        at_once: number of children in a round; handlers of :attr:`EpisodeEvents.ROUND_STARTED` let them begin from the
+            same weights. They are dealt over the processes; what comes out depends on this number, not on that of the
+            processes. With 1 there are no rounds, and all processes share each turn. Default: the number of processes.
         key_metric: as in MONAI's engines. Without one, ``reward`` is the key metric.
         additional_metrics: as in MONAI's engines.
         metric_cmp_fn: as in MONAI's engines.
@@ -88,6 +89,7 @@ class ControllerTrainer(Trainer):
 
     Raises:
         SettingError: when ``at_once`` is not a positive whole number.
+        TrainingError: on all ranks, when one of them cannot train its child.
 
     Example:
         >>> from monai_ronas.controllers import LSTMController
@@ -149,6 +151,7 @@ class ControllerTrainer(Trainer):
         self.state.masks = None
         self.state.rewards = []
         self.state.out_of_memory = False
+        self.state.position = 0
         self.state.trace = []
         self.state.best_child = None
         self.state.best_estimate = -math.inf
@@ -207,7 +210,7 @@ class ControllerTrainer(Trainer):
         if not self._scored:
             self._scored = [self._turn(position)] if self.at_once == 1 else self._round(position)
         architecture, score = engine.state.children[position], self._scored.pop(0)
-        engine.state.architecture, engine.state.score = architecture, score
+        engine.state.position, engine.state.architecture, engine.state.score = position, architecture, score
         worth = score.reward if engine.objective is None else engine.objective(score, architecture)
         engine.state.rewards.append(worth if score.status == "ok" else math.nan)
         engine.state.output = [
@@ -229,9 +232,16 @@ class ControllerTrainer(Trainer):
         """The turns of the next children, dealt over the processes."""
         positions = range(first, min(first + self.at_once, len(self.state.children)))
         self.fire_event(EpisodeEvents.ROUND_STARTED)
-        own = positions[own_rank() :: number_of_ranks()]
+        own, wrong = positions[own_rank() :: number_of_ranks()], ""
+        found: dict[int, ChildScore] = {}
         with apart():
-            found = {position: self._turn(position) for position in own}
+            try:
+                found = {position: self._turn(position) for position in own}
+            except TrainingError as error:
+                wrong = str(error)
+        told = next(filter(None, from_all(wrong)), "")
+        if told:
+            raise TrainingError(told)
         scores = {position: score for part in from_all(found) for position, score in part.items()}
         self.fire_event(EpisodeEvents.ROUND_COMPLETED)
         return [scores[position] for position in positions]

@@ -27,7 +27,8 @@ class GuardedStep:
     crop is too much, such an architecture is not sampled again, and a base network goes on with a smaller patch. That
     step is left out: its loss is NaN, no weight moves and ``engine.state.out_of_memory`` is true.
 
-    In many processes a lack of memory on one is one on all: see :class:`~monai_ronas.handlers.MeanGradients`.
+    In many processes that share a step, a lack of memory on one is one on all: see
+    :class:`~monai_ronas.handlers.MeanGradients`.
 
     Raises:
         TrainingError: when the base network does not fit with a single crop of any patch.

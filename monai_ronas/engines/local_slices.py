@@ -9,7 +9,8 @@ import torch
 
 from monai_ronas.engines.averaged_weights import on_cpu
 from monai_ronas.engines.slice_trainer import SliceTrainer
-from monai_ronas.utils.ranks import from_all, from_main, total
+from monai_ronas.utils.random_states import random_states, restore_random_states
+from monai_ronas.utils.ranks import from_all, from_main, take_from_main, total
 
 _Name = tuple[str, Any, str]  # "network" or "optimizer", number of a weight, and name
 
@@ -20,7 +21,7 @@ class LocalSlices:
     Each slice begins with the same weights and moments of the optimiser, and with crops of its own. At the end every
     weight, and all that the optimiser remembers of it, has moved by the mean over the slices that moved it (Stich, ICLR
     2019, where every slice moves all). It is a mean element by element: where an architecture uses a part of a weight,
-    it counts for that part alone.
+    it counts for that part alone. A slice that ends with a weight that is not finite counts for nothing.
 
     Args:
         slices: trains the shared weights.
@@ -33,20 +34,22 @@ class LocalSlices:
     def __init__(self, slices: SliceTrainer) -> None:
         self.slices = slices
         self._start: dict[str, Any] = {}
-        self._last: dict[str, Any] = {}
-        self._moves: dict[_Name, torch.Tensor] = {}
-        self._counts: dict[_Name, torch.Tensor] = {}
-        self._random = torch.get_rng_state()
-        self._seed = 0
+        self._forget()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether slices begin from the same weights now."""
+        return bool(self._start)
 
     def begin(self) -> None:
-        """Take the present weights for the start of all slices."""
-        generator = getattr(self.slices.trainer.prepare_batch, "generator", None)
+        """Take the present weights, those of rank 0, for the start of all slices."""
+        trainer: Any = self.slices.trainer
+        take_from_main(w for w in trainer.network.state_dict().values() if w.is_floating_point())
+        generator = getattr(trainer.prepare_batch, "generator", None)
         self._seed = from_main(int(torch.randint(2**62, (), generator=generator)))
-        self._random = torch.get_rng_state()
+        self._random = random_states()
         self._start = on_cpu(self.slices.state_dict())
-        self._last = {}
-        self._moves, self._counts = {}, {}
+        self._in_a_row = getattr(trainer.state, "skipped_in_a_row", 0)
 
     def enter(self, number: int) -> None:
         """Begin a slice.
@@ -55,16 +58,26 @@ class LocalSlices:
             number: of the slice, from which its crops follow.
         """
         self.slices.load_state_dict(self._start)
+        trainer: Any = self.slices.trainer
+        trainer.state.skipped_in_a_row = self._in_a_row
         torch.manual_seed(self._seed + number)
-        generator = getattr(self.slices.trainer.prepare_batch, "generator", None)
+        generator = getattr(trainer.prepare_batch, "generator", None)
         if generator is not None:
             generator.manual_seed(self._seed + number)
 
     def leave(self) -> None:
         """Take note of what the slice has moved."""
-        self._last = on_cpu(self.slices.state_dict())
-        start = _tensors(self._start)
-        for name, tensor in _tensors(self._last).items():
+        trainer: Any = self.slices.trainer
+        state = on_cpu(self.slices.state_dict())
+        found, rest = _parts(state)
+        end = {key: state[key] for key in ("iteration", "epoch", "restored", "scaler")}
+        end |= {"groups": state["optimizer"]["param_groups"], "in_a_row": getattr(trainer.state, "skipped_in_a_row", 0)}
+        self._ends.append(end)
+        if not all(bool(tensor.isfinite().all()) for tensor in found.values()):
+            return
+        self._rest.update(rest)
+        start, _ = _parts(self._start)
+        for name, tensor in found.items():
             move = tensor - start[name] if name in start else tensor
             if name not in self._moves:
                 self._moves[name], self._counts[name] = torch.zeros_like(move), torch.zeros_like(move)
@@ -74,22 +87,35 @@ class LocalSlices:
     def join(self) -> None:
         """Let all go on from the mean of the moves, with the limits of memory of all.
 
-        Counters, learning rates and the scale of the loss are those of the last slice of rank 0, which must have had
-        one.
+        Where the training of a slice went back to older weights, its smaller learning rates hold, and of the scales of
+        the loss the least one.
         """
-        kept = ("iteration", "epoch", "restored", "scaler")
-        last, groups = from_main(
-            self._last and ([self._last[k] for k in kept], self._last["optimizer"]["param_groups"])
-        )
-        state = {**self._start, **dict(zip(kept, last, strict=True)), "network": dict(self._start["network"])}
+        ends = [end for own in from_all(self._ends) for end in own]
+        worst = max(ends, key=lambda end: end["restored"])
+        state = {**self._start, **{key: worst[key] for key in ("iteration", "epoch", "restored")}}
+        state["scaler"] = min((end["scaler"] for end in ends), key=lambda scale: scale.get("scale", 0.0))
+        state["network"] = dict(self._start["network"])
         moments = {index: dict(of_weight) for index, of_weight in self._start["optimizer"]["state"].items()}
-        state["optimizer"] = {"state": moments, "param_groups": groups}
+        state["optimizer"] = {"state": moments, "param_groups": worst["groups"]}
+        for own in from_all(self._rest):
+            for (_, index, key), value in own.items():
+                moments.setdefault(index, {})[key] = value
         for (part, index, key), move in self._mean_moves().items():
             place = state["network"] if part == "network" else moments.setdefault(index, {})
             place[key] = place[key] + move if key in place else move
         self.slices.load_state_dict(state)
+        trainer: Any = self.slices.trainer
+        trainer.state.skipped_in_a_row = min(end["in_a_row"] for end in ends)
         self.slices.share_limit()
-        torch.set_rng_state(self._random)
+        restore_random_states(self._random)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._start = {}
+        self._ends: list[dict[str, Any]] = []
+        self._moves: dict[_Name, torch.Tensor] = {}
+        self._counts: dict[_Name, torch.Tensor] = {}
+        self._rest: dict[_Name, Any] = {}
 
     def _mean_moves(self) -> dict[_Name, torch.Tensor]:
         """Of every tensor that any slice has moved or made, on all ranks."""
@@ -98,17 +124,20 @@ class LocalSlices:
             shapes.update(own)
         if not shapes:
             return {}
-        sums = []
-        for found in (self._moves, self._counts):
-            parts = [found[name] if name in found else torch.zeros(shape) for name, shape in shapes.items()]
-            sums.append(total(torch.cat([part.reshape(-1) for part in parts])))
-        mean = (sums[0] / sums[1].clamp(min=1)).split([shape.numel() for shape in shapes.values()])
+        parts = [
+            found[name] if name in found else torch.zeros(shape)
+            for found in (self._moves, self._counts)
+            for name, shape in shapes.items()
+        ]
+        moves, counts = total(torch.cat([part.reshape(-1) for part in parts])).chunk(2)
+        mean = (moves / counts.clamp(min=1)).split([shape.numel() for shape in shapes.values()])
         return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), mean, strict=True)}
 
 
-def _tensors(state: dict[str, Any]) -> dict[_Name, torch.Tensor]:
-    """Weights and what the optimiser remembers of them, as far as they can move."""
+def _parts(state: dict[str, Any]) -> tuple[dict[_Name, torch.Tensor], dict[_Name, Any]]:
+    """Weights and what the optimiser remembers of them: what can be averaged, and what the optimiser has beside it."""
     found: dict[_Name, Any] = {("network", None, name): weight for name, weight in state["network"].items()}
     for index, remembered in state["optimizer"]["state"].items():
         found.update({("optimizer", index, name): value for name, value in remembered.items()})
-    return {n: t for n, t in found.items() if isinstance(t, torch.Tensor) and t.is_floating_point()}
+    averaged = {n: t for n, t in found.items() if isinstance(t, torch.Tensor) and t.is_floating_point()}
+    return averaged, {n: value for n, value in found.items() if n not in averaged and n[0] == "optimizer"}

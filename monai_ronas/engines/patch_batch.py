@@ -26,7 +26,7 @@ class PatchBatch(PrepareBatch):
     resized; a volume smaller than the patch is padded with zeros on both sides. Under a limit of memory, a batch has
     no more crops than fit.
 
-    In many processes each draws crops of its own, and :attr:`generator` is the same for all.
+    In many processes that share a step, each draws crops of its own, and :attr:`generator` is the same for all.
 
     Args:
         network: the supernet; ``network.architecture`` tells the patch.

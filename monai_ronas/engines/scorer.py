@@ -85,7 +85,7 @@ class ChildScorer:
     """Select an architecture, run the evaluator on the episode's cases, read its key metric.
 
     In many processes each scores its own part of the cases, and all have the whole score: that of a single process with
-    the same weights.
+    the same weights. One that works apart from the others scores all cases itself.
 
     Args:
         network: the supernet.

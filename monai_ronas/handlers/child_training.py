@@ -31,33 +31,24 @@ class ChildTraining:
         self.budget = budget or TimeBudget(None)
         self.until = until
         self._local = LocalSlices(slices)
-        self._in_round = False
 
     def attach(self, engine: Engine) -> None:
-        """Train when it is a child's turn, and look at the clock when it has been scored."""
+        """Train when it is a child's turn, and look at the clock when it, or all of its round, have been scored."""
         engine.add_event_handler(Events.EPOCH_STARTED, lambda: self.budget.enter("episodes"))
-        engine.add_event_handler(EpisodeEvents.ROUND_STARTED, self._begin_round)
+        engine.add_event_handler(EpisodeEvents.ROUND_STARTED, lambda: self._local.begin())
         engine.add_event_handler(EpisodeEvents.CHILD_SELECTED, self)
-        engine.add_event_handler(EpisodeEvents.ROUND_COMPLETED, self._end_round)
+        engine.add_event_handler(EpisodeEvents.ROUND_COMPLETED, lambda: self._local.join())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.end_in_time)
 
     def __call__(self, engine: ControllerTrainer) -> None:
         """Train the child for a slice; sets ``engine.state.out_of_memory`` where the memory did not suffice."""
         child = engine.state.architecture
-        if self._in_round:
+        if self._local.has_begun:
             self._local.enter(engine.state.position)
         self.slices.run(lambda: child)
-        if self._in_round:
+        if self._local.has_begun:
             self._local.leave()
         engine.state.out_of_memory = getattr(self.slices.trainer.state, "out_of_memory", False)
-
-    def _begin_round(self) -> None:
-        self._in_round = True
-        self._local.begin()
-
-    def _end_round(self) -> None:
-        self._local.join()
-        self._in_round = False
 
     def end_in_time(self, engine: ControllerTrainer) -> None:
         """End the episode where the time is up."""

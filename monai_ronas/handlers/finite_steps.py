@@ -25,7 +25,7 @@ class FiniteSteps:
     optimiser starts anew, and its learning rates are halved. ``engine.state.skipped_steps`` counts the steps left out,
     ``engine.state.skipped_in_a_row`` those since the last finite one, ``engine.state.restored`` how often the weights
     came back. The trainer's optimiser must have been told to set gradients to ``None`` (``optim_set_to_none``). In many
-    processes the mean of their losses decides.
+    processes that share a step, the mean of their losses decides.
 
     Where the trainer scales its losses (``amp`` of MONAI's trainers, for float16), gradients are looked at without the
     scale. A gradient that is too large for float16 with it makes the trainer halve the scale; only below a scale of 1

@@ -16,10 +16,11 @@ class MeanGradients:
     """Data-parallel steps: every rank has crops of its own, and all move their weights by the mean of their gradients.
 
     What no rank's network used has no gradient. Weights, and the states of the sources of randomness, are those of
-    rank 0 at the start of every slice, so that no difference between processors can grow. Where the memory of one rank
-    does not suffice, all leave the step: list it in the trainer's handlers, ahead of
+    rank 0 at the start of every slice that all share, so that no difference between processors can grow. Where the
+    memory of one rank does not suffice, all leave the step: list it in the trainer's handlers, ahead of
     :class:`~monai_ronas.handlers.FiniteSteps`, which then sees the same on all ranks, and have the steps made by
-    :class:`~monai_ronas.engines.GuardedStep`. In a single process it does nothing.
+    :class:`~monai_ronas.engines.GuardedStep`. In a single process, and in one that works apart from the others, it does
+    nothing.
 
     The loss of a step is the mean of those of the ranks, as with torch's ``DistributedDataParallel``. A Dice over a
     whole batch is thus one over the crops of a rank.

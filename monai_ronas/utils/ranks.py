@@ -294,9 +294,9 @@ def apart(*, every_seconds: float = 30.0) -> Iterator[None]:
 
 
 def meet() -> None:
-    """Of ranks that work :func:`apart` all that are at work meet here from time to time; elsewhere nothing happens.
+    """Called now and then by a rank that works :func:`apart`; elsewhere nothing happens.
 
-    So one that has ended is noticed by the others.
+    About every 30 seconds all that are still at work wait for each other here, so that one that has ended is noticed.
 
     Raises:
         RankError: when another rank has ended.

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from monai.optimizers import Novograd
 
-from monai_ronas.engines import LocalSlices
+from monai_ronas.engines import LocalSlices, SliceTrainer
+from monai_ronas.handlers import FiniteSteps
+from monai_ronas.utils import TrainingError
 from tests.toys import toy_slices, toy_space
 
 
@@ -118,3 +121,84 @@ def test_a_limit_of_memory_that_a_slice_has_learnt_stays(limits):
     local.leave()
     local.join()
     assert batches.resources.memory_gb == limits[1]
+
+
+def test_steps_that_are_not_finite_count_on_over_rounds_until_the_weights_come_back():
+    """Slices of two steps, and a patience of three: the second round goes back, the fourth gives up."""
+    slices = toy_slices()
+    FiniteSteps(patience=3, restores=1).attach(slices.trainer)
+    base = slices.network.space.base
+    slices.run(lambda: base)
+    rate = slices.trainer.optimizer.param_groups[0]["initial_lr"]
+    make = slices.trainer.prepare_batch
+    slices.trainer.prepare_batch = lambda *args, **kwargs: spoilt(*make(*args, **kwargs))
+    local = LocalSlices(slices)
+    rows = []
+
+    def round_of_two():
+        local.begin()
+        for number in range(2):
+            local.enter(number)
+            slices.run(lambda: base)
+            local.leave()
+        local.join()
+        rows.append((slices.trainer.state.skipped_in_a_row, slices.trainer.state.restored))
+
+    round_of_two()
+    round_of_two()
+    assert rows == [(2, 0), (1, 1)]
+    assert slices.trainer.optimizer.param_groups[0]["initial_lr"] == rate / 2
+    with pytest.raises(TrainingError, match="the loss has not been finite for 3 steps in a row"):
+        round_of_two()
+
+
+def spoilt(image, label):
+    return image * float("nan"), label
+
+
+def test_a_slice_that_ends_with_weights_that_are_not_finite_counts_for_nothing():
+    slices = toy_slices()
+    base = slices.network.space.base
+    local = LocalSlices(slices)
+    local.begin()
+    for number in range(2):
+        local.enter(number)
+        slices.run(lambda: base)
+        if number == 0:
+            good = weights(slices)
+        else:
+            next(slices.network.parameters()).data.fill_(float("inf"))
+        local.leave()
+    local.join()
+    for name, weight in weights(slices).items():
+        torch.testing.assert_close(weight, good[name])
+
+
+def test_what_the_optimiser_counts_is_kept():
+    """MONAI's Novograd has the number of steps as a plain number."""
+    slices = toy_slices()
+    slices.trainer.optimizer = Novograd(slices.network.parameters(), lr=1e-3)
+    base = slices.network.space.base
+    local = LocalSlices(SliceTrainer(slices.trainer, slices.network))
+    for expected in (2, 4):
+        local.begin()
+        for number in range(2):
+            local.enter(number)
+            local.slices.run(lambda: base)
+            local.leave()
+        local.join()
+        counts = {of_weight["step"] for of_weight in slices.trainer.optimizer.state_dict()["state"].values()}
+        assert counts == {expected}
+
+
+def test_of_the_scales_of_a_loss_the_least_one_goes_on():
+    slices = toy_slices()
+    slices.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    local = LocalSlices(slices)
+    local.begin()
+    for number, scale in enumerate((512.0, 256.0, 1024.0)):
+        local.enter(number)
+        slices.scaler.load_state_dict({**slices.scaler.state_dict(), "scale": scale})
+        local.leave()
+    local.join()
+    assert slices.scaler.get_scale() == 256.0

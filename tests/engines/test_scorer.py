@@ -15,7 +15,7 @@ from monai_ronas.engines import ChildScorer, EpisodeSampler
 from monai_ronas.errors import SettingError
 from monai_ronas.metrics import OwnMeanDice, SoftDiced
 from monai_ronas.utils import RankError, TimeBudget
-from monai_ronas.utils.ranks import own_rank
+from monai_ronas.utils.ranks import apart, own_rank
 from tests.ranks import in_ranks
 from tests.toys import toy_cases, toy_slices
 
@@ -212,6 +212,23 @@ def test_a_process_that_ends_is_told_by_those_that_wait_for_its_cases(shared, tm
         return "told"
 
     assert in_ranks(score, tmp_path) == ["told", "gone"]
+
+
+def test_a_process_that_ends_is_noticed_by_one_that_scores_apart(shared, tmp_path):
+    def score_for_ever():
+        if own_rank() == 1:
+            torch.save("gone", tmp_path / "1.pt")
+            shared.network.forward = lambda image: os._exit(0)
+        with apart(every_seconds=0.0):
+            while True:
+                shared.score(shared.network.space.base)
+
+    def told():
+        with pytest.raises(RankError, match="another process of this run has ended"):
+            score_for_ever()
+        return "told"
+
+    assert in_ranks(told, tmp_path) == ["told", "gone"]
 
 
 def test_a_lack_of_memory_in_one_process_is_one_of_all(shared, tmp_path):

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import pytest
 import torch
 from ignite.engine import Events
 
 from monai_ronas.engines import EpisodeEvents
 from monai_ronas.handlers import ChildTraining, MeanGradients, WarmUp
-from monai_ronas.utils import ChildScore, TimeBudget
-from monai_ronas.utils.ranks import is_main, number_of_ranks
+from monai_ronas.utils import ChildScore, RankError, TimeBudget, TrainingError
+from monai_ronas.utils.ranks import apart, number_of_ranks, own_rank
 from tests.ranks import in_ranks
 from tests.toys import toy_slices
 
@@ -169,7 +171,7 @@ def test_what_one_process_lacks_memory_for_is_told_by_all(make_engine, tmp_path)
 
 
 def test_a_round_is_not_cut_short(make_engine):
-    """Every slice takes six minutes, the episodes have nine: the second round of two children is the last one."""
+    """Every slice takes six minutes, and the episodes have 21: the second round of two children is the last one."""
     slices = toy_slices()
     budget = TimeBudget(60, reserve=0.0)
     engine = make_engine(slices, [ChildTraining(slices, budget, until=0.35)], episodes=1, children=6, at_once=2)
@@ -186,4 +188,34 @@ def test_processes_may_share_the_steps_of_a_child_at_a_time(make_engine, tmp_pat
     first, second = in_ranks(lambda: searched(make_engine, at_once=1), tmp_path)
     assert_alike(first, second)
     assert first["alone"] == [2] * 10
-    assert is_main()
+
+
+def test_a_child_that_one_process_cannot_train_ends_all_with_the_same_sentence(make_engine, tmp_path):
+    def spoil(trainer, engine):
+        if engine.state.position == 1:
+            raise TrainingError("no such luck")
+
+    def search():
+        with pytest.raises(TrainingError, match="no such luck"):
+            searched(make_engine, spoil=spoil)
+        return number_of_ranks()
+
+    assert in_ranks(search, tmp_path) == [2, 2]
+
+
+def test_a_process_that_ends_in_its_slice_is_noticed_by_one_at_work(tmp_path):
+    def train_for_ever():
+        slices = toy_slices()
+        if own_rank() == 1:
+            torch.save("gone", tmp_path / "1.pt")
+            slices.network.forward = lambda image: os._exit(0)
+        with apart(every_seconds=0.0):
+            while True:
+                slices.run(lambda: slices.network.space.base)
+
+    def told():
+        with pytest.raises(RankError, match="another process of this run has ended"):
+            train_for_ever()
+        return "told"
+
+    assert in_ranks(told, tmp_path) == ["told", "gone"]
