@@ -57,7 +57,7 @@ def of_search(given: argparse.Namespace, rest: list[str], folder: Path, seed: in
     """Figures of one finished search."""
     search = folder / "search"
     history = read_history(search / "history.jsonl")
-    ends = sorted((search / "checkpoints").glob("episode_*.pt"))[-2:]
+    ends = sorted(p for p in (search / "checkpoints").glob("episode_*.pt") if "_part_" not in p.name)[-2:]
     earlier, newest = ends[0], ends[-1]
     lines = {line["id"]: line for line in history if line["episode"] == int(earlier.stem.removeprefix("episode_"))}
     children = [Architecture(line["architecture"]) for line in lines.values()]
