@@ -6,9 +6,11 @@ A network is scored as in a race, with averaged weights and in windows of its pa
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,8 +78,10 @@ def judge_forecasts(rows: Mapping[str, Mapping[str, Any]], prior: Prior | None =
 
     Returns:
         for each share: Kendall's tau between the forecast and the Dice, the contender with the best forecast
-        (``chosen``), the Dice it is below the best contender's, and by how many standard deviations the best one's
-        forecast error is above that of the chosen one (``deviations``; a race drops it for good where this is large).
+        (``chosen``), the Dice it is below the best contender's, by how many standard deviations the best one's
+        forecast error is above that of the chosen one (``deviations``; a race drops it for good where this is large),
+        and how many standard deviations the leads of all pairs at the end, in the logarithm of 1 - Dice, are from
+        their forecasts, as a root mean square (``surprise``: 1 where forecasts know how much they do not know).
     """
     prior = prior or Prior()
     curves = {
@@ -102,9 +106,18 @@ def judge_forecasts(rows: Mapping[str, Mapping[str, Any]], prior: Prior | None =
                 "lost": dice[best] - dice[chosen],
                 "best": best,
                 "deviations": 0.0 if best == chosen else -behind.mean / behind.sd,
+                "surprise": _surprise(first, dice, slope, prior),
             }
         )
     return judged
+
+
+def _surprise(curves: Mapping[str, Curve], dice: Mapping[str, float], slope: float, prior: Prior) -> float:
+    found = []
+    for one, other in itertools.combinations(curves, 2):
+        expected = lead(curves[one], curves[other], (1.0, 1.0), slope, replace(prior, lead=0.0))
+        found.append((math.log((1 - dice[other]) / (1 - dice[one])) - expected.mean) / expected.sd)
+    return float(np.sqrt(np.mean(np.square(found))))
 
 
 def fit_prior(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -197,13 +197,13 @@ def _forecast_lines(report: Mapping[str, Any]) -> list[str]:
         f"{of['noise']:.3f}), the best plan by its Dice at the end being {_title(report['forecasts'][0]['best'])}:",
         "",
         "| share of the training | Kendall's tau with the Dice | best forecast, and its Dice below the best | "
-        "deviations between it and the best plan |",
-        "|---|---|---|---|",
+        "deviations between it and the best plan | all pairs at the end, from their forecasts |",
+        "|---|---|---|---|---|",
     ]
     for row in report["forecasts"]:
         lines.append(
             f"| {row['share']:.0%} | {row['tau']:.2f} | {_title(row['chosen'])}, {row['lost']:.4f} | "
-            f"{row['deviations']:.1f} standard deviations |"
+            f"{row['deviations']:.1f} standard deviations | {row['surprise']:.1f} standard deviations |"
         )
     return lines
 

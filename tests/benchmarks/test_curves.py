@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from monai_ronas.engines.forecast import Prior
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import ChildScore
@@ -59,6 +60,14 @@ def test_forecasts_are_judged_by_the_dice_at_the_end():
     assert judged[-1]["tau"] == pytest.approx(1.0)
     assert judged[-1]["chosen"] == judged[-1]["best"] == "good"
     assert judged[-1]["lost"] == judged[-1]["deviations"] == 0.0
+    unshrunken = judge_forecasts(rows, Prior(noise=0.01, own_sd=0.05, lead_sd=10.0))
+    assert unshrunken[-1]["surprise"] < 0.5  # the ends are on the lines
+
+
+def test_forecasts_that_are_too_sure_are_a_surprise():
+    rows = {"early": row(0.7, 0.4, 0.1), "late": row(0.9, 0.4, 0.3)}
+    sure, unsure = (judge_forecasts(rows, Prior(noise=noise, own_sd=0.3))[-1]["surprise"] for noise in (0.01, 0.3))
+    assert sure > unsure > 1
 
 
 def test_a_forecast_that_misleads_tells_what_it_costs():

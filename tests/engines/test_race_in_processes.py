@@ -2,6 +2,7 @@
 """The race of many processes, which train a contender each."""
 
 import copy
+import math
 import random
 
 import pytest
@@ -127,15 +128,23 @@ def test_a_race_of_two_processes_goes_on_in_one(tmp_path):
     assert race.slices.steps == race.leader.trained
 
 
-def test_the_more_contenders_train_at_once_the_sooner_a_race_is_worth_its_time(monkeypatch):
-    race = make_race(prior=Prior(slope=0.4, slope_sd=0.2, own_sd=0.1, noise=0.05, lead=-0.1, lead_sd=0.2))
+@pytest.mark.parametrize(
+    ("prior", "from_number"),
+    [
+        (Prior(slope=0.4, slope_sd=0.2, own_sd=0.1, noise=0.05, lead=-0.1, lead_sd=0.2), 6),
+        (Prior(lead_sd=0.4), 4),
+        (Prior(), math.inf),  # of curves as they were measured
+    ],
+)
+def test_the_more_contenders_train_at_once_the_sooner_a_race_is_worth_its_time(monkeypatch, prior, from_number):
+    race = make_race(prior=prior)
     race.contenders = [Contender(a, origin) for a, origin in some(race.space, 6).items()]
     race._leader = race.contenders[0]
     worth = {}
     for number in (1, 2, 4, 6, 64):
         monkeypatch.setattr(ranks._ranks, "number", number)
         worth[number] = race._is_worth(race.first_turn * race.left)
-    assert worth == {1: False, 2: False, 4: False, 6: True, 64: True}
+    assert worth == {number: number >= from_number for number in worth}
 
 
 def test_under_a_time_budget_the_turns_of_all_processes_are_as_long(tmp_path):
