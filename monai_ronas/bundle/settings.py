@@ -36,7 +36,7 @@ class Settings:
         warmup_epochs: epochs before the episodes, where counts rule.
         final_epochs: epochs of the final training, where counts rule.
         warmup_until: share of the time budget at which the warm-up ends.
-        search_until: share of the time budget at which the episodes end.
+        search_until: share of the time budget at which the episodes end, or None: 0.12, or none without a race.
         num_folds: number of folds.
         splits_file: file of own folds, or None.
         group: regular expression on case names that tells the patient, or None.
@@ -80,7 +80,7 @@ class Settings:
     warmup_epochs: float = 3
     final_epochs: float = 45
     warmup_until: float = 0.05
-    search_until: float = 0.12
+    search_until: float | None = None
     num_folds: int = 5
     splits_file: str | None = None
     group: str | None = None
@@ -133,7 +133,7 @@ def _checked(name: str, kind: str, value: Any, *, nullable: bool) -> Any:
         fits, wanted = type(value) is int, "a whole number or null"
     elif name == "cost_exponent":
         fits, wanted = _is_number(value), "a number"
-    elif nullable and kind == "float":
+    elif nullable and kind == "float" and name != "search_until":
         fits, wanted = _is_number(value) and value > 0, "a positive number or null"
     else:
         whole = kind == "int"

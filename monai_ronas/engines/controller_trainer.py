@@ -77,7 +77,7 @@ class ControllerTrainer(Trainer):
         loss_function: objective of the update.
         advantage: turns an episode's rewards into advantages. Default: with its own defaults.
         objective: what the controller maximises of a scored child, such as
-            :class:`~monai_ronas.losses.WeightedProduct`. Default: its reward.
+            :class:`~monai_ronas.losses.WeightedProduct`: the reward times a positive factor. Default: its reward.
         seed: seed of the sampling.
         at_once: number of children in a round; handlers of :attr:`EpisodeEvents.ROUND_STARTED` let them begin from the
             same weights. They are dealt over the processes; what comes out depends on this number, not on that of the

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from monai_ronas.engines.forecast import (
     cost_of_turn,
     forecast,
     lead,
+    lead_in_terms_of,
     sd_after,
     value_of_turn,
 )
@@ -50,6 +52,9 @@ class Race(Engine):
     alike, before its first turn. The leader is the contender that is best by forecast, at first the base network. At
     the end its weights and optimiser are those of ``slices``.
 
+    What an objective makes of a contender is known without its training: with one, the base network always has its
+    first turn, from which follows by how much the objective puts the others ahead of it.
+
     In many processes an iteration is a turn of as many contenders: each process trains one, as a single process would,
     with crops and gradients of its own. Then all get its weights and its optimiser, and score one contender after the
     other with the cases dealt among them. Beside the contender whose turn has the highest surplus come the leader and
@@ -63,7 +68,10 @@ class Race(Engine):
         budget: the time budget; without one, steps are counted instead of seconds.
         steps: steps of the whole training where there is no time budget.
         prior: what is expected of learning curves.
-        factor: what the objective makes of a contender's score, as a factor of its Dice. Default: 1.
+        objective: what is maximised of a score, as in :class:`~monai_ronas.engines.ControllerTrainer`: the Dice times a
+            positive factor. Default: the Dice.
+        operations: of an architecture. The seconds of a score that a contender has not had are expected by them, for an
+            objective that goes by the seconds. Default: all take as long as the leader's.
         first_turn: part of the time for the first turn of each contender.
         growth: a contender's training after a turn, relative to that after its turn before.
         least_steps: fewest steps of the first turn, unless they would take all the time that a turn may.
@@ -82,7 +90,8 @@ class Race(Engine):
         *,
         steps: int,
         prior: Prior | None = None,
-        factor: Callable[[Architecture, ChildScore], float] | None = None,
+        objective: Callable[[ChildScore, Architecture], float] | None = None,
+        operations: Callable[[Architecture], float] | None = None,
         first_turn: float = 0.02,
         growth: float = 2.0,
         least_steps: int = 40,
@@ -97,7 +106,8 @@ class Race(Engine):
         self.budget = budget
         self.steps = steps
         self.prior = prior or Prior()
-        self.factor = factor
+        self.objective = objective
+        self.operations = operations
         self.first_turn = first_turn
         self.growth = growth
         self.least_steps = least_steps
@@ -184,6 +194,8 @@ class Race(Engine):
     def _beside(self, contender: Contender) -> dict[Contender, float]:
         """Those whose turns many processes make beside that of a contender, with what each may be expected to bring."""
         number = number_of_ranks() - 1
+        if self.times and not self.leader.scores:
+            return {}  # the leads of others are not known
         others = [c for c in self.contenders if c is not contender and not c.failed] if number else []
         if not self.times:
             return dict.fromkeys(others[:number], 0.0)
@@ -235,6 +247,10 @@ class Race(Engine):
 
     # choosing
 
+    def is_worth_holding(self, contenders: int) -> bool:
+        """Whether a race of so many contenders would be begun, by what is expected before anything is measured."""
+        return self._pays(self.first_turn * self.left, contenders)
+
     @property
     def spent_steps(self) -> int:
         """Steps that the race has taken from the training where there is no time budget, those of the leader too."""
@@ -261,7 +277,6 @@ class Race(Engine):
 
     def _choose_next(self) -> None:
         self.next = None
-        measured = [c for c in self.contenders if c.curve.times and not c.failed]
         slope = self.slope
         leader = self.leader
         if leader.failed:
@@ -269,7 +284,9 @@ class Race(Engine):
             if not rest:
                 return
             leader = self._leader = max(rest, key=lambda c: c.trained)
-        ahead = max(measured, key=lambda c: 0.0 if c is leader else self.lead(c, slope).mean, default=leader)
+        early = self.objective is not None and bool(self.times) and self.times[0] <= self.most * self.left
+        racing = [c for c in self.contenders if not c.failed and (c.curve.times or early)]
+        ahead = max(racing, key=lambda c: 0.0 if c is leader else self.lead(c, slope).mean, default=leader)
         if ahead is not leader and self.lead(ahead, slope).mean > 0:
             leader = self._leader = ahead
         self._tell(slope)
@@ -292,27 +309,37 @@ class Race(Engine):
         return challenger.trained + self.left, self.leader.trained + self.left
 
     def lead(self, challenger: Contender, slope: float) -> Lead:
-        """The lead of a contender over the leader at the end of the time, the objective's factor included."""
+        """The lead of a contender over the leader at the end of the time, in terms of the objective."""
         leader = self.leader
         ends = self._ends(challenger)
         found = lead(challenger.curve, leader.curve, ends, slope, self.prior)
-        if self.factor is None or not challenger.scores or not leader.scores:
+        if self.objective is None or not leader.scores:
             return found
-        ratio = self.factor(challenger.architecture, challenger.scores[-1])
-        ratio /= self.factor(leader.architecture, leader.scores[-1])
-        error = math.exp(forecast(leader.curve, ends[1], slope, self.prior)[0] - found.mean)
-        weighted = max(1 - (1 - error) * ratio, 1e-6)
-        return Lead(found.mean + math.log(error / weighted), found.sd)
+        error = math.exp(forecast(leader.curve, ends[1], slope, self.prior)[0])
+        return lead_in_terms_of(self._factor(challenger) / self._factor(leader), found, error)
+
+    def _factor(self, contender: Contender) -> float:
+        """What the objective makes of a contender's Dice, as a factor; the leader has been scored."""
+        assert self.objective is not None
+        score = (contender.scores or self.leader.scores)[-1]
+        seconds = score.seconds
+        if not contender.scores and self.operations is not None:
+            seconds *= self.operations(contender.architecture) / self.operations(self.leader.architecture)
+        return self.objective(replace(score, reward=1.0, seconds=seconds), contender.architecture)
 
     def _is_worth(self, first: float) -> bool:
-        """Whether a first turn of so much time may be worth it before anything is measured; scores are not counted."""
-        if any(c.scores for c in self.contenders):
-            return True
-        if first <= 0 or len(self.contenders) < 2:
+        """Whether a first turn of so much time may be worth it, once there is a score in any case."""
+        return any(c.scores for c in self.contenders) or self._pays(first, len(self.contenders))
+
+    def _pays(self, first: float, contenders: int) -> bool:
+        """Whether a first turn of so much time may be worth it before any is made; scores are not counted."""
+        if first <= 0 or contenders < 2:
             return False
+        if self.objective is not None:
+            return first <= self.most * self.left
         slope, ends = self.slope, (self.left, self.left)
         after = sd_after(Curve(), Curve(), [first], ends, slope, self.prior)
-        challengers = max(min(number_of_ranks(), len(self.contenders)) - 1, 1)
+        challengers = max(min(number_of_ranks(), contenders) - 1, 1)
         value = challengers * value_of_turn(Lead(self.prior.lead, self.prior.lead_sd), after)
         return value > cost_of_turn(slope, first, self.left)
 
@@ -342,7 +369,7 @@ class Race(Engine):
                 continue
             score = turned.scores[-1]
             words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
-            if turned is not self.leader:
+            if turned is not self.leader and self.leader.scores:
                 lead = self.lead(turned, slope)
                 words += f", error at the end {-100 * lead.mean:+.0f} % +- {100 * lead.sd:.0f} % against the leader's"
             logger.info("race: %s %s after %.4g: %s", turned.origin, turned.architecture.id, turned.trained, words)

@@ -64,7 +64,8 @@ def has_finished(mark: Path, identity: Mapping[str, Any], limits: Limits) -> boo
 def has_other_limits(state: Mapping[str, Any], limits: Limits) -> bool:
     """Whether a stretch was begun under limits with which it would now be another.
 
-    The warm-up before the first episode goes on under any, the final training unless there are to be more episodes.
+    The warm-up before the first episode goes on under any, the final training unless there are to be more episodes than
+    all that it was to have and has made.
 
     Args:
         state: of a checkpoint.
@@ -72,7 +73,7 @@ def has_other_limits(state: Mapping[str, Any], limits: Limits) -> bool:
     """
     then, interrupted = state["limits"], state["interrupted"]
     if "final training" in interrupted:
-        return bool(limits["episodes"] > then["episodes"])
+        return bool(limits["episodes"] > then["episodes"] == state["engine"]["epoch"])
     later = state["engine"]["epoch"] or "warm-up" not in interrupted
     return bool(interrupted and later and limits != then)
 

@@ -8,27 +8,31 @@ import math
 
 from ignite.engine import Engine, Events
 
-from monai_ronas.engines import ControllerTrainer, SliceTrainer
+from monai_ronas.engines import ControllerTrainer, Race
 from monai_ronas.handlers.checkpoint import SearchCheckpoint
-from monai_ronas.utils import TimeBudget
+from monai_ronas.space import neighbours
 from monai_ronas.utils.ranks import from_main, number_of_ranks
 
 logger = logging.getLogger(__name__)
+_UNTIL = 0.12
 
 
 class SearchBudget:
     """End the search after the episode after which not even half of another one would fit.
 
     The last episode is thus cut short rather than left out (see :class:`~monai_ronas.handlers.ChildTraining`). A search
-    that is continued when the time of its episodes is up makes no more of them. Where fewer than ``least_episodes``
-    fit, none is made: they would teach the controller too little to do better than random choice, and their time is
-    worth more to the network that is chosen. Before the warm-up :meth:`have_time` tells it by the planned pace and the
-    score of a case, after it the last slice does: list it after a warm-up, from whose end the first episode is timed.
+    that is continued when the time of its episodes is up makes no more of them.
+
+    No episode is made where its time is worth more to the network that is chosen. That is so where fewer than
+    ``least_episodes`` fit, which would teach the controller too little to do better than random choice, and, unless
+    ``until`` asks for episodes, where no race would follow, as nothing else chooses from what they find. Before the
+    warm-up :meth:`are_worth_it` tells it by the planned pace and the score of a case, after it the last slice does:
+    list it after a warm-up, from whose end the first episode is timed. Without a time budget all episodes are made.
 
     Args:
-        budget: the time budget.
-        slices: trains a child.
-        until: share of it at which the episodes end.
+        race: that follows the episodes; the time budget and the training are its own.
+        until: share of the time at which the episodes end. Default: 0.12 where the race would be held, else there are
+            none.
         least_episodes: as many are made or none. The default is from a simulation (``tests/benchmarks/policy.py``). A
             search that is to have fewer episodes in all needs time for those only.
         seconds_per_step: of the base network, as planned; None where nothing was measured.
@@ -37,17 +41,18 @@ class SearchBudget:
 
     def __init__(
         self,
-        budget: TimeBudget,
-        slices: SliceTrainer,
+        race: Race,
         *,
-        until: float = 0.4,
+        until: float | None = None,
         least_episodes: int = 8,
         seconds_per_step: float | None = None,
         checkpoint: SearchCheckpoint | None = None,
     ) -> None:
-        self.budget = budget
-        self.slices = slices
-        self.until = until
+        self.race = race
+        self.budget = race.budget
+        self.slices = race.slices
+        self.until = _UNTIL if until is None else until
+        self.wanted = until is not None
         self.least_episodes = least_episodes
         self.seconds_per_step = seconds_per_step
         self.checkpoint = checkpoint
@@ -58,14 +63,31 @@ class SearchBudget:
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def have_time(self, engine: ControllerTrainer) -> bool:
-        """Whether the least number of episodes would end in time at the planned pace, with the score of a case."""
-        if self.seconds_per_step is None or self.budget.until(self.until) is None:
+    def are_worth_it(self, engine: ControllerTrainer) -> bool:
+        """Whether a race would follow, and the least number of episodes end in time.
+
+        The time of an episode is that of the planned pace and of the score of a case.
+        """
+        if self.budget.until(self.until) is None:
+            return True
+        if not self._are_chosen_from(engine):
+            return False
+        if self.seconds_per_step is None:
             return True
         training = self.slices.slice_steps * self.seconds_per_step
         return self._fit(engine, _turns(engine) * training) and self._fit(
             engine, self.seconds_of_an_episode(engine, training)
         )
+
+    def _are_chosen_from(self, engine: ControllerTrainer) -> bool:
+        """Whether there is a race that may choose what the episodes find; says so where not."""
+        space = self.race.space
+        proposals = 1 + bool(list(engine.controller.parameters()))  # the best candidate and the policy's mode
+        contenders = 1 + len(neighbours(space, space.base)) + proposals
+        if self.wanted or self.race.is_worth_holding(contenders):
+            return True
+        logger.info("no episodes: no race would follow that chooses from them (search_until asks for them)")
+        return False
 
     def _fit(self, engine: ControllerTrainer, seconds: float) -> bool:
         """Whether the least number of episodes of so many seconds would end in time; says so where not."""
@@ -90,7 +112,7 @@ class SearchBudget:
         if engine.state.epoch > 0 or ended:
             if self._begin > end or ended:
                 engine.terminate()
-        elif not self._fit(engine, self.seconds_of_an_episode(engine)):
+        elif not (self._are_chosen_from(engine) and self._fit(engine, self.seconds_of_an_episode(engine))):
             engine.terminate()
 
     def seconds_of_an_episode(self, engine: ControllerTrainer, training: float | None = None) -> float:

@@ -27,7 +27,7 @@ class WarmUp:
         budget: the time budget.
         steps: length in steps where there is no time budget.
         until: share of the time budget at which the warm-up ends.
-        episodes: tells whether there is time for episodes at all. Default: there is.
+        episodes: tells whether there are to be episodes at all. Default: there are.
         seed: seed of the random architectures.
         checkpoint: saves the warm-up now and then. Default: it starts over after an interruption.
     """
@@ -64,7 +64,7 @@ class WarmUp:
         begun = None if self.checkpoint is None else self.checkpoint.interrupted.pop("warm-up", None)
         if begun is not None:
             self.generator.setstate((3, tuple(begun["generator"]), None))
-        elif self.episodes is not None and not self.episodes.have_time(engine):
+        elif self.episodes is not None and not self.episodes.are_worth_it(engine):
             engine.terminate()
             return
         self.budget.enter("warm-up")

@@ -20,7 +20,7 @@ from monai_ronas.utils.ranks import from_main, is_main
 
 logger = logging.getLogger(__name__)
 _MOST_MOMENTS = 2  # of any usual optimiser
-_TRAINING = 0.8  # of the time budget: the rest is for episodes, scores and the export
+_TRAINING = 0.8  # of the time budget: the rest is for loading, scores and the export
 
 
 @dataclass(frozen=True)

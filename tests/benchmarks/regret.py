@@ -4,10 +4,11 @@ r"""What a search loses against the best plan that somebody might have fixed for
     python -m tests.benchmarks.regret --dataset_dir DATA --output_dir OUT --minutes 15 --seeds 0 1 2 [--together 2]
 
 Every contender has the same minutes, loading included, and is tested on the same cases, which none has seen: the search
-and the search with random choice, once for each seed, and once, with the first seed, each plan of the grid
-(``grid.py``), the plan of a search without its search, the base network of version 0.1, and DynUNet and SegResNet with
-the optimisers of their own frameworks and with ours (``peers.py``). The split is that of the first seed and of
-``--fold``. Further arguments are settings of ``search.json`` for all, such as ``--group '(patient\d+)_'``.
+(with ``--random`` and ``--search_until`` also that with random choice) once for each seed, and once, with the first
+seed, each plan of the grid (``grid.py``), the plan of a search without its search, the base network of version 0.1, and
+DynUNet and SegResNet with the optimisers of their own frameworks and with ours (``peers.py``). The split is that of the
+first seed and of ``--fold``. Further arguments are settings of ``search.json`` for all, such as ``--group
+'(patient\d+)_'``.
 
 Regret is the Dice of the best plan of the grid minus that of the search. The best of many is partly so by luck: it is
 chosen on one half of the test cases and compared on the other, both ways, and the mean of the two is told. Cases of a
@@ -265,12 +266,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--widths", type=float, nargs="+", default=WIDTHS, help="of the grid, factors of the channels")
     parser.add_argument("--areas", type=float, nargs="+", default=AREAS, help="of the grid's patches")
-    parser.add_argument(
-        "--random",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="the control; without episodes it is the same search",
-    )
+    parser.add_argument("--random", action="store_true", help="with the control, for searches that have episodes")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(RIVALS))
     parser.add_argument("--together", type=int, help="how many run at a time, with one thread each")
     given, rest = parser.parse_known_args()

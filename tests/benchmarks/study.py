@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the controller is worth: REINFORCE against random choice, and what a score on shared weights tells.
 
-    python -m tests.benchmarks.study --dataset_dir DATA --output_dir OUT [--minutes 12] [--seeds 0 1 2] [--alone 4]
+    python -m tests.benchmarks.study --dataset_dir DATA --output_dir OUT --search_until 0.6 [--minutes 12] [--alone 4]
 
 For each strategy and seed, a search of the same budget (further arguments are passed to it; those that have a result of
 the same command in the output folder are not run again). Prints and writes as ``study.json``, mean over seeds: the

@@ -32,6 +32,11 @@ def test_the_number_of_episodes_follows_from_the_time_unless_it_is_given(given, 
     assert Settings(episodes=given, time_budget_minutes=minutes).episodes == expected
 
 
+@pytest.mark.parametrize(("given", "expected"), [("null", None), (0, 0), (0.5, 0.5)])
+def test_the_end_of_the_episodes_may_be_left_open(given, expected):
+    assert Settings(search_until=given).search_until == expected
+
+
 def test_expressions_and_files_stay_text_unless_they_say_null():
     given = Settings(**PLAIN, group=r"(patient\d+)_", splits_file="None")
     assert (given.group, given.splits_file) == (r"(patient\d+)_", None)
@@ -65,6 +70,7 @@ def test_expressions_and_files_stay_text_unless_they_say_null():
         ({"child_epochs": 0.5, "batch_size": True}, "batch_size must be a whole number of at least 1, received True"),
         ({"learning_rate": float("nan")}, "learning_rate must be a number of at least 0, received nan"),
         ({"warmup_until": -1}, "warmup_until must be a number of at least 0, received -1"),
+        ({"search_until": -0.1}, "search_until must be a number of at least 0 or null, received -0.1"),
         ({"warmup_epochs": None}, "warmup_epochs must be a number of at least 0, received None"),
         ({"seed": (1, 2)}, r"seed must be a whole number of at least 0, received \(1, 2\)"),
         ({"cost_exponent": "small"}, "cost_exponent must be a number, received 'small'"),

@@ -90,5 +90,6 @@ def make_end(scorer, *, final_steps=40, slices=None, space=None, budget=None, ob
     scorer.slices = slices
     engine = ControllerTrainer("cpu", 1, 2, LSTMController(space), scorer, objective=objective)
     engine.state.best_child = other_than_base(space) if best_child else None
-    race = Race(slices, scorer, space, budget, steps=final_steps, prior=PRIOR, first_turn=0.1, least_steps=1)
-    return Exploitation(engine, race, slices, space, budget, final_steps=final_steps, **more)
+    turns = {"prior": PRIOR, "first_turn": 0.1, "least_steps": 1}
+    race = Race(slices, scorer, space, budget, steps=final_steps, objective=objective, **turns)
+    return Exploitation(engine, race, **more)

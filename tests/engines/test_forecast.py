@@ -15,6 +15,7 @@ from monai_ronas.engines.forecast import (
     cost_of_turn,
     forecast,
     lead,
+    lead_in_terms_of,
     sd_after,
     value_of_turn,
 )
@@ -61,6 +62,28 @@ def test_the_lead_is_the_difference_of_the_forecasts_drawn_to_the_prior():
 
 def test_without_a_measurement_the_lead_is_the_prior():
     assert lead(Curve(), power_curve(0.2, 0.4), (100.0, 100.0), 0.4, PRIOR) == Lead(-0.1, 0.2)
+
+
+def test_one_that_begins_later_ends_with_less_training():
+    found = lead(Curve(), power_curve(0.2, 0.4), (100.0, 120.0), 0.4, PRIOR)
+    assert found.mean == pytest.approx(-0.1 - 0.4 * math.log(1.2))
+    assert found.sd == 0.2
+
+
+@pytest.mark.parametrize("ratio", [0.9, 1.0, 1.02])
+def test_a_factor_of_the_dice_is_a_lead_of_the_error(ratio):
+    """The leader has a Dice of 0.8, the challenger one of 0.78."""
+    found = lead_in_terms_of(ratio, Lead(math.log(0.2 / 0.22), 0.3), 0.2)
+    assert 1 - 0.2 * math.exp(-found.mean) == pytest.approx(0.78 * ratio)
+    assert found.sd == 0.3
+
+
+def test_the_larger_a_factor_the_larger_the_lead_also_where_no_error_is_left():
+    leads = [lead_in_terms_of(1 + n / 100, Lead(-0.1, 0.2), 0.05).mean for n in range(100)]
+    steps = np.diff(leads)
+    assert (steps > 0).all()
+    assert steps.max() < 3.0  # no jump to where errors are negative
+    assert lead_in_terms_of(1.1, Lead(-9.0, 0.2), 0.05).mean == pytest.approx(math.log(0.05))  # an error of 1 at most
 
 
 def test_curves_are_compared_at_the_times_that_both_have():

@@ -212,17 +212,15 @@ def long_search(
 
     slices.trainer.add_event_handler(Events.ITERATION_STARTED, interrupt)
 
+    race = Race(slices, scorer, space, budget, steps=final_steps, **RACE)
+
     def run():
         found = checkpoint.load(engine)
         engine.run()
         engine.scorer = scorer
         engine.state.best_child = None  # the base network and one with a smaller patch
-        race = Race(
-            slices, scorer, space, budget, steps=final_steps, **RACE
-        )  # as the command makes it: after the episodes
-        parts = (engine, race, slices, space, budget)
         more = {"checkpoint": checkpoint, "snapshots": Snapshots(slices, shares=(0.3, 0.6, 0.9))}
-        return found, Exploitation(*parts, final_steps=final_steps, final_cases=3, **more).run()
+        return found, Exploitation(engine, race, final_cases=3, **more).run()
 
     return run, slices, checkpoint, made
 

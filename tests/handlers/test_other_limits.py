@@ -7,6 +7,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
+from monai_ronas.handlers.continuation import has_other_limits
 from tests.handlers.test_checkpoint import BEFORE, finish, long_search, search
 
 
@@ -75,6 +76,14 @@ def test_after_its_end_more_episodes_lead_to_a_new_race_and_say_so(make_engine, 
     assert (
         f"the one that was chosen, of {first.steps} steps, is given up; its bundle stays until the new" in caplog.text
     )
+
+
+@pytest.mark.parametrize(("made", "given_up"), [(0, False), (40, False), (150, True)])
+def test_more_episodes_cost_the_final_training_only_where_it_was_their_number_that_ended_them(made, given_up):
+    then = {"episodes": 150, "seconds": 240.0, "final_epochs": 45}
+    state = {"limits": then, "interrupted": {"final training": {}}, "engine": {"epoch": made}}
+    assert has_other_limits(state, {**then, "episodes": 200}) == given_up
+    assert not has_other_limits(state, {**then, "seconds": 480.0})
 
 
 def test_fewer_episodes_do_not_cost_the_final_training(make_engine, tmp_path, caplog):

@@ -4,9 +4,15 @@ from itertools import islice
 import pytest
 from ignite.engine import Engine, Events
 
+from monai_ronas.engines import Race
 from monai_ronas.handlers import SearchBudget, SearchCheckpoint, WarmUp
 from monai_ronas.utils import TimeBudget
 from tests.toys import toy_slices
+
+
+def race_after(slices, budget):
+    """The race that would follow the episodes."""
+    return Race(slices, None, slices.network.space, budget, steps=100)
 
 
 def test_the_largest_comes_first_then_the_base_network_then_random_ones():
@@ -53,7 +59,7 @@ def test_there_is_none_behind_the_episodes(make_engine, tmp_path, stretch):
     slices, budget = toy_slices(), TimeBudget(60)
     checkpoint = SearchCheckpoint(tmp_path, slices, budget, identity={})
     checkpoint.interrupted = {stretch: {}}
-    episodes = SearchBudget(budget, slices, checkpoint=checkpoint)
+    episodes = SearchBudget(race_after(slices, budget), checkpoint=checkpoint)
     warm_up = WarmUp(slices, slices.network.space, budget, steps=6, episodes=episodes, checkpoint=checkpoint)
     engine = make_engine(slices, [warm_up, episodes], episodes=3)
     engine.run()
@@ -72,7 +78,7 @@ def test_there_is_none_behind_the_episodes(make_engine, tmp_path, stretch):
 def test_neither_warm_up_nor_episode_where_the_planned_pace_leaves_no_time(make_engine, caplog, pace, fits):
     budget = TimeBudget(60, reserve=0.0)
     slices = toy_slices()
-    episodes = SearchBudget(budget, slices, until=0.1, least_episodes=10, seconds_per_step=pace)
+    episodes = SearchBudget(race_after(slices, budget), until=0.1, least_episodes=10, seconds_per_step=pace)
     warm_up = WarmUp(slices, slices.network.space, budget, steps=6, until=0.0, episodes=episodes)
     engine = make_engine(slices, [warm_up, episodes], episodes=20)
     engine.scorer.seconds_of_a_case = lambda: 0.0
