@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,20 +14,10 @@ from ignite.engine import Engine, Events
 from monai_ronas.engines.averaged_weights import on_cpu
 from monai_ronas.engines.contender import Contender, errors_of
 from monai_ronas.engines.contender_training import ContenderTraining
-from monai_ronas.engines.forecast import (
-    Curve,
-    Lead,
-    Prior,
-    common_slope,
-    cost_of_turn,
-    forecast,
-    lead,
-    lead_in_terms_of,
-    sd_after,
-    value_of_turn,
-)
+from monai_ronas.engines.forecast import Prior
 from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.engines.slice_trainer import SliceTrainer
+from monai_ronas.engines.standings import Standings
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import ChildScore, TimeBudget, TrainingError
 from monai_ronas.utils.ranks import from_main, number_of_ranks
@@ -105,20 +94,21 @@ class Race(Engine):
         self.space = space
         self.budget = budget
         self.steps = steps
-        self.prior = prior or Prior()
-        self.objective = objective
-        self.operations = operations
+        self.standings = Standings(prior or Prior(), objective=objective, operations=operations)
         self.first_turn = first_turn
         self.growth = growth
         self.least_steps = least_steps
         self.most = most
         self.score_share = score_share
-        self.contenders: list[Contender] = []
         self.next: Contender | None = None
-        self._leader: Contender | None = None
         self.training = ContenderTraining(slices, space, budget, seed=seed)
         self.times: list[float] = []
         self.add_event_handler(Events.ITERATION_COMPLETED, Race._follow)
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """All of them, the base network first; empty before the race has begun."""
+        return self.standings.contenders
 
     @property
     def leader(self) -> Contender:
@@ -127,9 +117,7 @@ class Race(Engine):
         Raises:
             RuntimeError: before the race has begun.
         """
-        if self._leader is None:
-            raise RuntimeError("the race has not begun.")
-        return self._leader
+        return self.standings.leader
 
     def decide(self, listed: Mapping[Architecture, str], between: Callable[[], None] | None = None) -> Contender:
         """Hold the race, or go on with it after :meth:`load_state_dict`; returns the leader.
@@ -142,8 +130,8 @@ class Race(Engine):
             TrainingError: when no contender can be trained and scored.
         """
         if not self.contenders:
-            self.contenders = [Contender(a, origin) for a, origin in listed.items()]
-            self._leader = self.contenders[0]
+            self.contenders.extend(Contender(a, origin) for a, origin in listed.items())
+            self.standings.leader = self.contenders[0]
             self.next = self.leader if self._is_worth(self.first_turn * self.left) else None
         if self.next is not None:
             logger.info("race: %d contenders", len(self.contenders))
@@ -199,8 +187,7 @@ class Race(Engine):
         others = [c for c in self.contenders if c is not contender and not c.failed] if number else []
         if not self.times:
             return dict.fromkeys(others[:number], 0.0)
-        slope = self.slope
-        worth = {c: 0.0 if c is self.leader else self._surplus(c, slope, beside=True) for c in others}
+        worth = {c: 0.0 if c is self.leader else self._surplus(c, beside=True) for c in others}
         others = [c for c in others if c is self.leader or worth[c] > 0]
         others = [c for c in others if self._length(c) <= self._length(contender)]
         others.sort(key=lambda c: (c is not self.leader, -worth[c]))
@@ -249,54 +236,41 @@ class Race(Engine):
 
     def is_worth_holding(self, contenders: int) -> bool:
         """Whether a race of so many contenders would be begun, by what is expected before anything is measured."""
-        return self._pays(self.first_turn * self.left, contenders)
+        return self._first_turn_pays(self.first_turn * self.left, contenders)
 
     @property
     def spent_steps(self) -> int:
         """Steps that the race has taken from the training where there is no time budget, those of the leader too."""
         return round(self.training.spent)
 
-    @property
-    def slope(self) -> float:
-        """The slope of all curves."""
-        return common_slope([c.curve for c in self.contenders if c.curve.times and not c.failed], self.prior)
-
     def expected(self, contender: Contender) -> float | None:
         """Soft Dice that a contender would have with all the time that is left; None where nothing was measured."""
-        if contender.failed or not contender.curve.times:
-            return None
-        return 1 - math.exp(forecast(contender.curve, contender.trained + self.left, self.slope, self.prior)[0])
+        return self.standings.expected(contender, self.left)
 
     def _follow(self) -> None:
         """Tell what the turns have shown, and choose the next one."""
         self._choose_next()
         places = [None if c is None else self.contenders.index(c) for c in (self.leader, self.next)]
-        self._leader, self.next = (None if place is None else self.contenders[place] for place in from_main(places))
+        leader, self.next = (None if place is None else self.contenders[place] for place in from_main(places))
+        assert leader is not None
+        self.standings.leader = leader
         if self.next is None:
             self.terminate()
 
     def _choose_next(self) -> None:
         self.next = None
-        slope = self.slope
+        if all(c.failed for c in self.contenders):
+            return
+        self.standings.choose_leader(self.left, unmeasured=bool(self.times) and self.times[0] <= self.most * self.left)
         leader = self.leader
-        if leader.failed:
-            rest = [c for c in self.contenders if not c.failed]
-            if not rest:
-                return
-            leader = self._leader = max(rest, key=lambda c: c.trained)
-        early = self.objective is not None and bool(self.times) and self.times[0] <= self.most * self.left
-        racing = [c for c in self.contenders if not c.failed and (c.curve.times or early)]
-        ahead = max(racing, key=lambda c: 0.0 if c is leader else self.lead(c, slope).mean, default=leader)
-        if ahead is not leader and self.lead(ahead, slope).mean > 0:
-            leader = self._leader = ahead
-        self._tell(slope)
+        self._tell()
         if not leader.curve.times:
             if not self.times or self._is_worth(self.times[0]):
                 self.next = leader
             return
-        turns = [(self._surplus(c, slope), c) for c in self.contenders if c is not leader and not c.failed]
-        surplus, challenger = max(turns, key=lambda turn: turn[0], default=(0.0, leader))
-        if surplus + sum(self._beside(challenger).values()) > 0:
+        turns = {c: self._surplus(c) for c in self.contenders if c is not leader and not c.failed}
+        challenger = max(turns, key=lambda c: turns[c], default=leader)
+        if turns.get(challenger, 0.0) + sum(self._beside(challenger).values()) > 0:
             lags = len(leader.curve.times) <= len(challenger.curve.times)
             self.next = leader if lags else challenger
 
@@ -304,65 +278,31 @@ class Race(Engine):
         """Seconds or steps of a contender's next turn."""
         return self.times[len(contender.curve.times)] - contender.trained
 
-    def _ends(self, challenger: Contender) -> tuple[float, float]:
-        """Training that a challenger and the leader would have at the end if one of them had all the time."""
-        return challenger.trained + self.left, self.leader.trained + self.left
-
-    def lead(self, challenger: Contender, slope: float) -> Lead:
-        """The lead of a contender over the leader at the end of the time, in terms of the objective."""
-        leader = self.leader
-        ends = self._ends(challenger)
-        found = lead(challenger.curve, leader.curve, ends, slope, self.prior)
-        if self.objective is None or not leader.scores:
-            return found
-        error = math.exp(forecast(leader.curve, ends[1], slope, self.prior)[0])
-        return lead_in_terms_of(self._factor(challenger) / self._factor(leader), found, error)
-
-    def _factor(self, contender: Contender) -> float:
-        """What the objective makes of a contender's Dice, as a factor; the leader has been scored."""
-        assert self.objective is not None
-        score = (contender.scores or self.leader.scores)[-1]
-        seconds = score.seconds
-        if not contender.scores and self.operations is not None:
-            seconds *= self.operations(contender.architecture) / self.operations(self.leader.architecture)
-        return self.objective(replace(score, reward=1.0, seconds=seconds), contender.architecture)
-
     def _is_worth(self, first: float) -> bool:
         """Whether a first turn of so much time may be worth it, once there is a score in any case."""
-        return any(c.scores for c in self.contenders) or self._pays(first, len(self.contenders))
+        return any(c.scores for c in self.contenders) or self._first_turn_pays(first, len(self.contenders))
 
-    def _pays(self, first: float, contenders: int) -> bool:
-        """Whether a first turn of so much time may be worth it before any is made; scores are not counted."""
-        if first <= 0 or contenders < 2:
-            return False
-        if self.objective is not None:
-            return first <= self.most * self.left
-        slope, ends = self.slope, (self.left, self.left)
-        after = sd_after(Curve(), Curve(), [first], ends, slope, self.prior)
-        challengers = max(min(number_of_ranks(), contenders) - 1, 1)
-        value = challengers * value_of_turn(Lead(self.prior.lead, self.prior.lead_sd), after)
-        return value > cost_of_turn(slope, first, self.left)
+    def _first_turn_pays(self, first: float, contenders: int) -> bool:
+        left = self.left
+        return first <= self.most * left and self.standings.first_turn_pays(first, left, contenders)
 
-    def _surplus(self, challenger: Contender, slope: float, *, beside: bool = False) -> float:
+    def _surplus(self, challenger: Contender, *, beside: bool = False) -> float:
         """What a challenger's next turn may be expected to bring, less what it costs the leader.
 
         Args:
             challenger: whose turn.
-            slope: of all curves.
             beside: it trains while another one does, so that only its score takes time.
         """
-        leader = self.leader
+        leader, left = self.leader, self.left
         number = len(challenger.curve.times) + 1
-        if self.times[number - 1] > self.most * self.left:
+        if self.times[number - 1] > self.most * left:
             return -math.inf
         scoring = leader.scores[-1].seconds if self.budget.seconds is not None and leader.scores else 0.0
         scores = 1 + (len(leader.curve.times) < number)
         time = scoring if beside else self._length(challenger) + scores * scoring
-        ends = self._ends(challenger)
-        after = sd_after(challenger.curve, leader.curve, self.times[:number], ends, slope, self.prior)
-        return value_of_turn(self.lead(challenger, slope), after) - cost_of_turn(slope, time, ends[1])
+        return self.standings.surplus(challenger, self.times[:number], time, left)
 
-    def _tell(self, slope: float) -> None:
+    def _tell(self) -> None:
         output: Any = self.state.output
         for turned in output or ():
             if turned.failed or not turned.scores:
@@ -370,7 +310,7 @@ class Race(Engine):
             score = turned.scores[-1]
             words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
             if turned is not self.leader and self.leader.scores:
-                lead = self.lead(turned, slope)
+                lead = self.standings.lead(turned, self.left)
                 words += f", error at the end {-100 * lead.mean:+.0f} % +- {100 * lead.sd:.0f} % against the leader's"
             logger.info("race: %s %s after %.4g: %s", turned.origin, turned.architecture.id, turned.trained, words)
 
@@ -394,8 +334,8 @@ class Race(Engine):
         """Inverse of :meth:`state_dict`; the trainer has been put where it was by whoever saved it."""
         self.times = [first * self.growth**n for first in state["times"] for n in range(_MOST_TURNS)]
         self.training.spent = state["spent"]
-        self.contenders = [Contender.from_dict(c) for c in state["contenders"]]
-        self._leader = self.contenders[state["leader"]]
+        self.contenders[:] = [Contender.from_dict(c) for c in state["contenders"]]
+        self.standings.leader = self.contenders[state["leader"]]
         self.scorer.sampler.indices = list(state["cases"])
         self.next = None if state["next"] is None else self.contenders[state["next"]]
         if state["present"] is not None:

@@ -138,8 +138,7 @@ def test_a_race_of_two_processes_goes_on_in_one(tmp_path):
 )
 def test_the_more_contenders_train_at_once_the_sooner_a_race_is_worth_its_time(monkeypatch, prior, from_number):
     race = make_race(prior=prior)
-    race.contenders = [Contender(a, origin) for a, origin in some(race.space, 6).items()]
-    race._leader = race.contenders[0]
+    race.contenders.extend(Contender(a, origin) for a, origin in some(race.space, 6).items())
     worth = {}
     for number in (1, 2, 4, 6, 64):
         monkeypatch.setattr(ranks._ranks, "number", number)
