@@ -170,7 +170,7 @@ def lead_in_terms_of(ratio: float, found: Lead, error: float) -> Lead:
     Example:
         >>> dearer, cheaper = (lead_in_terms_of(ratio, Lead(-0.1, 0.2), error=0.2).mean for ratio in (1.0, 1.05))
         >>> round(dearer, 3), round(cheaper, 3)
-        (-0.1, 0.098)
+        (-0.1, 0.094)
     """
     weighted = 1 - (1 - min(error * math.exp(-found.mean), 1.0)) * ratio
     least = error / 10
