@@ -133,6 +133,7 @@ def test_a_race_of_two_processes_goes_on_in_one(tmp_path):
     [
         (Prior(slope=0.4, slope_sd=0.2, own_sd=0.1, noise=0.05, lead=-0.1, lead_sd=0.2), 6),
         (Prior(lead_sd=0.4), 4),
+        (Prior(lead=0.0), 1),
         (Prior(), math.inf),  # of curves as they were measured
     ],
 )

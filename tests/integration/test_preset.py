@@ -2,6 +2,7 @@
 """``ronasmis.json``, the paper's setting, on top of ``search.json``."""
 
 import json
+import re
 
 from monai.bundle import ConfigWorkflow
 from monai.losses import DiceLoss
@@ -26,6 +27,7 @@ def test_the_papers_setting_takes_the_place_of_ours(small_phantom, tmp_path):
     assert content("controller#trainer").loss_function.entropy_weight == 1e-4
     assert len(content("train#dataset")) == len(content("study").split.train)
     assert content("validate#sampler").per_episode == len(content("study").split.reward)
+    assert content("controller#race").is_worth_holding(2)  # nothing is expected of a base network that is not planned
     assert not workflow.check_properties()
 
 
@@ -35,6 +37,7 @@ def test_a_search_in_the_papers_setting(small_phantom, tmp_path):
     done = run_bundle("run", "search", "--config_file", str(FILES), *flags)
     assert done.returncode == 0, done.stderr
     assert "reward Dice" in done.stdout
+    assert re.search(r"race: \d+ contenders", done.stdout)
     assert "why  the space or the memory says so" in done.stdout
     assert "before the final training" not in done.stdout
     told = json.loads((tmp_path / "ronas_segmentation" / "configs" / "metadata.json").read_text())["eval_metrics"]
