@@ -12,6 +12,7 @@ from monai_ronas.errors import SettingError
 
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 _AT_LEAST_ONE = {"children_per_episode", "batch_size", "reward_cases_per_episode"}
+_POSITIVE = {"time_budget_minutes", "memory_budget_gb"}
 _EPISODES, _EPISODES_IN_TIME = 8, 150
 
 
@@ -133,7 +134,7 @@ def _checked(name: str, kind: str, value: Any, *, nullable: bool) -> Any:
         fits, wanted = type(value) is int, "a whole number or null"
     elif name == "cost_exponent":
         fits, wanted = _is_number(value), "a number"
-    elif nullable and kind == "float" and name != "search_until":
+    elif name in _POSITIVE:
         fits, wanted = _is_number(value) and value > 0, "a positive number or null"
     else:
         whole = kind == "int"

@@ -41,8 +41,8 @@ class Race(Engine):
     alike, before its first turn. The leader is the contender that is best by forecast, at first the base network. At
     the end its weights and optimiser are those of ``slices``.
 
-    What an objective makes of a contender is known without its training: with one, the base network always has its
-    first turn, from which follows by how much the objective puts the others ahead of it.
+    What an objective makes of a contender is known without its training: with one, the base network has its first turn
+    where there is time for it, and from that follows by how much the objective puts the others ahead.
 
     In many processes an iteration is a turn of as many contenders: each process trains one, as a single process would,
     with crops and gradients of its own. Then all get its weights and its optimiser, and score one contender after the

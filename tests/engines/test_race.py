@@ -210,7 +210,7 @@ def test_the_objective_decides_between_equal_errors():
     [
         (1.3, 0.5, [1, 1], True),
         (1.01, 0.5, [1, 1], True),
-        (1.001, 0.5, [1, 0], False),  # not worth a turn
+        (1.001, 0.5, [1, 0], False),  # behind, as it is expected to have a larger error
         (0.7, 0.5, [1, 0], False),
         (1.01, 1.5, [1, 1], False),  # ahead by its cost until it has been trained
     ],
