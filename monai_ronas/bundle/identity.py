@@ -35,6 +35,7 @@ def search_identity(
     augmentation: Compose | None,
     controller: Sequence[Any],
     policy_optimizer: Sequence[Any],
+    prior: Any,
     iterations_per_epoch: int,
 ) -> dict[str, Any]:
     """What must be the same for a search to be continued.
@@ -54,6 +55,7 @@ def search_identity(
         controller: what the policy learns from, its loss and its advantage.
         policy_optimizer: class and learning rate of the policy's optimiser. Not the optimiser itself, since ``run
             export`` cannot build a policy for every memory.
+        prior: what the race expects of learning curves.
         iterations_per_epoch: training steps of an epoch.
 
     Returns:
@@ -78,6 +80,7 @@ def search_identity(
         "augmentation": described(augmentation),
         "controller": described(list(controller)),
         "controller#optimizer": list(policy_optimizer),
+        "controller#race#prior": described(prior),
         "iterations_per_epoch": iterations_per_epoch,
         "channels": str(settings.channels),
         "plan": str([plan.strides, plan.patch, plan.batch_size]),

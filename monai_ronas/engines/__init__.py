@@ -5,6 +5,7 @@ from monai_ronas.engines.calibration import Calibration, ReliabilityWatch
 from monai_ronas.engines.contender import Contender
 from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents
 from monai_ronas.engines.exploitation import Exploitation
+from monai_ronas.engines.forecast import Prior
 from monai_ronas.engines.guarded_step import GuardedStep
 from monai_ronas.engines.inference_mode import InferenceMode
 from monai_ronas.engines.local_slices import LocalSlices
@@ -29,6 +30,7 @@ __all__ = [
     "LocalSlices",
     "PatchBatch",
     "Phase",
+    "Prior",
     "Race",
     "ReliabilityWatch",
     "Reselection",

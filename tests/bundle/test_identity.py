@@ -8,6 +8,7 @@ from monai.losses import DiceLoss
 from monai.transforms import Compose, RandGaussianNoised, ScaleIntensityd
 
 from monai_ronas.bundle import Settings, search_identity
+from monai_ronas.engines import Prior
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import differences
@@ -26,6 +27,7 @@ def identity(
     loss=None,
     options=None,
     policy_lr=1.0,
+    prior=None,
     space=SPACE,
     **settings,
 ):
@@ -42,6 +44,7 @@ def identity(
         augmentation=augmentation,
         controller=["loss"],
         policy_optimizer=["torch.optim.SGD", policy_lr],
+        prior=prior or Prior(),
         iterations_per_epoch=steps,
     )
 
@@ -65,6 +68,7 @@ def test_what_may_grow_or_changes_nothing_is_no_part_of_it():
         ({"seed": 1}, "seed"),
         ({"deterministic": True}, "deterministic"),
         ({"policy_lr": 0.5}, "controller#optimizer"),
+        ({"prior": Prior(lead=0.0)}, "controller#race#prior"),
         ({"strategy": "random"}, "strategy"),
         ({"learning_rate": 0.3}, "learning_rate"),
         ({"memory_budget_gb": 4}, "memory_budget_gb"),
@@ -81,6 +85,11 @@ def test_what_may_grow_or_changes_nothing_is_no_part_of_it():
 def test_another_search_differs_by_name(change, name):
     first, other = identity(), identity(**change)
     assert [key for key in first if first[key] != other[key]] == [name]
+
+
+def test_what_the_race_expects_is_told_by_its_name():
+    then, now = (json.loads(json.dumps(identity(prior=Prior(lead=lead)))) for lead in (-0.1, 0.0))
+    assert differences(then, now) == ["controller#race#prior lead was -0.1 and is 0.0"]
 
 
 @pytest.mark.parametrize(
