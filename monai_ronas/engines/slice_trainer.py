@@ -68,6 +68,12 @@ class SliceTrainer:
         """Steps made so far."""
         return int(self.trainer.state.iteration)
 
+    @property
+    def memory_gb(self) -> float | None:
+        """Memory in GiB that a batch may need, as a lack of it has lowered it so far; None without a limit."""
+        batches = self.trainer.prepare_batch
+        return batches.resources.memory_gb if isinstance(batches, PatchBatch) else None
+
     def _before_step(self, engine: Engine) -> None:
         meet()
         self.network.select(self._choose())
@@ -141,15 +147,14 @@ class SliceTrainer:
         """Let the limit of memory that one process has learnt hold in all."""
         batches = self.trainer.prepare_batch
         if isinstance(batches, PatchBatch):
-            limit = least(math.inf if batches.resources.memory_gb is None else batches.resources.memory_gb)
+            limit = least(math.inf if self.memory_gb is None else self.memory_gb)
             if math.isfinite(limit):
                 batches.lower_limit(limit)
 
     def state_dict(self) -> dict[str, object]:
         """Weights, optimiser, loss scale and counters, as tensors and plain types."""
-        batches = self.trainer.prepare_batch
         return {
-            "memory_gb": batches.resources.memory_gb if isinstance(batches, PatchBatch) else None,
+            "memory_gb": self.memory_gb,
             "network": self.network.state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
             "scaler": self._scale(),

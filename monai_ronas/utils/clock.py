@@ -16,6 +16,8 @@ from monai_ronas.errors import SettingError
 from monai_ronas.utils.ranks import from_main, is_main, now
 
 _NOTED = 1.0  # seconds that the roundings of the parts stay below
+_RESERVE = 8.0  # seconds for export and report where the machine's pace is not known
+_IMPORTED = time.time()  # after torch and MONAI
 
 
 class TimeBudget:
@@ -32,7 +34,9 @@ class TimeBudget:
 
     Args:
         minutes: the budget, or None for no limit.
-        reserve: seconds kept for what follows the last training: export and report. :meth:`keep` adds to it.
+        reserve: seconds kept for what follows the last training: export and report. :meth:`keep` adds to it. Default:
+            8; for a command as many as the import of torch and MONAI has taken, which tells the machine's pace, from 4
+            to 12.
 
     Raises:
         SettingError: when ``minutes`` is not positive.
@@ -44,17 +48,18 @@ class TimeBudget:
         ('training', 600)
     """
 
-    def __init__(self, minutes: float | None = None, *, reserve: float = 8.0) -> None:
+    def __init__(self, minutes: float | None = None, *, reserve: float | None = None) -> None:
         if minutes is not None and minutes <= 0:
             raise SettingError(f"time_budget_minutes must be positive or null, received {minutes}.")
         self.seconds = None if minutes is None else 60.0 * minutes
-        self.reserve = reserve
         self.spent_before = 0.0
         self._parts_before: dict[str, float] = {}
         self._file: Path | None = None
         self._over = threading.Event()
         is_command = "monai.bundle" in sys.orig_argv
         self._start = from_main(psutil.Process().create_time() if is_command else time.time())
+        pace = min(max(from_main(_IMPORTED) - self._start, 4.0), 12.0) if is_command else _RESERVE
+        self.reserve = pace if reserve is None else reserve
         self._entered: tuple[tuple[str, float], ...] = (("start and checks", self._start),)
 
     def elapsed(self) -> float:

@@ -24,6 +24,16 @@ def test_a_notebook_counts_from_now(monkeypatch):
     assert TimeBudget(2).elapsed() == pytest.approx(0.0, abs=0.5)
 
 
+@pytest.mark.parametrize(("imports", "reserve"), [(0.5, 4.0), (6.5, 6.5), (60.0, 12.0)])
+def test_a_command_keeps_for_the_export_what_its_imports_took(monkeypatch, imports, reserve):
+    begin = psutil.Process().create_time()
+    monkeypatch.setattr("monai_ronas.utils.clock._IMPORTED", begin + imports)
+    assert TimeBudget(2).reserve == 8.0  # not a command: its pace is not known
+    monkeypatch.setattr("sys.orig_argv", ["python", "-m", "monai.bundle", "run", "search"])
+    assert TimeBudget(2).reserve == pytest.approx(reserve)
+    assert TimeBudget(2, reserve=20.0).reserve == 20.0
+
+
 def test_shares_leave_the_reserve():
     budget = TimeBudget(2, reserve=20.0)
     assert budget.until(0.5) == 50.0
