@@ -18,6 +18,7 @@ from monai_ronas.bundle.protection import claim_folder
 from monai_ronas.bundle.settings import Settings
 from monai_ronas.bundle.steps import (
     make_objective,
+    needs_augmentation,
     new_folder,
     plan_study,
     require_weights,
@@ -47,6 +48,7 @@ __all__ = [
     "label_dtype",
     "list_volumes",
     "make_objective",
+    "needs_augmentation",
     "new_folder",
     "plan_study",
     "refuse_misread_words",

@@ -50,7 +50,7 @@ class Settings:
         batch_size: crops in a batch.
         learning_rate: of the optimiser.
         flip_axes: spatial axes along which crops are flipped, or None: what the data's labels allow.
-        augment: training crops are augmented beyond flips.
+        augment: training crops are augmented beyond flips, or None: where the plan's time shows each case often.
         test_time_flips: predictions of the trained network are averaged over flips of the volume, and its turns.
         cost: what a candidate costs, or None for its Dice alone.
         cost_exponent: exponent of the cost.
@@ -94,7 +94,7 @@ class Settings:
     batch_size: int = 2
     learning_rate: float = 0.02
     flip_axes: Sequence[int] | None = None
-    augment: bool = False
+    augment: bool | None = None
     test_time_flips: bool = True
     cost: str | None = None
     cost_exponent: float = -0.07
@@ -127,7 +127,7 @@ def _checked(name: str, kind: str, value: Any, *, nullable: bool) -> Any:
         numbers = isinstance(value, (list, tuple)) and all(type(c) is int and c > 0 for c in value)
         fits, wanted = numbers and len(value) > 1, "null or a list of two or more positive numbers"
     elif kind == "bool":
-        fits, wanted = isinstance(value, bool), "true or false"
+        fits, wanted = isinstance(value, bool), "true, false or null" if nullable else "true or false"
     elif kind == "str":
         fits, wanted = isinstance(value, str), "text or null" if nullable else "text"
     elif name == "fold":

@@ -21,6 +21,8 @@ from monai_ronas.space import Plan
 from monai_ronas.utils import TimeBudget
 
 logger = logging.getLogger(__name__)
+AUGMENT_PASSES = 100
+"""How often a training case must be seen for augmentation to pay (``bundles/ronas/docs/experiments.md``)."""
 
 
 def make_objective(cost: str | None, resources: ResourceEstimator, *, exponent: float) -> WeightedProduct | None:
@@ -92,6 +94,23 @@ def plan_study(
     )
     measure = partial(measure_speed, device, amp=amp)
     return plan_search(inputs, measure, budget.elapsed, Path(output_dir) / "dataset_report.json", resume=resume)
+
+
+def needs_augmentation(wanted: bool | None, plan: Plan, study: Study) -> bool:
+    """Whether training crops are augmented beyond flips.
+
+    Args:
+        wanted: what the person says; None for the rule: where the plan's steps show each training case, those for the
+            reward included, more than :data:`AUGMENT_PASSES` times. Without a time there is no rule, and it is false.
+        plan: the plan.
+        study: the data.
+    """
+    if wanted is not None or plan.steps is None:
+        return bool(wanted)
+    passes = plan.steps * plan.batch_size / (len(study.split.train) + len(study.split.reward))
+    if passes > AUGMENT_PASSES:
+        logger.info("crops are augmented: training shows each case about %.0f times", passes)
+    return passes > AUGMENT_PASSES
 
 
 def new_folder(path: str | os.PathLike[str]) -> None:

@@ -58,7 +58,7 @@ def test_expressions_and_files_stay_text_unless_they_say_null():
         ({"group": 5}, "group must be text or null, received 5"),
         ({"splits_file": True}, "splits_file must be text or null, received True"),
         ({"deterministic": 2}, "deterministic must be true or false, received 2"),
-        ({"augment": "perhaps"}, "augment must be true or false, received 'perhaps'"),
+        ({"augment": "perhaps"}, "augment must be true, false or null, received 'perhaps'"),
         ({"amp": 1}, "amp must be true or false, received 1"),
         ({"time_budget_minutes": -1}, "time_budget_minutes must be a positive number or null, received -1"),
         ({"time_budget_minutes": "soon"}, "time_budget_minutes must be a positive number or null, received 'soon'"),

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monai_ronas.bundle import plan_study, validation_dataset
+from monai_ronas.bundle import needs_augmentation, plan_study, validation_dataset
 from monai_ronas.resources import PlanInputs, plan_for
 from monai_ronas.utils import TimeBudget
 
@@ -31,3 +31,22 @@ def test_the_plan_follows_from_the_fingerprint_and_the_budgets(tmp_path):
     told = json.loads((tmp_path / "dataset_report.json").read_text())["plan"]
     assert (told["channels"], told["largest_patch"]) == ([4, 6, 8], [48, 48, 24])
     assert json.loads((tmp_path / "plan.json").read_text())["inputs"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "steps", "expected"),
+    [
+        (None, 1000, False),
+        (None, 1001, True),
+        (None, None, False),
+        (True, None, True),
+        (True, 9, True),
+        (False, 10**5, False),
+    ],
+)
+def test_crops_are_augmented_where_training_shows_each_case_often(wanted, steps, expected, caplog):
+    plan = SimpleNamespace(steps=steps, batch_size=2)
+    study = SimpleNamespace(split=SimpleNamespace(train=["a"] * 15, reward=["b"] * 5))
+    with caplog.at_level(logging.INFO):
+        assert needs_augmentation(wanted, plan, study) is expected
+    assert ("training shows each case about 100 times" in caplog.text) == (wanted is None and expected)
