@@ -25,7 +25,8 @@ from monai_ronas.networks import MemberInferer, PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import Reliability, TemperatureFit, is_out_of_memory
-from monai_ronas.utils.ranks import from_all, from_main, gathered, is_main, number_of_ranks, own_rank
+from monai_ronas.utils.collectives import from_all, gathered
+from monai_ronas.utils.ranks import from_main, is_main, number_of_ranks, own_rank
 
 logger = logging.getLogger(__name__)
 _VALUES = 2**22  # logarithms of probabilities that are kept

@@ -18,7 +18,8 @@ from monai_ronas.engines.slice_trainer import SliceTrainer
 from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.space import Architecture, RonasSpace
 from monai_ronas.utils import TimeBudget, TrainingError
-from monai_ronas.utils.ranks import apart, from_all, from_rank, number_of_ranks, own_rank
+from monai_ronas.utils.collectives import from_all, from_rank
+from monai_ronas.utils.ranks import apart, number_of_ranks, own_rank
 
 logger = logging.getLogger(__name__)
 

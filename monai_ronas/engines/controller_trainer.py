@@ -20,7 +20,8 @@ from monai_ronas.errors import SettingError
 from monai_ronas.losses import ReinforceLoss, ShrunkenAdvantage
 from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore, TrainingError
-from monai_ronas.utils.ranks import apart, from_all, number_of_ranks, own_rank, take_from_main
+from monai_ronas.utils.collectives import from_all, take_from_main
+from monai_ronas.utils.ranks import apart, number_of_ranks, own_rank
 
 _FEWEST_CHILDREN = 4  # of an episode that can tell children from noise
 

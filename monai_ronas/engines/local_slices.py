@@ -9,8 +9,9 @@ import torch
 
 from monai_ronas.engines.averaged_weights import on_cpu
 from monai_ronas.engines.slice_trainer import SliceTrainer
+from monai_ronas.utils.collectives import from_all, take_from_main
 from monai_ronas.utils.random_states import random_states, restore_random_states
-from monai_ronas.utils.ranks import from_all, from_main, take_from_main, total
+from monai_ronas.utils.ranks import from_main, total
 
 _Name = tuple[str, Any, str]  # "network" or "optimizer", number of a weight, and name
 

@@ -21,16 +21,8 @@ from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore, is_out_of_memory, memory_mb
-from monai_ronas.utils.ranks import (
-    OutOfMemoryElsewhere,
-    agree_any,
-    dealt,
-    from_main,
-    gathered,
-    least,
-    meet,
-    number_of_ranks,
-)
+from monai_ronas.utils.collectives import dealt, gathered, least
+from monai_ronas.utils.ranks import OutOfMemoryElsewhere, agree_any, from_main, meet, number_of_ranks
 
 logger = logging.getLogger(__name__)
 _LONG = 2.0  # seconds of a score that is not made twice to know how long it takes
@@ -39,7 +31,7 @@ _LONG = 2.0  # seconds of a score that is not made twice to know how long it tak
 class EpisodeSampler(Sampler[int]):
     """The cases that the next scores are made on; the same until :meth:`choose` is called again.
 
-    In many processes each goes through its own part of them (:func:`~monai_ronas.utils.ranks.dealt`).
+    In many processes each goes through its own part of them (:func:`~monai_ronas.utils.collectives.dealt`).
 
     Args:
         num_cases: number of cases.

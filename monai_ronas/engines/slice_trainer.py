@@ -18,7 +18,8 @@ from monai_ronas.engines.phase import Phase
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.optimizers import keep_unused
 from monai_ronas.space import Architecture
-from monai_ronas.utils.ranks import least, meet
+from monai_ronas.utils.collectives import least
+from monai_ronas.utils.ranks import meet
 
 
 class SliceTrainer:

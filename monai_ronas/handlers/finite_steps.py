@@ -12,7 +12,7 @@ from monai.engines import IterationEvents
 from monai.engines.trainer import SupervisedTrainer
 
 from monai_ronas.utils import TrainingError
-from monai_ronas.utils.ranks import mean
+from monai_ronas.utils.collectives import mean
 
 logger = logging.getLogger(__name__)
 

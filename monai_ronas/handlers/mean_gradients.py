@@ -9,7 +9,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents, SupervisedTrainer
 
-from monai_ronas.utils.ranks import OutOfMemoryElsewhere, agree_any, average_gradients, take_from_main
+from monai_ronas.utils.collectives import average_gradients, take_from_main
+from monai_ronas.utils.ranks import OutOfMemoryElsewhere, agree_any
 
 
 class MeanGradients:

@@ -17,7 +17,8 @@ from monai_ronas.handlers.history import read_history
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Plan
 from monai_ronas.utils import Plane, SearchResult, TimeBudget
-from monai_ronas.utils.ranks import dealt, gathered, is_main
+from monai_ronas.utils.collectives import dealt, gathered
+from monai_ronas.utils.ranks import is_main
 from monai_ronas.visualize import write_report
 from monai_ronas.visualize.page import duration
 

@@ -4,6 +4,7 @@
 from monai_ronas.errors import TrainingError
 from monai_ronas.utils.allocator import keep_freed_memory
 from monai_ronas.utils.clock import TimeBudget
+from monai_ronas.utils.collectives import fair_gb
 from monai_ronas.utils.differences import differences
 from monai_ronas.utils.files import flush_folder, unfinished, write_atomically
 from monai_ronas.utils.memory import (
@@ -15,7 +16,7 @@ from monai_ronas.utils.memory import (
 )
 from monai_ronas.utils.planes import Plane, three_planes
 from monai_ronas.utils.precision import half_type, has_fast_bfloat16, has_fast_half, needs_loss_scaling
-from monai_ronas.utils.ranks import RankError, fair_gb, is_main, join_ranks, leave_to_main
+from monai_ronas.utils.ranks import RankError, is_main, join_ranks, leave_to_main
 from monai_ronas.utils.records import ChildScore, InferenceChoice, Reliability, SearchResult, TemperatureFit
 from monai_ronas.utils.search_folder import accept_reports, report_folder
 from monai_ronas.utils.seeds import set_seeds

@@ -12,11 +12,11 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import ignite.distributed as idist
 import torch
@@ -76,7 +76,7 @@ def join_ranks(device: str | torch.device, *, timeout_minutes: float = 60.0) -> 
             "--standalone --nproc_per_node N -m monai.bundle` in place of `python -m monai.bundle`, or leave them out."
         )
     backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
-    with _together():
+    with together():
         idist.initialize(backend, timeout=timedelta(minutes=timeout_minutes))
     _ranks.number, _ranks.own = idist.get_world_size(), idist.get_rank()
     _ranks.main = _ranks.own == 0
@@ -94,7 +94,7 @@ def leave_to_main() -> None:
     """
     if _ranks.number == 1:
         return
-    with _together():
+    with together():
         idist.barrier()
     idist.finalize()
     _ranks.number = 1
@@ -152,94 +152,20 @@ def from_main(value: T) -> T:
     if _ranks.number == 1:
         return value
     carried: list[Any] = [value, time.time()]
-    with _together():
+    with together():
         dist.broadcast_object_list(carried, src=0)
     _ranks.clock = carried[1]
     return carried[0]
-
-
-def from_rank(value: T, rank: int) -> T:
-    """What a rank has for the value, which can be pickled."""
-    if _ranks.number == 1:
-        return value
-    carried = [value if rank == _ranks.own else None]
-    with _together():
-        dist.broadcast_object_list(carried, src=rank)
-    return cast(T, carried[0])
-
-
-def from_all(value: T) -> list[T]:
-    """What each rank has, in their order."""
-    if _ranks.number == 1:
-        return [value]
-    found: list[Any] = [None] * _ranks.number
-    with _together():
-        dist.all_gather_object(found, value)
-    return found
-
-
-def dealt(items: Sequence[T], rank: int | None = None) -> list[T]:
-    """The items of a rank, each ``n``-th of ``n`` ranks; the first item where there are fewer items than ranks.
-
-    Args:
-        items: of all ranks; not empty.
-        rank: whose. Default: this one.
-
-    Example:
-        >>> dealt("abc")
-        ['a', 'b', 'c']
-    """
-    return list(items[_ranks.own if rank is None else rank :: _ranks.number] or items[:1])
-
-
-def gathered(own: Sequence[T], number: int) -> list[T]:
-    """What all ranks have for ``number`` items, in the items' order; all ranks get it.
-
-    Args:
-        own: what this rank has for the items that :func:`dealt` gave it.
-        number: of the items.
-
-    Example:
-        >>> gathered(["a", "b"], 2)
-        ['a', 'b']
-    """
-    rows = [row for part in from_all(list(own)) for row in part]
-    items = [item for rank in range(_ranks.number) for item in dealt(range(number), rank)]
-    return [rows[items.index(item)] for item in range(number)]
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
     """The sum over the ranks, element by element; the tensor itself in a single process."""
     if _ranks.number == 1:
         return tensor
-    with _together():
+    with together():
         summed = idist.all_reduce(tensor.detach().clone())
     assert isinstance(summed, torch.Tensor)
     return summed
-
-
-def mean(value: float) -> float:
-    """The mean over the ranks."""
-    return value if _ranks.number == 1 else float(total(torch.tensor(value, dtype=torch.float64))) / _ranks.number
-
-
-def fair_gb(gb: float, device: str | torch.device = "cpu") -> float:
-    """Memory in GiB that every rank has.
-
-    Args:
-        gb: what this rank finds.
-        device: whose memory it is. The ranks of one machine have a GPU each, but share its own memory.
-    """
-    return least(gb if torch.device(device).type != "cpu" else gb / idist.get_nproc_per_node())
-
-
-def least(value: float) -> float:
-    """The least of what the ranks have."""
-    if _ranks.number == 1:
-        return value
-    with _together():
-        found = idist.all_reduce(torch.tensor(value, dtype=torch.float64), op="MIN")
-    return float(found)
 
 
 @contextmanager
@@ -318,38 +244,8 @@ def main_first() -> Iterator[None]:
         agree_any(False)
 
 
-@torch.no_grad()
-def take_from_main(tensors: Iterable[torch.Tensor]) -> None:
-    """Give tensors of one type the values that they have on rank 0, in place."""
-    if _ranks.number == 1:
-        return
-    listed = list(tensors)
-    with _together():
-        given = idist.broadcast(torch.cat([tensor.reshape(-1) for tensor in listed]), src=0)
-    assert isinstance(given, torch.Tensor)
-    if not is_main():
-        for tensor, part in zip(listed, given.split([tensor.numel() for tensor in listed]), strict=True):
-            tensor.copy_(part.view_as(tensor))
-
-
-def average_gradients(weights: Iterable[torch.Tensor]) -> None:
-    """Replace gradients by their mean over the ranks; those that no rank has stay ``None``.
-
-    A weight that has a gradient on some of the ranks counts as zero on the others.
-    """
-    if _ranks.number == 1:
-        return
-    listed = list(weights)
-    used = total(torch.tensor([float(weight.grad is not None) for weight in listed])).bool().tolist()
-    moved = [weight for weight, is_used in zip(listed, used, strict=True) if is_used]
-    gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in moved]
-    mean = total(torch.cat([gradient.reshape(-1) for gradient in gradients])) / _ranks.number
-    for weight, gradient, part in zip(moved, gradients, mean.split([w.numel() for w in moved]), strict=True):
-        weight.grad = gradient.copy_(part.view_as(gradient))
-
-
 @contextmanager
-def _together() -> Iterator[None]:
+def together() -> Iterator[None]:
     """What all ranks do at once; where one of them is missing, that is said.
 
     Raises:
