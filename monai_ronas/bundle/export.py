@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ class BundleExporter:
             windows are better.
         crops: tells the crops in a batch of an architecture.
         amp: the search trains in bfloat16.
-        flip_axes: spatial axes along which crops are flipped in training.
-        test_time_flips: the bundle averages its predictions over flips along these axes.
+        test_time_flips: the bundle averages its predictions over the flips of the training.
+        augmented: the search augmented its training crops beyond flips.
         seen: the final training had the reward cases as well.
         result_gb: tells the memory in GiB for the predictions and sums of an architecture. Default: the bundle takes
             what is available where it runs.
@@ -69,8 +69,8 @@ class BundleExporter:
         one_shot_voxels: int | Callable[[Architecture], int],
         crops: Callable[[Architecture], int],
         amp: bool,
-        flip_axes: Sequence[int] = (0, 1, 2),
         test_time_flips: bool = False,
+        augmented: bool = False,
         seen: bool = False,
         result_gb: Callable[[Architecture], float] | None = None,
     ) -> None:
@@ -80,8 +80,8 @@ class BundleExporter:
         self.one_shot_voxels = one_shot_voxels
         self.crops = crops
         self.amp = amp
-        self.flip_axes = tuple(flip_axes)
         self.test_time_flips = test_time_flips
+        self.augmented = augmented
         self.seen = seen
         self.result_gb = result_gb
         if is_main():
@@ -154,7 +154,7 @@ class BundleExporter:
             fingerprint,
             batch_size=self.crops(architecture),
             amp=self.amp,
-            flip_axes=self.flip_axes,
+            flip_axes=self.study.flip_axes,
             test_time_flips=self.test_time_flips,
             transposed_axes=self.study.transposed_axes,
             result_gb=None if self.result_gb is None else self.result_gb(architecture),
@@ -203,8 +203,8 @@ class BundleExporter:
             result,
             seconds,
             one_shot_voxels=one_shot_voxels,
-            flip_axes=self.flip_axes,
             test_time_flips=self.test_time_flips,
+            augmented=self.augmented,
             seen=self.seen,
         )
         (root / "docs" / "README.md").write_text(readme, encoding="utf-8")

@@ -77,7 +77,7 @@ def search_identity(
         "optimizer": [type(optimizer).__name__, described(options)],
         "loss": described(loss),
         "preprocessing": transform_hash(preprocessing.transforms),
-        "augmentation": described(augmentation),
+        "augment": described(augmentation),
         "controller": described(list(controller)),
         "controller#optimizer": list(policy_optimizer),
         "controller#race#prior": described(prior),

@@ -43,11 +43,11 @@ def bundle_readme(
     seconds: float,
     *,
     one_shot_voxels: int,
-    flip_axes: Sequence[int],
     test_time_flips: bool,
+    augmented: bool = False,
     seen: bool = False,
 ) -> str:
-    """``docs/README.md`` of a derived bundle; ``seen``: the final training had the reward cases as well."""
+    """``docs/README.md`` of a derived bundle; the arguments are those of :class:`BundleExporter`."""
     fingerprint, split = study.fingerprint, study.split
     words = "\n".join(f"- {word}" for word in architecture_in_words(network.space, result.architecture))
     labels = ", ".join(f"{v} {plain(t)}" for v, t in sorted(fingerprint.labels.items()) if v)
@@ -74,6 +74,7 @@ It was trained by the search itself{_needs_more(result)}.
 
 {words}
 - origin: {origin_of(result)}{_kept(result)}
+- training crops {_augmentation(augmented)}
 - {parameter_count(network, result.architecture):,} parameters
 - input channels {fingerprint.in_channels}
 - output channels {fingerprint.out_channels}, background first
@@ -83,7 +84,7 @@ It was trained by the search itself{_needs_more(result)}.
 ### Inference
 
 {_inference(network, result, study, one_shot_voxels)}
-{_flips(flip_axes, study.transposed_axes is not None, test_time_flips)}
+{_flips(study.flip_axes, study.transposed_axes is not None, test_time_flips)}
 
 ### Uncertainty
 
@@ -224,6 +225,10 @@ def _kept(result: SearchResult) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+def _augmentation(augmented: bool) -> str:
+    return "turned, scaled and changed in intensity, beside flips" if augmented else "not augmented but for flips"
 
 
 def _flips(axes: Sequence[int], turned: bool, averaged: bool) -> str:

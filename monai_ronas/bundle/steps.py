@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from monai.data import CacheDataset
 
+from monai_ronas.bundle.settings import Settings
 from monai_ronas.data import Study
 from monai_ronas.errors import SettingError
 from monai_ronas.losses import WeightedProduct
@@ -96,20 +97,30 @@ def plan_study(
     return plan_search(inputs, measure, budget.elapsed, Path(output_dir) / "dataset_report.json", resume=resume)
 
 
-def needs_augmentation(wanted: bool | None, plan: Plan, study: Study) -> bool:
+def needs_augmentation(settings: Settings, plan: Plan, study: Study) -> bool:
     """Whether training crops are augmented beyond flips.
 
     Args:
-        wanted: what the person says; None for the rule: where the plan's steps show each training case, those for the
-            reward included, more than :data:`AUGMENT_PASSES` times. Without a time there is no rule, and it is false.
-        plan: the plan.
+        settings: of the search. Where its ``augment`` is None there is a rule: crops are augmented where the steps of
+            the plan, in a single process, show each case of the final training more than :data:`AUGMENT_PASSES` times.
+        plan: the plan of the base network. Where it does not know its steps, as without a time, the rule says no.
         study: the data.
+
+    Returns:
+        whether they are; the same again for a search that is resumed, which keeps its plan.
+
+    Example:
+        >>> from types import SimpleNamespace as Some
+        >>> plan, split = Some(steps=2000, batch_size=2), Some(train=["a"] * 15, reward=["b"] * 5)
+        >>> needs_augmentation(Settings(), plan, Some(split=split))
+        True
     """
-    if wanted is not None or plan.steps is None:
-        return bool(wanted)
-    passes = plan.steps * plan.batch_size / (len(study.split.train) + len(study.split.reward))
+    if settings.augment is not None or plan.steps is None:
+        return bool(settings.augment)
+    cases = len(study.split.train) + (len(study.split.reward) if settings.final_on_reward_cases else 0)
+    passes = plan.steps * plan.batch_size / cases
     if passes > AUGMENT_PASSES:
-        logger.info("crops are augmented: training shows each case about %.0f times", passes)
+        logger.info("crops are augmented: the plan shows each case about %.0f times", passes)
     return passes > AUGMENT_PASSES
 
 

@@ -19,16 +19,16 @@ from monai_ronas.space import Architecture
 from monai_ronas.utils import ChildScore, InferenceChoice
 
 logger = logging.getLogger(__name__)
-_LEAST = 2
+_LEAST, _FEW = 2, 4  # cases, without which nothing is compared, and which may take all of its time
+_MANY_SHARE = 0.1  # of its time that further ones may take
 
 
 class InferenceMode:
     """Score the trained network on a few reward cases in one shot and in windows of its training patch, and choose.
 
     A network trained on crops may lose Dice on whole volumes: borders and the statistics of an instance normalisation
-    are others there. One shot is 3 to 8 times cheaper than half-overlapping windows, so windows are chosen only where
-    the mean of the paired differences is more than ``least_gain`` in their favour, or where no volume fits the memory
-    in one shot.
+    are others there. Windows are chosen where the mean of the paired differences is in their favour, or where no volume
+    fits the memory in one shot. Half-overlapping ones are up to 8 times slower: ``least_gain`` is what they must bring.
 
     It is meant for the weights after the final training, since what is asked is how these are best used. That training
     may have seen the reward cases: their Dice is then no estimate of that on other cases. The difference of two ways to
@@ -36,8 +36,8 @@ class InferenceMode:
 
     Cases that the patch holds on every axis are left out, as both ways are the same for them, and so are those that
     exceed the limit for one shot, ``max_voxels`` of the scorer's inferer. The others are taken evenly spread over the
-    reward cases: at least two, at most ``cases``, as many as ``seconds`` allows. Where it does not allow two, or there
-    are not two, nothing is compared and one shot stays.
+    reward cases: four, or as many as ``seconds`` allows, and up to ``cases`` where a tenth of ``seconds`` is enough.
+    Where two are not allowed, or there are not two, nothing is compared and one shot stays.
 
     Args:
         scorer: scores the network on reward cases; its evaluator has a
@@ -45,7 +45,7 @@ class InferenceMode:
         seconds: time that the comparison may take. Default: no limit.
         tester: scores the network on the test cases; its inferer gets the chosen mode as well.
         cases: how many cases at most.
-        least_gain: Dice that windows have to bring.
+        least_gain: the Dice that windows bring must be more.
 
     Raises:
         SettingError: when ``cases`` is less than two.
@@ -57,8 +57,8 @@ class InferenceMode:
         *,
         seconds: float | None = None,
         tester: ChildScorer | None = None,
-        cases: int = 4,
-        least_gain: float = 0.002,
+        cases: int = 16,
+        least_gain: float = 0.0,
     ) -> None:
         if cases < _LEAST:
             raise SettingError(f"cases must be at least {_LEAST}, received {cases}.")
@@ -80,7 +80,7 @@ class InferenceMode:
         if len(first) < _LEAST:
             return 0.0
         pair = (1 + max(self._factor(architecture, index) for index in first)) * seconds
-        return seconds if _LEAST * pair > self.seconds else min(len(first) * pair, self.seconds)
+        return seconds if _LEAST * pair > self.seconds else min(len(first), self._number(pair)) * pair
 
     def is_open(self, architecture: Architecture) -> bool:
         """Whether there are cases that tell: larger than the patch, and not larger than one shot allows."""
@@ -110,7 +110,7 @@ class InferenceMode:
         too_large = len(indices) < len(self._larger(architecture))
         for index in indices if len(indices) >= _LEAST else ():
             done = len(pairs)
-            if done == self.cases or (done >= _LEAST and spent * (done + 1) / done > self.seconds):
+            if done >= _LEAST and done >= self._number(spent / done):
                 break
             whole = self._one_shot(architecture, index)
             if whole is None:
@@ -135,6 +135,14 @@ class InferenceMode:
         return InferenceChoice(
             False, "One shot, unmeasured: no reward case that has a score exceeds the training patch."
         )
+
+    def _number(self, seconds: float) -> int:
+        """How many cases are compared where one takes so many seconds."""
+        few, many = (
+            min(most, time / max(seconds, 1e-9))
+            for most, time in ((_FEW, self.seconds), (self.cases, _MANY_SHARE * self.seconds))
+        )
+        return min(max(int(few), int(many)), self.cases)
 
     def _order(self) -> list[int]:
         """The reward cases, evenly spread ones first."""
@@ -189,12 +197,13 @@ class InferenceMode:
         one_shot, in_windows = (tuple(pair[k].reward for pair in pairs.values()) for k in (0, 1))
         seconds = [fmean(pair[k].seconds for pair in pairs.values()) for k in (0, 1)]
         chosen = fmean(in_windows) - fmean(one_shot) > self.least_gain
+        asked = f" and must bring more than {self.least_gain:g}" if self.least_gain else ""
         return InferenceChoice(
             windows=chosen,
             reason=(
                 f"{'Windows' if chosen else 'One shot'}: mean Dice {fmean(one_shot):.4f} in one shot and "
-                f"{fmean(in_windows):.4f} in windows of the training patch on {len(pairs)} reward cases; windows, "
-                f"{seconds[1] / max(seconds[0], 1e-9):.1f} times as slow, have to bring more than {self.least_gain:g}."
+                f"{fmean(in_windows):.4f} in windows of the training patch on {len(pairs)} reward cases; windows "
+                f"are {seconds[1] / max(seconds[0], 1e-9):.1f} times as slow{asked}."
             ),
             cases=tuple(pairs),
             one_shot=one_shot,

@@ -20,7 +20,16 @@ T = TypeVar("T")
 
 
 def from_rank(value: T, rank: int) -> T:
-    """What a rank has for the value, which can be pickled."""
+    """What one rank has for a value.
+
+    Args:
+        value: can be pickled.
+        rank: whose is taken.
+
+    Example:
+        >>> from_rank("a", 0)
+        'a'
+    """
     if number_of_ranks() == 1:
         return value
     carried = [value if rank == own_rank() else None]
@@ -30,7 +39,15 @@ def from_rank(value: T, rank: int) -> T:
 
 
 def from_all(value: T) -> list[T]:
-    """What each rank has, in their order."""
+    """What each rank has for a value, in their order.
+
+    Args:
+        value: can be pickled.
+
+    Example:
+        >>> from_all("a")
+        ['a']
+    """
     if number_of_ranks() == 1:
         return [value]
     found: list[Any] = [None] * number_of_ranks()
@@ -70,7 +87,15 @@ def gathered(own: Sequence[T], number: int) -> list[T]:
 
 
 def mean(value: float) -> float:
-    """The mean over the ranks."""
+    """The mean of what the ranks have.
+
+    Args:
+        value: of this rank.
+
+    Example:
+        >>> mean(2.5)
+        2.5
+    """
     return float(total(torch.tensor(value, dtype=torch.float64))) / number_of_ranks()
 
 
@@ -85,7 +110,15 @@ def fair_gb(gb: float, device: str | torch.device = "cpu") -> float:
 
 
 def least(value: float) -> float:
-    """The least of what the ranks have."""
+    """The least of what the ranks have.
+
+    Args:
+        value: of this rank.
+
+    Example:
+        >>> least(2.5)
+        2.5
+    """
     if number_of_ranks() == 1:
         return value
     with together():
@@ -95,7 +128,11 @@ def least(value: float) -> float:
 
 @torch.no_grad()
 def take_from_main(tensors: Iterable[torch.Tensor]) -> None:
-    """Give tensors of one type the values that they have on rank 0, in place."""
+    """Give tensors the values that they have on rank 0, in place.
+
+    Args:
+        tensors: of one type and device; the same shapes on all ranks.
+    """
     if number_of_ranks() == 1:
         return
     listed = list(tensors)
@@ -111,6 +148,9 @@ def average_gradients(weights: Iterable[torch.Tensor]) -> None:
     """Replace gradients by their mean over the ranks; those that no rank has stay ``None``.
 
     A weight that has a gradient on some of the ranks counts as zero on the others.
+
+    Args:
+        weights: of one type and device, the same on all ranks.
     """
     if number_of_ranks() == 1:
         return

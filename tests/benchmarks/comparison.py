@@ -6,6 +6,7 @@
 Runs the contenders one after the other (see ``contender.py``), each in a process of its own; those that have a result
 of the same command in the output folder are not run again, so that a table can be made in several sittings. Further
 arguments are settings of ``search.json`` for all of them, but that the networks of ``peers.py`` keep their optimiser.
+Crops are augmented for none but with ``--augment true``.
 
 Prints the table and writes ``comparison.json`` and ``comparison.md``: mean foreground Dice, difference to the search
 paired by case with its standard error, parameters, steps, minutes, processor minutes, peak memory of the process, time
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.peers import PEERS
-from tests.benchmarks.runs import command, differences, mean_and_error, read_result, run
+from tests.benchmarks.runs import alike, command, differences, mean_and_error, read_result, run
 
 TITLES = {
     "search": "search, everything included",
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", default=DEFAULT, choices=list(TITLES))
     parser.add_argument("--together", action="store_true", help="those of a seed at once, one thread each")
     given, rest = parser.parse_known_args()
+    rest = alike(rest)
     for seed in given.seeds:
         folder = given.output_dir / f"seed_{seed}"
         common: dict[str, Any] = {"dataset_dir": given.dataset_dir, "minutes": given.minutes, "seed": seed}

@@ -23,8 +23,8 @@ deleted in the end.
 instead of minutes, ``--seed`` and ``--fold`` choose the split; further arguments are settings of ``search.json``,
 such as ``--augment true``, ``--split_seed 0`` for a split that does not depend on the seed, or ``--optimizer#_target_
 torch.optim.AdamW --learning_rate 0.003``, which only networks with the search's optimiser follow.
-Plans of the grid, of version 0.1 and of peers have no steps of their own, by which ``augment`` would decide: where the
-search's training sees each case more than 100 times, give ``--augment true`` or ``false`` to all.
+Plans of the grid, of version 0.1 and of peers have no steps of their own, by which ``augment`` would decide: what is
+compared needs the same ``--augment true`` or ``false``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Every contender has the same minutes, loading included, and is tested on the sam
 seed, each plan of the grid (``grid.py``), the plan of a search without its search, the base network of version 0.1, and
 DynUNet and SegResNet with the optimisers of their own frameworks and with ours (``peers.py``). The split is that of the
 first seed and of ``--fold``. Further arguments are settings of ``search.json`` for all, such as ``--group
-'(patient\d+)_'``.
+'(patient\d+)_'``. Crops are augmented for none but with ``--augment true``.
 
 Regret is the Dice of the best plan of the grid minus that of the search. The best of many is partly so by luck: it is
 chosen on one half of the test cases and compared on the other, both ways, and the mean of the two is told. Cases of a
@@ -40,7 +40,7 @@ from tests.benchmarks.contender import SEARCH, settings
 from tests.benchmarks.curves import fit_prior, judge_forecasts
 from tests.benchmarks.grid import AREAS, WIDTHS, make_grid
 from tests.benchmarks.peers import PEERS
-from tests.benchmarks.runs import command, differences, mean_and_error, read_result, run
+from tests.benchmarks.runs import alike, command, differences, mean_and_error, read_result, run
 
 SEARCHES = {"search": "search, everything included", "random": "search with random choice"}
 TITLES = {"base": "its plan, no search", "first_version": "base network of version 0.1"}
@@ -270,6 +270,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(RIVALS))
     parser.add_argument("--together", type=int, help="how many run at a time, with one thread each")
     given, rest = parser.parse_known_args()
+    rest = alike(rest)
     study, groups = open_study(given, rest)
     try:
         halves(groups)

@@ -24,6 +24,19 @@ def command(
     return [sys.executable, "-m", "tests.benchmarks.contender", name, *arguments, "--seed", str(seed), *extra]
 
 
+def alike(settings: Sequence[str]) -> list[str]:
+    """Settings with which crops are augmented for all contenders or for none: for none, unless they say so.
+
+    By itself a search follows the steps of its plan, which fixed plans and networks made by hand do not have.
+
+    Example:
+        >>> alike(["--group", "x"]), alike(["--augment", "true"])
+        (['--group', 'x', '--augment', 'false'], ['--augment', 'true'])
+    """
+    given = any(word.split("=")[0] == "--augment" for word in settings)
+    return [*settings, *([] if given else ["--augment", "false"])]
+
+
 def is_missing(words: Sequence[str]) -> bool:
     """Whether the result of a contender's command is not there yet; one of another command in its place is refused."""
     result = Path(words[words.index("--output_dir") + 1]) / "result.json"

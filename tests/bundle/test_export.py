@@ -26,10 +26,10 @@ from .exporting import CASES, FACTS, result_of, supernet_of
 @pytest.mark.parametrize(("axes", "averaged"), [((0, 1, 2), True), ((1,), True), ((1,), False), ((), True)])
 def test_flips_are_those_of_the_search(study, tmp_path, axes, averaged):
     supernet = supernet_of(study)
-    facts = {**FACTS, "flip_axes": axes, "test_time_flips": averaged}
-    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **facts).run(
-        result_of(supernet.space.base), seconds=1.0
+    exporter = BundleExporter(
+        tmp_path / "bundle", replace(study, flip_axes=axes), supernet, **FACTS, test_time_flips=averaged
     )
+    bundle = exporter.run(result_of(supernet.space.base), seconds=1.0)
     inference, train = (
         json.loads((bundle / "configs" / f"{name}.json").read_text()) for name in ("inference", "train")
     )
@@ -42,15 +42,16 @@ def test_flips_are_those_of_the_search(study, tmp_path, axes, averaged):
 
 
 @pytest.mark.parametrize("seen", [True, False])
-def test_the_split_says_what_the_final_training_had(study, tmp_path, seen):
+def test_the_bundle_says_what_the_final_training_had(study, tmp_path, seen):
     supernet = supernet_of(study)
-    bundle = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS, seen=seen).run(
-        result_of(supernet.space.base), seconds=1.0
-    )
+    exporter = BundleExporter(tmp_path / "bundle", study, supernet, **FACTS, seen=seen, augmented=seen)
+    bundle = exporter.run(result_of(supernet.space.base), seconds=1.0)
     split = json.loads((bundle / "docs" / "data_split.json").read_text())
     assert split["final"] == sorted(split["train"] + (split["reward"] if seen else []))
     text = (bundle / "docs" / "README.md").read_text()
     assert ("\nThe final training had the reward cases as well.\n" in text) == seen
+    assert ("- training crops turned, scaled and changed in intensity, beside flips\n" in text) == seen
+    assert ("- training crops not augmented but for flips\n" in text) != seen
 
 
 def test_training_goes_on_with_the_batch_and_precision_of_the_search(study, tmp_path):

@@ -78,7 +78,7 @@ def test_what_may_grow_or_changes_nothing_is_no_part_of_it():
         ({"kind": torch.optim.Adam}, "optimizer"),
         ({"options": {"weight_decay": 0.5}}, "optimizer"),
         ({"loss": DiceLoss(batch=True)}, "loss"),
-        ({"augmentation": Compose([RandGaussianNoised(keys="image")])}, "augmentation"),
+        ({"augmentation": Compose([RandGaussianNoised(keys="image")])}, "augment"),
         ({"steps": 30}, "iterations_per_epoch"),
     ],
 )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monai_ronas.bundle import needs_augmentation, plan_study, validation_dataset
+from monai_ronas.bundle import Settings, needs_augmentation, plan_study, validation_dataset
 from monai_ronas.resources import PlanInputs, plan_for
 from monai_ronas.utils import TimeBudget
 
@@ -34,19 +34,22 @@ def test_the_plan_follows_from_the_fingerprint_and_the_budgets(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "steps", "expected"),
+    ("wanted", "final", "steps", "expected"),
     [
-        (None, 1000, False),
-        (None, 1001, True),
-        (None, None, False),
-        (True, None, True),
-        (True, 9, True),
-        (False, 10**5, False),
+        (None, True, 1000, False),
+        (None, True, 1001, True),
+        (None, False, 750, False),
+        (None, False, 751, True),
+        (None, True, None, False),
+        (True, True, None, True),
+        (True, True, 9, True),
+        (False, True, 10**5, False),
     ],
 )
-def test_crops_are_augmented_where_training_shows_each_case_often(wanted, steps, expected, caplog):
+def test_crops_are_augmented_where_training_shows_each_case_often(wanted, final, steps, expected, caplog):
     plan = SimpleNamespace(steps=steps, batch_size=2)
     study = SimpleNamespace(split=SimpleNamespace(train=["a"] * 15, reward=["b"] * 5))
     with caplog.at_level(logging.INFO):
-        assert needs_augmentation(wanted, plan, study) is expected
-    assert ("training shows each case about 100 times" in caplog.text) == (wanted is None and expected)
+        settings = Settings(augment=wanted, final_on_reward_cases=final)
+        assert needs_augmentation(settings, plan, study) is expected
+    assert ("the plan shows each case about 100 times" in caplog.text) == (wanted is None and expected)
