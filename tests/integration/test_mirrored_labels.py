@@ -24,7 +24,7 @@ def test_the_axes_are_the_same_everywhere(small_phantom, tmp_path, given, axes):
     part = workflow.parser.get_parsed_content
     assert part("train#prepare_batch").flip_axes == axes
     assert part("test#inferer").flips == axes
-    assert part("controller#export").flip_axes == axes
+    assert part("controller#export").study.flip_axes == axes
     assert part("controller#checkpoint").identity["flip_axes"] == str(axes)
     case = part("train#dataset")[0]
     assert (case["label_class_counts"] > 0).tolist() == [True] * (len(content["labels"]) - 1)
