@@ -27,8 +27,8 @@ class InferenceMode:
 
     A network trained on crops may lose Dice on whole volumes: borders and the statistics of an instance normalisation
     are others there. Half-overlapping windows take longer and are nearly always ahead (``bundles/ronas/docs``,
-    "One shot or windows"). So they are chosen where nothing is measured, and where the mean of the paired differences is
-    not more than ``least_lead`` in favour of one shot. A volume that the patch holds is a single window in any case.
+    "One shot or windows"). So they are chosen where nothing is measured, and where the mean of the paired differences
+    is not more than ``least_lead`` in favour of one shot. A volume that the patch holds is one window in any case.
 
     It is meant for the weights after the final training, since what is asked is how these are best used. That training
     may have seen the reward cases: their Dice is then no estimate of that on other cases. The difference of two ways to
