@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration files of a derived bundle, as plain dictionaries."""
+"""What the configurations of a derived bundle share, as plain dictionaries."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from monai_ronas.bundle.metadata import plain
-from monai_ronas.bundle.predictions import label_dtype
-from monai_ronas.data import Fingerprint, loading_config, preprocessing_config
-from monai_ronas.data.segment_codes import Codes, segments_of
+from monai_ronas.data import Fingerprint
+from monai_ronas.data.segment_codes import Codes
 
 LOGGING_CONF = """[loggers]
 keys=root,ignite
@@ -41,9 +39,21 @@ args=(sys.stdout,)
 format=%(asctime)s %(levelname)s %(message)s
 """
 
-
 _LARGEST_PREDICTION = 2 * 2**30  # bytes
 HALF_OF_MEMORY = "$monai_ronas.utils.available_memory_bytes() / 2**31"  # GiB
+COMMAND = "$monai_ronas.bundle.begin_command()"
+RUN = [
+    "$monai_ronas.bundle.require_weights(@bundle_root + '/models/model.pt')",
+    "$@dataset.begin()",
+    "$@evaluator.run()",
+    "$@dataset.end()",
+]
+TO_CLASSES = {
+    "_target_": "monai_ronas.bundle.InvertToClassesd",
+    "keys": "pred",
+    "transform": "@preprocessing",
+    "orig_keys": "image",
+}
 
 
 @dataclass(frozen=True)
@@ -130,182 +140,15 @@ def mean_dice(name: str, classes: int, *, of_crops: bool = False) -> dict[str, A
 def discrete(fingerprint: Fingerprint) -> list[Any]:
     """Prediction and label as one-hot channels, on the prediction's device; ignored voxels are background in both."""
     return [
-        *_without_ignored(fingerprint),
+        *without_ignored(fingerprint),
         "$lambda item: {**item, 'label': item['label'].to(item['pred'].device)}",
         {"_target_": "monai_ronas.networks.MostLikelyd", "keys": "pred"},
         {"_target_": "AsDiscreted", "keys": ["pred", "label"], "to_onehot": fingerprint.out_channels},
     ]
 
 
-def _without_ignored(fingerprint: Fingerprint) -> list[dict[str, Any]]:
+def without_ignored(fingerprint: Fingerprint) -> list[dict[str, Any]]:
+    """Labels that are ignored become background, where there are any."""
     if fingerprint.ignore_label is None:
         return []
     return [{"_target_": "monai_ronas.metrics.IgnoredToBackgroundd", "num_classes": fingerprint.out_channels}]
-
-
-COMMAND = "$monai_ronas.bundle.begin_command()"
-_RUN = [
-    "$monai_ronas.bundle.require_weights(@bundle_root + '/models/model.pt')",
-    "$@dataset.begin()",
-    "$@evaluator.run()",
-    "$@dataset.end()",
-]
-
-
-_TO_CLASSES = {
-    "_target_": "monai_ronas.bundle.InvertToClassesd",
-    "keys": "pred",
-    "transform": "@preprocessing",
-    "orig_keys": "image",
-}
-
-
-def _declared_values(fingerprint: Fingerprint) -> list[dict[str, Any]]:
-    """The declared values in place of the classes' indices, where they differ."""
-    classes, values = list(range(fingerprint.out_channels)), list(fingerprint.labels)
-    if values == classes:
-        return []
-    return [{"_target_": "MapLabelValued", "keys": "pred", "orig_labels": classes, "target_labels": values}]
-
-
-def _segments(derived: Derived) -> list[dict[str, Any]]:
-    """The segments of DICOM SEG, with all text as plain text."""
-    codes = {
-        value: {key: {part: plain(text) for part, text in code.items()} for key, code in given.items()}
-        for value, given in derived.codes.items()
-    }
-    return segments_of({value: plain(name) for value, name in derived.fingerprint.labels.items()}, codes)
-
-
-def inference_config(derived: Derived) -> dict[str, Any]:
-    """``inference.json``: segment the volumes of a folder, in the geometry of each."""
-    labels = {str(value): plain(name) for value, name in sorted(derived.fingerprint.labels.items())}
-    return {
-        **common(derived),
-        "dataset_dir": "$@bundle_root + '/data'",
-        "output_ext": None,
-        "dicom_seg": {
-            "_target_": "monai_ronas.data.DicomSegWriter",
-            "segments": _segments(derived),
-            "bundle_root": "@bundle_root",
-        },
-        "predictions": {
-            "_target_": "monai_ronas.bundle.PredictionFiles",
-            "root": "@dataset_dir",
-            "output_dir": "@output_dir",
-            "output_ext": "@output_ext",
-            "dicom_seg": "@dicom_seg",
-            "channels": "@network_def#in_channels",
-        },
-        "datalist": "$monai_ronas.bundle.list_volumes(@dataset_dir, @predictions, channels=@network_def#in_channels)",
-        "preprocessing": {
-            "_target_": "Compose",
-            "transforms": preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True),
-        },
-        "dataset": {
-            "_target_": "monai_ronas.bundle.SoundVolumes",
-            "data": "$monai_ronas.bundle.CaseList([{'image': i} for i in @datalist], "
-            "getattr(@datalist, 'left_out', ()))",
-            "transform": "@preprocessing",
-            "predictions": "@predictions",
-        },
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
-        "postprocessing": {
-            "_target_": "Compose",
-            "transforms": [
-                _TO_CLASSES,
-                {"_target_": "monai_ronas.bundle.WarnOfEmptyd", "keys": "pred"},
-                *_declared_values(derived.fingerprint),
-                {
-                    "_target_": "monai_ronas.bundle.SavePredictiond",
-                    "keys": "pred",
-                    "files": "@predictions",
-                    "output_dtype": label_dtype(max(derived.fingerprint.labels) + 1),
-                },
-            ],
-        },
-        "uncertainty": False,
-        "temperature": round(derived.temperature, 4),
-        "unsure": {
-            "_target_": "monai_ronas.bundle.Uncertainty",
-            "wanted": "@uncertainty",
-            "temperature": "@temperature",
-            "inferer": "@inferer",
-            "models": "$@bundle_root + '/models'",
-            "files": "@predictions",
-            "labels": labels,
-            "transform": "@preprocessing",
-        },
-        "handlers": ["@checkpointloader"],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "$@unsure.inferer",
-            "postprocessing": "$@unsure.postprocessing(@postprocessing)",
-            "val_handlers": "@handlers",
-        },
-        "initialize": [COMMAND],
-        "run": [*_RUN[:-1], "$@unsure.end(@dataset.left_out)", _RUN[-1]],
-    }
-
-
-def evaluate_config(derived: Derived) -> dict[str, Any]:
-    """``evaluate.json``: Dice of each class, in the geometry of the images, on cases that the search never saw."""
-    classes = derived.fingerprint.out_channels
-    return {
-        **common(derived),
-        "dataset_dir": "$@bundle_root + '/data'",
-        "evaluation_use": "unseen",
-        "datalist": "$monai_ronas.bundle.evaluation_cases(@dataset_dir, "
-        "@bundle_root + '/docs/data_split.json', @evaluation_use)",
-        "preprocessing": {
-            "_target_": "Compose",
-            "transforms": [
-                *loading_config(derived.fingerprint),
-                *preprocessing_config(derived.fingerprint, keys=["image"], track_meta=True, load=False),
-            ],
-        },
-        "dataset": {
-            "_target_": "monai_ronas.bundle.SoundVolumes",
-            "data": "@datalist",
-            "transform": "@preprocessing",
-            "what": "evaluated",
-        },
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
-        "postprocessing": {
-            "_target_": "Compose",
-            "transforms": [
-                _TO_CLASSES,
-                *_without_ignored(derived.fingerprint),
-                "$lambda item: {**item, 'label': item['label'].to(item['pred'].device)}",
-            ],
-        },
-        "key_metric": mean_dice("mean_dice", classes),
-        "handlers": [
-            "@checkpointloader",
-            {"_target_": "StatsHandler", "iteration_log": False, "name": "evaluate"},
-            {
-                "_target_": "MetricsSaver",
-                "save_dir": "@output_dir",
-                "metrics": ["mean_dice"],
-                "metric_details": ["mean_dice"],
-                "batch_transform": "$lambda batch: [item['image'].meta for item in batch]",
-                "summary_ops": ["mean", "std", "min", "max", "notnans"],
-                "delimiter": ",",
-            },
-        ],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-            "key_val_metric": "@key_metric",
-            "val_handlers": "@handlers",
-        },
-        "initialize": [COMMAND],
-        "run": _RUN,
-    }

@@ -14,14 +14,16 @@ from typing import Any
 import torch
 
 from monai_ronas.bundle.check import check_bundle
-from monai_ronas.bundle.configs import LOGGING_CONF, Derived, evaluate_config, inference_config
+from monai_ronas.bundle.configs import LOGGING_CONF, Derived
+from monai_ronas.bundle.evaluate_config import evaluate_config
+from monai_ronas.bundle.inference_config import inference_config
+from monai_ronas.bundle.members import MEMBERS, write_members
 from monai_ronas.bundle.metadata import metadata, plain
 from monai_ronas.bundle.readme import bundle_readme
 from monai_ronas.bundle.replacement import clear_up, new_beside, replace
 from monai_ronas.bundle.summary import not_all_tested, summary_table
 from monai_ronas.bundle.torchscript import write_torchscript
 from monai_ronas.bundle.train_config import multi_gpu_train_config, train_config
-from monai_ronas.bundle.uncertainty import MEMBERS, write_members
 from monai_ronas.data import Study
 from monai_ronas.errors import SettingError
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet

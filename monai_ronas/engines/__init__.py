@@ -3,7 +3,8 @@
 
 from monai_ronas.engines.calibration import Calibration, ReliabilityWatch
 from monai_ronas.engines.contender import Contender
-from monai_ronas.engines.controller_trainer import ControllerTrainer, EpisodeEvents
+from monai_ronas.engines.controller_trainer import ControllerTrainer
+from monai_ronas.engines.episode_events import EpisodeEvents
 from monai_ronas.engines.exploitation import Exploitation
 from monai_ronas.engines.forecast import Prior
 from monai_ronas.engines.guarded_step import GuardedStep

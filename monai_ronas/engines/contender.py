@@ -38,12 +38,29 @@ class Contender:
         """Seconds or steps of its training so far."""
         return self.curve.times[-1] if self.curve.times else 0.0
 
+    def record(self, forecast: float | None) -> dict[str, Any]:
+        """What reports tell of it, in plain types.
+
+        Args:
+            forecast: soft Dice that it would have with all the time that is left, if it is known.
+        """
+        return {
+            "origin": self.origin,
+            "architecture": self.architecture.to_dict(),
+            "id": self.architecture.id,
+            "reward": self.scores[-1].reward if self.scores else None,
+            "trained": self.trained or None,
+            "forecast": forecast,
+            "curve": [[t, s.reward] for t, s in zip(self.curve.times, self.scores, strict=True)],
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Tensors and plain types."""
-        own = {"architecture": self.architecture.to_json(), "curve": asdict(self.curve), "state": self.state}
         return {
-            **own,
+            "architecture": self.architecture.to_json(),
             "origin": self.origin,
+            "curve": asdict(self.curve),
+            "state": self.state,
             "scores": [asdict(s) for s in self.scores],
             "failed": self.failed,
         }

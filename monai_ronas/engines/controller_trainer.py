@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import EventEnum, Events
+from ignite.engine import Events
 from ignite.metrics import Metric
 from monai.engines.trainer import Trainer
 from monai.engines.utils import default_metric_cmp_fn
 
 from monai_ronas.controllers import Controller
+from monai_ronas.engines.episode_events import EpisodeEvents
 from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.errors import SettingError
 from monai_ronas.losses import ReinforceLoss, ShrunkenAdvantage
@@ -24,24 +25,6 @@ from monai_ronas.utils.collectives import from_all, take_from_main
 from monai_ronas.utils.ranks import apart, number_of_ranks, own_rank
 
 _FEWEST_CHILDREN = 4  # of an episode that can tell children from noise
-
-
-class EpisodeEvents(EventEnum):
-    """Events of the search beside Ignite's own.
-
-    ``CHILDREN_SAMPLED``: the episode's children are in ``state.children``, none is trained.
-    ``ROUND_STARTED``: the next children begin from the same weights, in as many processes as there are.
-    ``CHILD_SELECTED``: it is the turn of ``state.architecture``, the child at ``state.position`` of the episode, which
-    is scored next; train it now.
-    ``ROUND_COMPLETED``: all children of the round are scored; join what they have learnt.
-    ``POLICY_UPDATED``: the controller has learnt from the episode; ``state.metrics`` is fresh.
-    """
-
-    CHILDREN_SAMPLED = "children_sampled"
-    ROUND_STARTED = "round_started"
-    CHILD_SELECTED = "child_selected"
-    ROUND_COMPLETED = "round_completed"
-    POLICY_UPDATED = "policy_updated"
 
 
 class ControllerTrainer(Trainer):

@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 
 from monai_ronas.engines.averaged_weights import on_cpu
-from monai_ronas.engines.contender import Contender, errors_of
+from monai_ronas.engines.contender import Contender
+from monai_ronas.engines.contender_scoring import ContenderScoring
 from monai_ronas.engines.contender_training import ContenderTraining
 from monai_ronas.engines.forecast import Prior
 from monai_ronas.engines.scorer import ChildScorer
@@ -24,7 +24,6 @@ from monai_ronas.utils.ranks import from_main, number_of_ranks
 
 logger = logging.getLogger(__name__)
 _MOST_TURNS = 100
-_LEAST_CASES, _OVERLAP = 4, 0.25
 
 
 class Race(Engine):
@@ -99,9 +98,9 @@ class Race(Engine):
         self.growth = growth
         self.least_steps = least_steps
         self.most = most
-        self.score_share = score_share
         self.next: Contender | None = None
         self.training = ContenderTraining(slices, space, budget, seed=seed)
+        self.scoring = ContenderScoring(self.training, scorer, share=score_share)
         self.times: list[float] = []
         self.add_event_handler(Events.ITERATION_COMPLETED, Race._follow)
 
@@ -170,7 +169,8 @@ class Race(Engine):
         if not trained or not self._is_worth(self.times[0]):
             return []
         for contender in trained:
-            self._measure(contender, of=len(trained))
+            first = not any(c.scores for c in self.contenders)
+            self.scoring.measure(contender, self.times[len(contender.curve.times)], of=len(trained), first=first)
         return trained
 
     def _turned(self) -> list[Contender]:
@@ -192,39 +192,6 @@ class Race(Engine):
         others = [c for c in others if self._length(c) <= self._length(contender)]
         others.sort(key=lambda c: (c is not self.leader, -worth[c]))
         return {c: worth[c] for c in others[:number]}
-
-    def _measure(self, contender: Contender, *, of: int) -> None:
-        """Score a contender, one of so many, with its averaged weights."""
-        self.training.enter(contender)
-        try:
-            with self.training.average.used():
-                score = self._score(contender, of=of)
-        except TrainingError as error:
-            status = str(error)
-        else:
-            if score.status == "ok":
-                contender.scores.append(score)
-                contender.curve.add(self.times[len(contender.curve.times)], errors_of(score))
-                return
-            status = score.status
-        logger.warning("race: %s %s has no score: %s", contender.origin, contender.architecture.id, status)
-        contender.failed = True
-
-    def _score(self, contender: Contender, *, of: int) -> ChildScore:
-        """A score in windows of the contender's patch, as one shot favours large patches; on a part of the cases."""
-        architecture = self.training.fitted(contender)
-        first = not any(c.scores for c in self.contenders)
-        with self.scorer.in_windows(_OVERLAP), torch.random.fork_rng(devices=[]):  # training goes on as without a score
-            if first and self.budget.seconds is not None:
-                self.slices.network.select(architecture)
-                seconds = max(self.scorer.seconds_of_a_case(), 1e-9) * of / number_of_ranks()
-                number = self.score_share * self.times[0] / seconds
-                self.scorer.choose_some(max(int(number), _LEAST_CASES))
-            score = self.scorer.score(architecture)
-            if first and score.status == "failed":  # none of the chosen cases has foreground
-                self.scorer.sampler.choose_all()
-                score = self.scorer.score(architecture)
-            return score
 
     def _refuse_twin(self, contender: Contender) -> None:
         """Two may have become the same network where memory allows only smaller patches: one of them is enough."""
@@ -263,14 +230,17 @@ class Race(Engine):
             return
         self.standings.choose_leader(self.left, unmeasured=bool(self.times) and self.times[0] <= self.most * self.left)
         leader = self.leader
-        self._tell()
+        turns: Any = self.state.output
+        for turned in turns or ():
+            if not turned.failed and turned.scores:
+                logger.info("race: %s", self.standings.in_words(turned, self.left))
         if not leader.curve.times:
             if not self.times or self._is_worth(self.times[0]):
                 self.next = leader
             return
-        turns = {c: self._surplus(c) for c in self.contenders if c is not leader and not c.failed}
-        challenger = max(turns, key=lambda c: turns[c], default=leader)
-        if turns.get(challenger, 0.0) + sum(self._beside(challenger).values()) > 0:
+        worth = {c: self._surplus(c) for c in self.contenders if c is not leader and not c.failed}
+        challenger = max(worth, key=lambda c: worth[c], default=leader)
+        if worth.get(challenger, 0.0) + sum(self._beside(challenger).values()) > 0:
             lags = len(leader.curve.times) <= len(challenger.curve.times)
             self.next = leader if lags else challenger
 
@@ -301,18 +271,6 @@ class Race(Engine):
         scores = 1 + (len(leader.curve.times) < number)
         time = scoring if beside else self._length(challenger) + scores * scoring
         return self.standings.surplus(challenger, self.times[:number], time, left)
-
-    def _tell(self) -> None:
-        output: Any = self.state.output
-        for turned in output or ():
-            if turned.failed or not turned.scores:
-                continue
-            score = turned.scores[-1]
-            words = f"Dice {score.reward:.4f}, soft Dice {1 - turned.curve.means[-1]:.4f}"
-            if turned is not self.leader and self.leader.scores:
-                lead = self.standings.lead(turned, self.left)
-                words += f", error at the end {-100 * lead.mean:+.0f} % +- {100 * lead.sd:.0f} % against the leader's"
-            logger.info("race: %s %s after %.4g: %s", turned.origin, turned.architecture.id, turned.trained, words)
 
     # state
 

@@ -88,6 +88,18 @@ class Standings:
             return found
         return lead_in_terms_of(self._factor(challenger) / self._factor(leader), found, self._error(leader, left))
 
+    def in_words(self, contender: Contender, left: float) -> str:
+        """What the last score of a contender says, for the log."""
+        score = contender.scores[-1]
+        words = (
+            f"{contender.origin} {contender.architecture.id} after {contender.trained:.4g}: Dice {score.reward:.4f}, "
+            f"soft Dice {1 - contender.curve.means[-1]:.4f}"
+        )
+        if contender is self.leader or not self.leader.scores:
+            return words
+        lead = self.lead(contender, left)
+        return f"{words}, error at the end {-100 * lead.mean:+.0f} % +- {100 * lead.sd:.0f} % against the leader's"
+
     def choose_leader(self, left: float, *, unmeasured: bool) -> None:
         """Let the contender lead that is best by forecast.
 

@@ -29,7 +29,8 @@ from monai.utils import convert_to_tensor
 from scipy.stats import spearmanr
 
 from monai_ronas.bundle.class_inversion import on_image_grid
-from monai_ronas.bundle.uncertainty import class_figures, read_members
+from monai_ronas.bundle.members import read_members
+from monai_ronas.bundle.uncertainty import class_figures
 from monai_ronas.metrics import fit_temperature, reliability, sampled
 from monai_ronas.networks import MemberInferer, entropy
 from monai_ronas.utils import Reliability

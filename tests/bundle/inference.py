@@ -9,7 +9,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_ronas import find_error
-from monai_ronas.bundle.configs import Derived, inference_config
+from monai_ronas.bundle.configs import Derived
+from monai_ronas.bundle.inference_config import inference_config
 
 
 def run_inference(derived: Derived, root: Path, **changes: Any) -> str | None:

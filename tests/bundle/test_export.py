@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from monai.data import load_net_with_metadata
 
 from monai_ronas.bundle import BundleExporter, check, export
-from monai_ronas.bundle.uncertainty import read_members
+from monai_ronas.bundle.members import read_members
 from monai_ronas.errors import find_error
 from monai_ronas.networks.nets import RonasSuperNet, RonasUNet
 from monai_ronas.utils import InferenceChoice, TemperatureFit

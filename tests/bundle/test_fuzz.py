@@ -13,7 +13,8 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_ronas import find_error
-from monai_ronas.bundle.configs import Derived, evaluate_config
+from monai_ronas.bundle.configs import Derived
+from monai_ronas.bundle.evaluate_config import evaluate_config
 from monai_ronas.networks.nets import RonasUNet
 
 from .test_cases import dataset, split_file

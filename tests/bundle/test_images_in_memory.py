@@ -9,7 +9,8 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
-from monai_ronas.bundle.configs import Derived, inference_config
+from monai_ronas.bundle.configs import Derived
+from monai_ronas.bundle.inference_config import inference_config
 from monai_ronas.data import LoadVolumed, VolumeError
 from monai_ronas.data.reading import read_volume
 from tests.bundle.test_volumes import FINGERPRINT, volume
