@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai_ronas.engines import SliceTrainer
 from monai_ronas.engines.averaged_weights import on_cpu
 from monai_ronas.errors import SettingError
+from monai_ronas.handlers.checkpoint_files import FINAL, FINISHED, OURS, checkpoint_files, place
 from monai_ronas.handlers.continuation import has_finished, has_other_limits, refuse_other_search, tell_given_up
 from monai_ronas.space import Architecture
 from monai_ronas.utils import (
@@ -36,9 +36,6 @@ from monai_ronas.utils.ranks import from_main, is_main
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _FORMAT = 3  # of what is saved; to be raised where an older file could not be read
-_FINISHED, _FINAL = "finished.json", "final.pt"
-_PLACE = re.compile(r"episode_(\d+)(?:_part_(\d+))?\.pt")
-_OURS = rf"episode_\d+(?:_part_\d+)?\.pt|{re.escape(_FINISHED)}|{re.escape(_FINAL)}"
 
 
 class SearchCheckpoint:
@@ -105,8 +102,7 @@ class SearchCheckpoint:
 
     def files(self) -> list[Path]:
         """Checkpoints, newest first."""
-        found = [p for p in self.directory.glob("episode_*.pt") if _PLACE.fullmatch(p.name)]
-        return sorted(found, key=_place, reverse=True)
+        return checkpoint_files(self.directory)
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoint of the episode just completed."""
@@ -153,7 +149,7 @@ class SearchCheckpoint:
         due = at_once or now - self._saved >= self.every_seconds
         if not due and now - max(self._saved, self._copied) < self.copy_seconds:
             return
-        number = max((_place(file)[1] for file in self.files()), default=0) + 1  # steps start anew in a race
+        number = max((place(file)[1] for file in self.files()), default=0) + 1  # steps start anew in a race
         name = f"episode_{engine.state.epoch:05d}_part_{number:08d}.pt"
         if due:
             self._write(name, self._state(engine, {stretch: state}))
@@ -180,7 +176,7 @@ class SearchCheckpoint:
             self._saved, self._copy = time.monotonic(), None
             logger.info("checkpoint %s in %.2f s", name, self._saved - begin)
             files = self.files()
-            episodes = [file for file in files if _place(file)[1] < 0]  # for a search that is given more of them
+            episodes = [file for file in files if place(file)[1] < 0]  # for a search that is given more of them
             for old in set(files) - {*files[:2], *episodes[:2]}:
                 old.unlink(missing_ok=True)
 
@@ -194,15 +190,15 @@ class SearchCheckpoint:
             "steps": result.steps,
             "seconds": self.budget.elapsed(),
         }
-        write_atomically(self.directory / _FINAL, lambda file: torch.save(final, file))
+        write_atomically(self.directory / FINAL, lambda file: torch.save(final, file))
 
     def finish(self, engine: Engine) -> None:
         """Note that the search has come to its end, bundle included."""
         text = json.dumps({"identity": self.identity, "limits": self._limits(engine)})
-        write_atomically(self.directory / _FINISHED, lambda file: file.write(text.encode()))
+        write_atomically(self.directory / FINISHED, lambda file: file.write(text.encode()))
         self.budget.end_record()
         for path in self.files()[1:]:  # the newest has the end of the final training
-            if _place(path)[1] >= 0:
+            if place(path)[1] >= 0:
                 path.unlink()
 
     def load_final(self, *, may_differ: Sequence[str] = ("memory_budget_gb",)) -> tuple[Architecture, int, float]:
@@ -217,7 +213,7 @@ class SearchCheckpoint:
         Raises:
             SettingError: when the search has not finished or was another one.
         """
-        path = self.directory / _FINAL
+        path = self.directory / FINAL
         if not path.exists():
             raise SettingError(f"{self.directory.parent} holds no finished search: run search there first.")
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -256,13 +252,13 @@ class SearchCheckpoint:
 
     def _load_first(self, engine: Engine) -> Path | None:
         """What :meth:`load` does, for rank 0; the file that has been loaded."""
-        for path in unfinished(self.directory, _OURS):
+        for path in unfinished(self.directory, OURS):
             path.unlink()
         if not self.resume:
-            for path in (*self.files(), self.directory / _FINISHED, self.directory / _FINAL):
+            for path in (*self.files(), self.directory / FINISHED, self.directory / FINAL):
                 path.unlink(missing_ok=True)
             return None
-        if has_finished(self.directory / _FINISHED, self.identity, self._limits(engine)):
+        if has_finished(self.directory / FINISHED, self.identity, self._limits(engine)):
             raise SettingError(
                 f"the search in {self.directory.parent} has finished: its bundle is there. Give more time, "
                 "episodes or final_epochs, another output_dir, or resume=false to start over."
@@ -284,7 +280,7 @@ class SearchCheckpoint:
                 continue
             refuse_other_search(self.directory.parent, state["identity"], self.identity)
             if has_other_limits(state, self._limits(engine)):
-                tell_given_up(path.name, state, has_bundle=(self.directory / _FINISHED).exists())
+                tell_given_up(path.name, state, has_bundle=(self.directory / FINISHED).exists())
                 passed_over.append(path)
                 continue
             self._restore(engine, state)
@@ -298,10 +294,3 @@ class SearchCheckpoint:
         self.budget.spent_before = max(self.budget.spent_before, state["elapsed"])
         restore_random_states(state)
         self.interrupted = state["interrupted"]
-
-
-def _place(path: Path) -> tuple[int, int]:
-    """Episode and number of a checkpoint within a stretch; the number is -1 for that of an episode."""
-    match = _PLACE.fullmatch(path.name)
-    assert match is not None
-    return int(match[1]), int(match[2] or -1)

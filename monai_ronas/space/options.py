@@ -15,6 +15,54 @@ PATCH_NAMES = ("patch_hw", "patch_d")
 Size = tuple[int, ...]
 
 
+def check_by_stage(name: str, values: Any, stages: int, axes: int, *, odd: bool = False) -> None:
+    """Refuse what does not give a positive whole number for each axis of each stage.
+
+    Args:
+        name: of the argument.
+        values: as it is frozen, a tuple of tuples if it is right.
+        stages: how many there are.
+        axes: of the data.
+        odd: the numbers must be odd.
+
+    Raises:
+        SettingError: with such values.
+    """
+    whole = (
+        isinstance(values, tuple)
+        and len(values) == stages
+        and all(isinstance(v, tuple) and len(v) == axes for v in values)
+        and all(type(n) is int and n > 0 for v in values for n in v)
+    )
+    if not whole or (odd and any(n % 2 == 0 for v in values for n in v)):
+        raise SettingError(f"{name} must be {stages} tuples of {axes}{' odd numbers' * odd}, received {values}.")
+
+
+def check_options(overrides: Mapping[str, Any], *, dilations: Any, activations: Any, widths: Any) -> None:
+    """Refuse options that are not lists, and dilations, widths and activations of another kind.
+
+    Args:
+        overrides: options of the user's own by name of the decision; those of ``width`` and ``activation`` go before
+            the arguments.
+        dilations: options of every dilation.
+        activations: options of the activation.
+        widths: options of the width.
+
+    Raises:
+        SettingError: with such options.
+    """
+    for name, given in {"dilations": dilations, "activations": activations, "widths": widths, **overrides}.items():
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise SettingError(f"the options of {name} must be a list, received {given!r}.")
+    widths = overrides.get("width", widths)
+    if not all(isinstance(w, (int, float)) and w > 0 for w in widths):
+        raise SettingError(f"widths must be positive factors of the channels, received {list(widths)}.")
+    if not all(type(d) is int and d > 0 for d in dilations):
+        raise SettingError(f"dilations must be positive whole numbers, received {list(dilations)}.")
+    if not all(isinstance(o, str) for o in overrides.get("activation", activations)):
+        raise SettingError(f"activations must be names of MONAI's Act factory, received {list(activations)}.")
+
+
 def stride_options(
     shape: Size,
     spacing: Sequence[float],
@@ -108,6 +156,11 @@ def check_patches(decisions: Sequence[Decision], unit: Size) -> None:
 def skip_points(stages: int) -> list[tuple[int, int]]:
     """Pairs (decoder level, encoder stage) that a skip may join: six for four stages."""
     return [(i, j) for i in range(1, stages) for j in range(1, i + 1)]
+
+
+def is_fixed(decision: Decision) -> bool:
+    """Whether it is not a decision: a stride or a width without a choice."""
+    return len(decision) == 1 and (decision.name == "width" or decision.name.startswith("stride_"))
 
 
 def demand(name: str, option: Any) -> float:

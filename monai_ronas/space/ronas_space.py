@@ -16,8 +16,11 @@ from monai_ronas.space.decision import Decision, freeze
 from monai_ronas.space.geometry import base_strides, scaled_channels, total_stride
 from monai_ronas.space.options import (
     PATCH_NAMES,
+    check_by_stage,
+    check_options,
     check_patches,
     demand,
+    is_fixed,
     patch_options,
     patch_unit,
     skip_points,
@@ -120,13 +123,9 @@ class RonasSpace(SearchSpace):
         self.base_strides: tuple[tuple[int, ...], ...] = (
             tuple(base_strides(self.shape, self.spacing, stages=stages)) if strides is None else freeze(strides)
         )
-        if not self._by_stage(self.base_strides):
-            raise SettingError(f"strides must be {stages} tuples of {len(self.shape)}, received {self.base_strides}.")
+        check_by_stage("strides", self.base_strides, stages, len(self.shape))
         self.kernel_sizes: tuple[tuple[int, ...], ...] = freeze(kernel_sizes or [(3,) * len(self.shape)] * stages)
-        if not self._by_stage(self.kernel_sizes) or any(k % 2 == 0 for kernel in self.kernel_sizes for k in kernel):
-            raise SettingError(
-                f"kernel_sizes must be {stages} tuples of {len(self.shape)} odd numbers, received {self.kernel_sizes}."
-            )
+        check_by_stage("kernel_sizes", self.kernel_sizes, stages, len(self.shape), odd=True)
         if not isinstance(overrides or {}, Mapping):
             raise SettingError(f"overrides must give a list of options for each decision, received {overrides!r}.")
         overrides = dict(overrides or {})
@@ -135,16 +134,8 @@ class RonasSpace(SearchSpace):
         for name, chosen in (("searched_strides", searched_strides), ("dilated_stages", dilated_stages)):
             if not all(1 <= s <= stages for s in chosen):
                 raise SettingError(f"{name} must be stages from 1 to {stages}, received {tuple(chosen)}.")
-        for name, given in {"dilations": dilations, "activations": activations, "widths": widths, **overrides}.items():
-            if isinstance(given, str) or not isinstance(given, Sequence):
-                raise SettingError(f"the options of {name} must be a list, received {given!r}.")
+        check_options(overrides, dilations=dilations, activations=activations, widths=widths)
         widths = overrides.get("width", widths)
-        if not all(isinstance(w, (int, float)) and w > 0 for w in widths):
-            raise SettingError(f"widths must be positive factors of the channels, received {list(widths)}.")
-        if not all(type(d) is int and d > 0 for d in dilations):
-            raise SettingError(f"dilations must be positive whole numbers, received {list(dilations)}.")
-        if not all(isinstance(o, str) for o in overrides.get("activation", activations)):
-            raise SettingError(f"activations must be names of MONAI's Act factory, received {list(activations)}.")
         searched = stride_options(
             self.shape, self.spacing, self.base_strides, searched_strides, overrides, min_cells=min_cells
         )
@@ -163,7 +154,7 @@ class RonasSpace(SearchSpace):
         if unknown:
             raise SettingError(f"overrides name no decision of the space: {unknown}; it has {list(options)}.")
         decisions = [Decision(n, overrides.get(n, o), kind=k) for n, (o, k) in options.items()]
-        self._fixed = {d.name: d.options[0] for d in decisions if _is_fixed(d)}
+        self._fixed = {d.name: d.options[0] for d in decisions if is_fixed(d)}
         if not all(isinstance(d, Decision) for d in extra):
             raise SettingError(f"extra must be a list of decisions, received {extra!r}.")
         taken = [d.name for d in extra if d.name.startswith(_OWN_NAMES)]
@@ -174,15 +165,6 @@ class RonasSpace(SearchSpace):
         check_patches(self.decisions, self.unit)
         self._fits: Callable[[Architecture], bool] | None = None
         self._prepare()
-
-    def _by_stage(self, values: Any) -> bool:
-        """Whether there is a positive whole number for each axis of each stage."""
-        return (
-            isinstance(values, tuple)
-            and len(values) == self.stages
-            and all(isinstance(v, tuple) and len(v) == len(self.shape) for v in values)
-            and all(type(n) is int and n > 0 for v in values for n in v)
-        )
 
     def _prepare(self) -> None:
         """Set the base network and the largest one."""
@@ -340,8 +322,3 @@ class RonasSpace(SearchSpace):
             "act": architecture["activation"],
             "skips": tuple((i, j) for i, j in skip_points(self.stages) if architecture[f"skip_{i}_{j}"]),
         }
-
-
-def _is_fixed(decision: Decision) -> bool:
-    """Strides and widths without a choice are not decisions."""
-    return len(decision) == 1 and (decision.name == "width" or decision.name.startswith("stride_"))
