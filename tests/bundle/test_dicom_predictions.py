@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from monai_ronas.bundle import list_volumes
 from monai_ronas.data import DatasetError
 from monai_ronas.data.reading import read_volume
-from tests.bundle.test_volumes import segment, volume
+from tests.bundle.small_volumes import segment, volume
 from tests.dicom_seg_reader import dice, labels_on_grid
 from tests.volume_files import orthogonal, write, write_series
 

@@ -16,9 +16,9 @@ from monai_ronas import find_error
 from monai_ronas.bundle.configs import Derived
 from monai_ronas.bundle.evaluate_config import evaluate_config
 from monai_ronas.networks.nets import RonasUNet
+from tests.bundle.small_volumes import BAD, FINGERPRINT, SHAPE, save, segment, volume
 
 from .test_cases import dataset, split_file
-from .test_volumes import BAD, FINGERPRINT, SHAPE, save, segment, volume
 
 SHEARED = np.array([[1, 0.1, 0, 5], [0, 1, 0, -3], [0, 0, 1.2, 2], [0, 0, 0, 1.0]])
 TURNED = np.array([[0, 0, -1.0, 7], [1.5, 0, 0, 0], [0, -1, 0, 3], [0, 0, 0, 1]])

@@ -13,7 +13,7 @@ from monai_ronas.bundle.configs import Derived
 from monai_ronas.bundle.inference_config import inference_config
 from monai_ronas.data import LoadVolumed, VolumeError
 from monai_ronas.data.reading import read_volume
-from tests.bundle.test_volumes import FINGERPRINT, volume
+from tests.bundle.small_volumes import FINGERPRINT, volume
 from tests.volume_files import orthogonal, write
 
 

@@ -20,10 +20,10 @@ from monai_ronas.bundle.uncertainty import to_probabilities_, uncertainty_in_wor
 from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import Reliability, SearchResult, TemperatureFit
+from tests.bundle.small_volumes import FINGERPRINT, SHAPE, save, volume
 from tests.volume_files import OBLIQUE, orthogonal, write
 
 from .inference import run_inference
-from .test_volumes import FINGERPRINT, SHAPE, save, volume
 
 NETWORK = {
     "spatial_dims": 3,

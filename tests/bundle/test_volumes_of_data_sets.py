@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from monai_ronas.bundle import list_volumes
-
-from .test_volumes import save, segment, volume
+from tests.bundle.small_volumes import save, segment, volume
 
 
 def test_channels_of_a_file_each_are_one_volume(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Events
 
 from monai_ronas.handlers.continuation import has_other_limits
-from tests.handlers.test_checkpoint import BEFORE, finish, long_search, search
+from tests.handlers.searches import BEFORE, finish, long_search, search
 
 
 @pytest.mark.parametrize("stretch", ["race", "final training"])

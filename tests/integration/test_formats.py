@@ -21,7 +21,7 @@ from monai_ronas.data.formats import ending
 from monai_ronas.data.reading import read_volume
 from monai_ronas.engines import PatchBatch
 from monai_ronas.networks.nets import RonasSuperNet
-from tests.bundle.test_volumes import segment
+from tests.bundle.small_volumes import segment
 from tests.toys import toy_space
 from tests.volume_files import write
 
