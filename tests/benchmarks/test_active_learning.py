@@ -6,7 +6,8 @@ import torch
 
 from monai_ronas.bundle import foreground_entropy
 from monai_ronas.networks import MemberInferer, PadToStrideInferer
-from tests.benchmarks.active_learning import choose, correlations, deal, labels_needed, summarize, table
+from tests.benchmarks.active_learning import choose, deal
+from tests.benchmarks.label_curves import correlations, labels_needed, summarize, table
 from tests.benchmarks.study_scores import SCORES, Watch, with_border
 
 GROUPS = {f"p{patient}_{frame}": f"p{patient}" for patient in range(6) for frame in (1, 2)}
