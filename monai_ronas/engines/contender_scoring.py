@@ -45,7 +45,7 @@ class ContenderScoring:
         self.training.enter(contender)
         try:
             with self.training.average.used():
-                score = self._score(contender, length=trained, of=of, first=first)
+                score = self._score(contender, trained, of=of, first=first)
         except TrainingError as error:
             status = str(error)
         else:
@@ -57,13 +57,13 @@ class ContenderScoring:
         logger.warning("race: %s %s has no score: %s", contender.origin, contender.architecture.id, status)
         contender.failed = True
 
-    def _score(self, contender: Contender, *, length: float, of: int, first: bool) -> ChildScore:
+    def _score(self, contender: Contender, trained: float, *, of: int, first: bool) -> ChildScore:
         architecture = self.training.fitted(contender)
         with self.scorer.in_windows(_OVERLAP), torch.random.fork_rng(devices=[]):  # training goes on as without a score
             if first and self.training.budget.seconds is not None:
                 self.training.slices.network.select(architecture)
                 seconds = max(self.scorer.seconds_of_a_case(), 1e-9) * of / number_of_ranks()
-                self.scorer.choose_some(max(int(self.share * length / seconds), _LEAST_CASES))
+                self.scorer.choose_some(max(int(self.share * trained / seconds), _LEAST_CASES))
             score = self.scorer.score(architecture)
             if first and score.status == "failed":  # none of the chosen cases has foreground
                 self.scorer.sampler.choose_all()

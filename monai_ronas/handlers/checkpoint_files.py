@@ -13,7 +13,7 @@ OURS = rf"{_PLACE.pattern}|{re.escape(FINISHED)}|{re.escape(FINAL)}"
 
 
 def checkpoint_files(directory: Path) -> list[Path]:
-    """Checkpoints, newest first; none where there is no folder."""
+    """Checkpoints, newest first; an empty list where the folder does not exist."""
     found = [path for path in directory.glob("episode_*.pt") if _PLACE.fullmatch(path.name)]
     return sorted(found, key=place, reverse=True)
 
