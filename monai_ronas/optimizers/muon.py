@@ -102,7 +102,9 @@ class Muon(torch.optim.AdamW):
         lr: learning rate of the kernels.
         adam_lr_factor: learning rate of the rest, as a factor of ``lr``.
         momentum: of the kernels; a step looks ahead (Nesterov).
-        weight_decay: decoupled, of all weights.
+        weight_decay: decoupled, of all weights. A kernel before a normalisation may have any length: the decay keeps it
+            from growing, and with it keeps the angle by which a step turns it from shrinking (Kosson et al., Rotational
+            Equilibrium, ICML 2024).
 
     Raises:
         TypeError: when ``params`` holds something else than weights.
@@ -125,7 +127,7 @@ class Muon(torch.optim.AdamW):
         *,
         adam_lr_factor: float = 0.15,
         momentum: float = 0.95,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.05,
     ) -> None:
         if not 0 <= momentum < 1:
             raise SettingError(f"momentum must be at least 0 and below 1, received {momentum}.")
