@@ -102,9 +102,9 @@ class Muon(torch.optim.AdamW):
         lr: learning rate of the kernels.
         adam_lr_factor: learning rate of the rest, as a factor of ``lr``.
         momentum: of the kernels; a step looks ahead (Nesterov).
-        weight_decay: decoupled, of all weights. A kernel before a normalisation may have any length: the decay keeps it
-            from growing, and with it keeps the angle by which a step turns it from shrinking (Kosson et al., Rotational
-            Equilibrium, ICML 2024).
+        weight_decay: decoupled, of all weights. The length of a kernel before a normalisation does not change the
+            output, but the longer it is, the less a step turns it. The decay bounds the length (after Kosson et al.,
+            Rotational Equilibrium, ICML 2024, on other optimisers).
 
     Raises:
         TypeError: when ``params`` holds something else than weights.
