@@ -132,6 +132,21 @@ def test_alike_kernels_at_once_move_as_each_by_itself(monkeypatch):
         torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("length", [0.1, 10.0])
+def test_the_decay_leads_a_kernel_to_one_length_whatever_it_was(length):
+    """Independent steps of the length s lead a kernel to lr s / sqrt(1 - (1 - lr decay)^2)."""
+    generator = torch.Generator().manual_seed(8)
+    kernel = nn.Parameter(length * torch.randn(8, 4, 3, 3, 3, generator=generator))
+    optimizer = Muon([kernel], lr=0.5, momentum=0.0)
+    steps = []
+    for _ in range(250):
+        kernel.grad = torch.randn(kernel.shape, generator=generator)
+        steps.append(orthogonalized(kernel.grad.view(8, -1)).norm())
+        optimizer.step()
+    expected = 0.5 * torch.stack(steps).mean() / (1 - (1 - 0.5 * 0.05) ** 2) ** 0.5
+    torch.testing.assert_close(kernel.detach().norm(), expected, rtol=0.15, atol=0.0)
+
+
 def test_a_kernels_first_step_is_its_orthogonalised_gradient():
     net = network()
     optimizer = Muon(net.parameters(), lr=0.1, weight_decay=0.5)
