@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _until_the_end = ExitStack()  # of the process
 _RETIRED = {"base_share", "shared_lr_factor", "trial_epochs", "trial_until"}  # keys of version 0.1
 _PLACES = ("bundle_root", "cache_dir", "ckpt_dir", "dataset_dir", "export_dir", "output_dir", "splits_file")
+_JSON_WORDS = {"true": True, "false": False, "null": None}
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _STOPPED = 75  # EX_TEMPFAIL of sysexits.h: to be tried again
 _SURROUNDINGS = {
@@ -130,15 +131,25 @@ def sentence(error: BaseException, *, again: str) -> str | None:
 
 
 def refuse_misread_words(words: Sequence[str] | None = None) -> None:
-    """Refuse names of folders and files that the command line takes for something else.
+    """Refuse words that the command line takes for something else.
 
-    It reads every value as Python where it can: ``2024`` as a number, ``a,b`` as two words, ``Task#1`` as ``Task``.
+    It reads every value as Python where it can, else as text. Of a folder's or file's name it makes a number of
+    ``2024``, two words of ``a,b`` and ``Task`` of ``Task#1``. JSON's ``true``, ``false`` and ``null`` are text to it,
+    and the text ``false`` counts as true: settings of ours take them as they are meant, arguments of components, such
+    as ``loss#loss#batch``, do not.
 
     Args:
         words: the command. Default: that of this process, where it is a ``python -m monai.bundle`` command.
 
     Raises:
-        SettingError: with the first such name and how to write it.
+        SettingError: with the first such word and how to write it.
+
+    Example:
+        >>> refuse_misread_words(["--loss#loss#batch", "false"])
+        Traceback (most recent call last):
+        ...
+        monai_ronas.errors.SettingError: --loss#loss#batch false would be read as the text 'false': write \
+--loss#loss#batch False
     """
     for name, word in _given(words).items():
         if name in _PLACES:
@@ -146,6 +157,10 @@ def refuse_misread_words(words: Sequence[str] | None = None) -> None:
             quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
             if read is not None and read != word and not quoted:
                 raise SettingError(f"--{name} {word} would be read as {read!r}: write --{name} ./{word}")
+        elif re.search("#|::", name) and word in _JSON_WORDS:
+            raise SettingError(
+                f"--{name} {word} would be read as the text {word!r}: write --{name} {_JSON_WORDS[word]}"
+            )
 
 
 def refuse_unknown_keys(words: Sequence[str] | None = None) -> None:

@@ -33,117 +33,26 @@ import argparse
 import json
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 from fire.parser import DefaultParseValue
-from ignite.engine import Events
 from monai.bundle import ConfigParser, ConfigWorkflow
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from torch.utils.data import DataLoader
 
-from monai_ronas.bundle.command_line import refuse_unknown_keys
-from monai_ronas.data import build_dataset
+from monai_ronas.bundle.command_line import refuse_misread_words, refuse_unknown_keys
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.space import Architecture
 from tests.benchmarks.curves import LearningCurve
 from tests.benchmarks.grid import RESOLUTIONS
 from tests.benchmarks.peers import PEERS, cosine
+from tests.benchmarks.training import draw_from_all, score, train
 
 SEARCH = Path(__file__).resolve().parents[2] / "bundles" / "ronas" / "configs" / "search.json"
-
-
-def train(
-    content: Any,
-    network: torch.nn.Module,
-    inferer: PadToStrideInferer,
-    *,
-    minutes: float,
-    steps: int | None,
-    optimizer: torch.optim.Optimizer,
-    schedule: Callable[[float], float] = cosine,
-    curve: LearningCurve | None = None,
-) -> int:
-    """Train ``network`` for ``steps``, or until the process is ``minutes`` old; returns the number of steps.
-
-    The scores of ``curve`` do not count as time; after the last of them the reward cases are trained on as well.
-    """
-    start = psutil.Process().create_time()
-    rates = [group["lr"] for group in optimizer.param_groups]
-    trainer = SupervisedTrainer(
-        device=content("device"),
-        max_epochs=10**6,
-        train_data_loader=content("train#dataloader"),
-        network=network,
-        optimizer=optimizer,
-        loss_function=content("loss"),
-        prepare_batch=content("train#prepare_batch"),
-        inferer=inferer,
-        decollate=False,
-        optim_set_to_none=True,
-    )
-
-    def progress(done: int) -> float:
-        paused = 0.0 if curve is None else curve.paused
-        return min(1.0, done / steps if steps else (time.time() - start - paused) / (60 * minutes))
-
-    @trainer.on(Events.ITERATION_STARTED)
-    def set_rates(engine):
-        ramp = min(1.0, engine.state.iteration / 50)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * ramp * schedule(progress(engine.state.iteration - 1))
-
-    @trainer.on(Events.ITERATION_COMPLETED)
-    def score_on_the_way(engine):
-        if curve is not None and not curve.is_over:
-            curve.update(progress(engine.state.iteration))
-            if curve.is_over:
-                _draw_from_all(content)
-
-    @trainer.on(Events.ITERATION_COMPLETED)
-    def end(engine):
-        if progress(engine.state.iteration) >= 1.0:
-            engine.terminate()
-
-    trainer.run()
-    return int(trainer.state.iteration)
-
-
-def _draw_from_all(content: Any) -> None:
-    """Train on the reward cases as well."""
-    content("train#dataloader").sampler.data_source = content("train#dataset")
-
-
-def score(content: Any, network: torch.nn.Module, inferer: PadToStrideInferer, cases: str = "test") -> dict[str, Any]:
-    """Dice of every case and class, by the search's own evaluator settings, and the seconds for a volume."""
-    listed = content("study").cases(cases)
-    data = build_dataset(listed, content("validate#preprocessing"), cache_dir=content("cache_dir"))
-    evaluator = SupervisedEvaluator(
-        device=content("device"),
-        val_data_loader=DataLoader(data, batch_size=1),
-        network=network,
-        inferer=inferer,
-        postprocessing=content("validate#postprocessing"),
-        key_val_metric=content("validate#key_metric"),
-    )
-    seconds: list[float] = []
-    evaluator.add_event_handler(Events.ITERATION_STARTED, lambda: seconds.append(-time.perf_counter()))
-    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda: seconds.append(time.perf_counter()))
-    evaluator.run()
-    dice = evaluator.state.metric_details["val_mean_dice"]
-    return {
-        "seconds_per_volume": statistics.median(a + b for a, b in zip(seconds[::2], seconds[1::2], strict=True)),
-        "mean_dice": float(dice.nanmean()),
-        "class_dice": dice.nanmean(dim=0).tolist(),
-        "per_case": dict(zip((case.name for case in listed), dice.nanmean(dim=1).tolist(), strict=True)),
-    }
 
 
 def search(given: argparse.Namespace, folder: Path) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
@@ -184,7 +93,7 @@ def by_hand(given: argparse.Namespace, content: Any) -> dict[str, Any]:
         network.select(Architecture.from_json(final["architecture"]))
     curve = LearningCurve(content("controller#scorer")) if given.curve else None
     if curve is None:
-        _draw_from_all(content)
+        draw_from_all(content)
     inferer = PadToStrideInferer(amp=content("settings").amp, roi_size=network.patch)
     peer = PEERS.get(given.contender)
     row: dict[str, Any] = {"optimizer": type(optimizer).__name__, "learning_rate": optimizer.defaults["lr"]}
@@ -250,6 +159,7 @@ def main() -> None:
     given, given.overrides = parser.parse_known_args()
     try:
         refuse_unknown_keys(["--config_file", str(SEARCH), *given.overrides])
+        refuse_misread_words(given.overrides)
     except ValueError as error:
         parser.error(str(error))
     if given.curve and (given.contender == "search" or given.contender in PEERS):

@@ -29,8 +29,9 @@ from monai_ronas.handlers import read_history
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.networks.nets import RonasSuperNet
 from monai_ronas.space import Architecture
-from tests.benchmarks.contender import SEARCH, score, settings, train
+from tests.benchmarks.contender import SEARCH, settings
 from tests.benchmarks.runs import command, read_result, run
+from tests.benchmarks.training import score, train
 
 
 def quarters(history: list[dict[str, Any]]) -> list[float]:

@@ -2,6 +2,7 @@
 """Keys on the command line."""
 
 import json
+import re
 import signal
 import sys
 from contextlib import ExitStack
@@ -98,6 +99,16 @@ def test_names_of_folders_are_text_or_refused(command, word, read, key, sign):
 )
 def test_other_names_of_folders_pass(command, word):
     refuse_misread_words([*command, "--dataset_dir", word, "--episodes", "8", "--group", "12"])
+
+
+@pytest.mark.parametrize(("word", "python"), [("true", "True"), ("false", "False"), ("null", "None")])
+@pytest.mark.parametrize("key", ["loss#loss#batch", "+loss#loss#batch", "inferer::amp"])
+def test_a_word_of_json_for_a_component_is_refused(command, key, word, python):
+    for words in ([f"--{key}", word], [f"--{key}={word}"]):
+        told = re.escape(f"--{key} {word} would be read as the text '{word}': write --{key} {python}")
+        with pytest.raises(ValueError, match=told):
+            refuse_misread_words([*command, *words])
+    refuse_misread_words([*command, f"--{key}", python, "--augment", word])
 
 
 @pytest.mark.parametrize(
