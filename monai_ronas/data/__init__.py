@@ -15,11 +15,12 @@ from monai_ronas.data.identity import described, transform_hash
 from monai_ronas.data.msd import Case, MSDDataset, read_msd
 from monai_ronas.data.phantom import make_phantom_dataset
 from monai_ronas.data.preprocessing import build_preprocessing, loading_config, preprocessing_config
+from monai_ronas.data.random_elastic import RandElasticd
 from monai_ronas.data.simpleitk_reader import SimpleITKReader
 from monai_ronas.data.slab_spacing import SlabSpacingd
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.data.study import Study, open_study
-from monai_ronas.data.symmetries import affine_ranges
+from monai_ronas.data.symmetries import thick_axis
 from monai_ronas.data.verify import raise_for_faults, verify_dataset, write_report
 
 __all__ = [
@@ -34,11 +35,11 @@ __all__ = [
     "Fingerprint",
     "LoadVolumed",
     "MSDDataset",
+    "RandElasticd",
     "SimpleITKReader",
     "SlabSpacingd",
     "Split",
     "Study",
-    "affine_ranges",
     "VolumeError",
     "build_dataset",
     "build_preprocessing",
@@ -52,6 +53,7 @@ __all__ = [
     "raise_for_faults",
     "read_msd",
     "split_cases",
+    "thick_axis",
     "transform_hash",
     "verify_dataset",
     "write_report",

@@ -14,7 +14,6 @@ LEFT_RIGHT = 0
 """The axis from left to right of volumes in RAS order."""
 THICK = 3.0
 """Slices are thick where they are further apart than so many times the voxels' length in them (nnU-Net's rule)."""
-_ANGLE, _SCALE = 0.26, 0.15
 
 
 def mirrored_pairs(labels: Mapping[int, str]) -> list[tuple[str, str]]:
@@ -94,20 +93,6 @@ def transposed_axes(axes: Sequence[int], spacing: Sequence[float]) -> tuple[int,
         return None
     lengths = [spacing[axis] for axis in plane]
     return plane if max(lengths) <= 1.01 * min(lengths) else None
-
-
-def affine_ranges(spacing: Sequence[float]) -> dict[str, list[float]]:
-    """Ranges of random rotations (radians) and scalings for MONAI's ``RandAffined``; within thick slices only.
-
-    Example:
-        >>> affine_ranges((1.5, 1.5, 10.0))
-        {'rotate_range': [0.0, 0.0, 0.26], 'scale_range': [0.15, 0.15, 0.0]}
-    """
-    thick, axes = thick_axis(spacing), range(len(spacing))
-    return {
-        "rotate_range": [_ANGLE if thick in (None, axis) else 0.0 for axis in axes],
-        "scale_range": [0.0 if axis == thick else _SCALE for axis in axes],
-    }
 
 
 def flips_in_words(labels: Mapping[int, str], axes: Sequence[int], spacing: Sequence[float]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 import pytest
 
 from monai_ronas.data.symmetries import (
-    affine_ranges,
     flip_axes,
     flips_in_words,
     mirrored_pairs,
@@ -83,11 +82,6 @@ def test_slices_are_thick_by_nnu_nets_threshold(spacing, thick):
 )
 def test_thick_square_slices_that_are_flipped_both_ways_are_turned_as_well(axes, spacing, expected):
     assert transposed_axes(axes, spacing) == expected
-
-
-def test_rotation_and_scaling_stay_within_thick_slices():
-    assert affine_ranges((8.0, 1.0, 1.0)) == {"rotate_range": [0.26, 0.0, 0.0], "scale_range": [0.0, 0.15, 0.15]}
-    assert affine_ranges(CUBES) == {"rotate_range": [0.26] * 3, "scale_range": [0.15] * 3}
 
 
 def test_words_of_thick_slices():
