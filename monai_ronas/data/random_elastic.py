@@ -22,8 +22,8 @@ class RandElasticd(RandomizableTransform, MapTransform):
     """Displace, rotate and scale a crop at random, by one resampling; within thick slices only.
 
     Points of a coarse grid are displaced by normal random numbers, all voxels between them by linear interpolation.
-    MONAI's ``Rand3DElasticd`` draws numbers for every voxel and smooths them, which for 128x128x128 voxels takes five
-    times as long and more than a gigabyte.
+    MONAI's ``Rand3DElasticd`` draws numbers for every voxel and smooths them, which takes longer and more memory
+    (``bundles/ronas/docs/experiments.md``, "Elastic deformation").
 
     Args:
         keys: of what is deformed alike: tensors ``(C, X, Y[, Z])`` of one shape.
@@ -37,7 +37,6 @@ class RandElasticd(RandomizableTransform, MapTransform):
         mode: interpolation, for all keys or for each, as in MONAI's ``Resample``.
         padding_mode: what lies outside, as in ``Resample``.
         device: on which the grid is made, and the result lies.
-        allow_missing_keys: leave out keys that an item does not have.
 
     Raises:
         ValueError: where an item has another number of axes than ``voxel_size``.
@@ -62,9 +61,8 @@ class RandElasticd(RandomizableTransform, MapTransform):
         mode: str | Sequence[str] = "bilinear",
         padding_mode: str | Sequence[str] = "zeros",
         device: torch.device | None = None,
-        allow_missing_keys: bool = False,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
+        MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
         thick, axes = thick_axis(voxel_size), range(len(voxel_size))
         self.moved = [float(axis != thick) for axis in axes]
