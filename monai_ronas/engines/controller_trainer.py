@@ -15,6 +15,7 @@ from monai.engines.trainer import Trainer
 from monai.engines.utils import default_metric_cmp_fn
 
 from monai_ronas.controllers import Controller
+from monai_ronas.engines.best_child import BestChild
 from monai_ronas.engines.episode_events import EpisodeEvents
 from monai_ronas.engines.scorer import ChildScorer
 from monai_ronas.errors import SettingError
@@ -42,9 +43,7 @@ class ControllerTrainer(Trainer):
     controller is updated once; what an advantage counts depends on the noise
     (see :class:`~monai_ronas.losses.ShrunkenAdvantage`). Fewer children teach nothing.
 
-    ``state.best_child`` is the best child so far: advantages are of their own episode, so that each is taken above the
-    level that the policy had by then. The level is the sum of what the updates were worth: of the episode's advantages,
-    weighted by how much more probable the update made each child.
+    ``state.best_child`` is the best child so far (see :class:`~monai_ronas.engines.best_child.BestChild`).
 
     ``state.output`` of an iteration is a list with one dictionary, as MONAI's engines give after decollation:
     ``reward``, ``seconds``, ``peak_memory_mb``. ``state.metrics`` has ``reward`` (mean over the episode of what is
@@ -138,8 +137,7 @@ class ControllerTrainer(Trainer):
         self.state.position = 0
         self.state.trace = []
         self.state.best_child = None
-        self.state.best_estimate = -math.inf
-        self.state.level = 0.0
+        self.best = BestChild()
         self.add_event_handler(Events.EPOCH_STARTED, ControllerTrainer._begin_episode)
         self.add_event_handler(Events.EPOCH_COMPLETED, ControllerTrainer._end_episode)
         if train_handlers is not None:
@@ -249,14 +247,15 @@ class ControllerTrainer(Trainer):
             with torch.no_grad():
                 after, _ = self.controller.evaluate(self.state.indices, self.state.masks)
                 weights = (after - log_prob).sum(dim=1).softmax(dim=0)
-            self.state.level += float((weights * given).sum())
+            self.best.rise(weights.numpy(), given.numpy())
         self.state.metrics["entropy"] = float(entropy.detach().mean())
         return loss.detach()
 
     def _end_episode(self) -> None:
         rewards = torch.tensor(self.state.rewards)
         advantages = self.advantage(self.state.rewards, self.state.children)
-        self._remember_best(advantages)
+        self.best.compare(self.state.children, self.state.rewards, advantages)
+        self.state.best_child = self.best.child
         self.state.metrics["noise"] = self.advantage.noise
         self.state.metrics["loss"] = float(self.update(advantages))
         self.state.metrics["reward"] = float(rewards.nanmean())
@@ -276,17 +275,6 @@ class ControllerTrainer(Trainer):
             self.state.best_metric_epoch = self.state.epoch
         self.fire_event(EpisodeEvents.POLICY_UPDATED)
 
-    def _remember_best(self, advantages: np.ndarray) -> None:
-        """Compare the children, each with the mean of its own advantages above the policy's level, with the best."""
-        own: dict[Architecture, list[float]] = {}
-        for child, reward, advantage in zip(self.state.children, self.state.rewards, advantages, strict=True):
-            if math.isfinite(reward):
-                own.setdefault(child, []).append(float(advantage))
-        for child, values in own.items():
-            estimate = self.state.level + sum(values) / len(values)
-            if estimate > self.state.best_estimate:
-                self.state.best_estimate, self.state.best_child = estimate, child
-
     def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """All that the next episode depends on, apart from the shared weights; tensors and plain types."""
         return {
@@ -294,9 +282,7 @@ class ControllerTrainer(Trainer):
             "best_metric": self.state.best_metric,
             "best_metric_epoch": self.state.best_metric_epoch,
             "trace": list(self.state.trace),
-            "best_estimate": self.state.best_estimate,
-            "level": self.state.level,
-            "best_child": None if self.state.best_child is None else self.state.best_child.to_json(),
+            **self.best.state_dict(),
             "controller": self.controller.state_dict(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "advantage": self.advantage.state_dict(),
@@ -306,9 +292,10 @@ class ControllerTrainer(Trainer):
     def load_state_dict(self, state: dict[str, Any]) -> None:  # type: ignore[override]
         """Inverse of :meth:`state_dict`."""
         self.state.iteration = state["epoch"] * self.state.epoch_length  # a last episode may have been cut short
-        for name in ("epoch", "best_metric", "best_metric_epoch", "best_estimate", "level", "trace"):
+        for name in ("epoch", "best_metric", "best_metric_epoch", "trace"):
             setattr(self.state, name, state[name])
-        self.state.best_child = None if state["best_child"] is None else Architecture.from_json(state["best_child"])
+        self.best.load_state_dict(state)
+        self.state.best_child = self.best.child
         self.controller.load_state_dict(state["controller"])
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])

@@ -199,8 +199,6 @@ class Race(Engine):
         if not contender.scores and any(c.scores and c.architecture == architecture for c in self.contenders):
             raise TrainingError("within the memory it is the same as another contender.")
 
-    # choosing
-
     def is_worth_holding(self, contenders: int) -> bool:
         """Whether a race of so many contenders would be begun, by what is expected before anything is measured."""
         return self._first_turn_pays(self.first_turn * self.left, contenders)
@@ -271,8 +269,6 @@ class Race(Engine):
         scores = 1 + (len(leader.curve.times) < number)
         time = scoring if beside else self._length(challenger) + scores * scoring
         return self.standings.surplus(challenger, self.times[:number], time, left)
-
-    # state
 
     def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """All that the race goes on from, as tensors and plain types; that of the trainer is not in it."""

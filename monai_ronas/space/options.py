@@ -38,6 +38,26 @@ def check_by_stage(name: str, values: Any, stages: int, axes: int, *, odd: bool 
         raise SettingError(f"{name} must be {stages} tuples of {axes}{' odd numbers' * odd}, received {values}.")
 
 
+def check_stages(stages: int, **chosen: Sequence[int]) -> None:
+    """Refuse stages that do not exist, with the name of the argument."""
+    for name, values in chosen.items():
+        if not all(1 <= s <= stages for s in values):
+            raise SettingError(f"{name} must be stages from 1 to {stages}, received {tuple(values)}.")
+
+
+def check_extra(extra: Any, own_names: tuple[str, ...]) -> None:
+    """Refuse decisions of the user's own that are none, or that take a name of the space's.
+
+    Raises:
+        SettingError: with such decisions.
+    """
+    if not all(isinstance(d, Decision) for d in extra):
+        raise SettingError(f"extra must be a list of decisions, received {extra!r}.")
+    taken = [d.name for d in extra if d.name.startswith(own_names)]
+    if taken:
+        raise SettingError(f"extra decisions must not begin with {', '.join(own_names)}, received {taken}.")
+
+
 def check_options(overrides: Mapping[str, Any], *, dilations: Any, activations: Any, widths: Any) -> None:
     """Refuse options that are not lists, and dilations, widths and activations of another kind.
 

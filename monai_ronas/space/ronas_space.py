@@ -17,8 +17,10 @@ from monai_ronas.space.geometry import base_strides, scaled_channels, total_stri
 from monai_ronas.space.options import (
     PATCH_NAMES,
     check_by_stage,
+    check_extra,
     check_options,
     check_patches,
+    check_stages,
     demand,
     is_fixed,
     patch_options,
@@ -131,9 +133,7 @@ class RonasSpace(SearchSpace):
         overrides = dict(overrides or {})
         searched_strides = range(3, stages + 1) if searched_strides is None else searched_strides
         dilated_stages = range(2, stages + 1) if dilated_stages is None else dilated_stages
-        for name, chosen in (("searched_strides", searched_strides), ("dilated_stages", dilated_stages)):
-            if not all(1 <= s <= stages for s in chosen):
-                raise SettingError(f"{name} must be stages from 1 to {stages}, received {tuple(chosen)}.")
+        check_stages(stages, searched_strides=searched_strides, dilated_stages=dilated_stages)
         check_options(overrides, dilations=dilations, activations=activations, widths=widths)
         widths = overrides.get("width", widths)
         searched = stride_options(
@@ -155,11 +155,7 @@ class RonasSpace(SearchSpace):
             raise SettingError(f"overrides name no decision of the space: {unknown}; it has {list(options)}.")
         decisions = [Decision(n, overrides.get(n, o), kind=k) for n, (o, k) in options.items()]
         self._fixed = {d.name: d.options[0] for d in decisions if is_fixed(d)}
-        if not all(isinstance(d, Decision) for d in extra):
-            raise SettingError(f"extra must be a list of decisions, received {extra!r}.")
-        taken = [d.name for d in extra if d.name.startswith(_OWN_NAMES)]
-        if taken:
-            raise SettingError(f"extra decisions must not begin with {', '.join(_OWN_NAMES)}, received {taken}.")
+        check_extra(extra, _OWN_NAMES)
         self.extra = tuple(extra)
         super().__init__([*(d for d in decisions if d.name not in self._fixed), *self.extra])
         check_patches(self.decisions, self.unit)

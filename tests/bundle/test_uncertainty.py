@@ -4,7 +4,6 @@
 import csv
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -15,51 +14,12 @@ import torch
 from monai_ronas.bundle import PredictionFiles, list_volumes
 from monai_ronas.bundle.configs import Derived
 from monai_ronas.bundle.inference_config import inference_config
-from monai_ronas.bundle.members import write_members
 from monai_ronas.bundle.uncertainty import to_probabilities_, uncertainty_in_words
-from monai_ronas.networks.nets import RonasUNet
 from monai_ronas.space import RonasSpace
 from monai_ronas.utils import Reliability, SearchResult, TemperatureFit
 from tests.bundle.small_volumes import FINGERPRINT, SHAPE, save, volume
+from tests.bundle.two_members import LABELS, NETWORK, segment, weights
 from tests.volume_files import OBLIQUE, orthogonal, write
-
-from .inference import run_inference
-
-NETWORK = {
-    "spatial_dims": 3,
-    "in_channels": 1,
-    "out_channels": 3,
-    "channels": (2, 3),
-    "strides": (1, 2),
-    "dilations": (1, 1),
-    "deep_supervision": False,
-}
-LABELS = {0: "background", 2: "front, left", 5: "back"}
-
-
-def weights(seed):
-    torch.manual_seed(seed)
-    network = RonasUNet(**NETWORK)
-    network.heads[0].bias.data = torch.tensor([0.5, 0.0, 0.2])
-    return network.state_dict()
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    """The weights of a bundle with two members."""
-    models = tmp_path / "bundle" / "models"
-    models.mkdir(parents=True)
-    torch.save(weights(0), models / "model.pt")
-    write_members(models, [{name: w.half() for name, w in weights(seed).items()} for seed in (1, 2)])
-    return models.parent
-
-
-def segment(root, folder, out, *, temperature=1.0, **changes):
-    """Run ``inference.json``; returns the sentence at the end, if there is one."""
-    facts = {"fingerprint": replace(FINGERPRINT, labels=LABELS), "temperature": temperature}
-    options = {"batch_size": 1, "amp": False, "flip_axes": (0,), "test_time_flips": True}
-    derived = Derived(NETWORK, (2, 2, 2), (4, 4, 4), 10**6, **facts, **options)
-    return run_inference(derived, root, dataset_dir=str(folder), output_dir=str(out), **changes)
 
 
 def read(path):
@@ -204,50 +164,6 @@ def test_a_missing_model_is_told(bundle, tmp_path, uncertainty):
         "file."
     )
     assert not (tmp_path / "out").exists()
-
-
-def lines(folder):
-    """The lines of ``uncertainty.csv``, by case, in their order."""
-    with (folder / "uncertainty.csv").open() as file:
-        return {row["case"]: row for row in csv.DictReader(file)}
-
-
-def test_lines_of_other_volumes_stay(bundle, tmp_path):
-    out = tmp_path / "out"
-    for name in ("a", "b"):
-        save(tmp_path / f"in/{name}.nii.gz", volume(1))
-    assert segment(bundle, tmp_path / "in", out, uncertainty=True) is None
-    first = lines(out)
-    save(tmp_path / "again/a.nii.gz", 10 * volume(2) ** 2)
-    save(tmp_path / "again/c.nii.gz", volume(3))
-    assert segment(bundle, tmp_path / "again", out, uncertainty=True) is None
-    second = lines(out)
-    assert list(second) == ["a", "b", "c"]
-    assert second["b"] == first["b"]
-    assert second["a"] != first["a"]
-    told = segment(bundle, tmp_path / "again", out, uncertainty=True, **{"inferer#result_gb": 1e-9})
-    assert "which have a segmentation only: 'a', 'c'" in told
-    assert lines(out) == {"b": first["b"]}  # those of the others were of other segmentations
-
-
-def test_volumes_that_the_ending_alone_tells_apart_have_a_line_each(bundle, tmp_path):
-    for name in ("a.mha", "a.nii.gz", "b.nii.gz"):
-        write(tmp_path / "in" / name, volume(), np.eye(4))
-    for _ in range(2):
-        assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True) is None
-        assert list(lines(tmp_path / "out")) == ["a", "a.nii.gz", "b"]
-
-
-@pytest.mark.parametrize("text", [b"case,organ ml\na,3\n", b"", b"\xff\x00"])
-def test_lines_of_another_bundle_are_not_overwritten(bundle, tmp_path, text):
-    save(tmp_path / "in/a.nii.gz")
-    file = tmp_path / "out" / "uncertainty.csv"
-    file.parent.mkdir()
-    file.write_bytes(text)
-    told = segment(bundle, tmp_path / "in", file.parent, uncertainty=True)
-    assert told == f"'{file}' has other columns than those of this bundle: remove it, or give another output_dir."
-    assert [path.name for path in file.parent.iterdir()] == ["uncertainty.csv"]
-    assert file.read_bytes() == text
 
 
 def test_several_volumes_at_once_are_refused(bundle, tmp_path):

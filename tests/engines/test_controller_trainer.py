@@ -173,27 +173,6 @@ def test_the_copy_is_elsewhere_in_each_episode():
     assert len(found) > 4
 
 
-def test_the_best_child_is_the_best_by_what_noise_leaves():
-    """Rewards of an earlier episode spread ten times as far; the policy has come further since."""
-    engine = make_engine(children=4)
-    x, y, z = (engine.controller.space.decode([0, n]) for n in range(3))
-
-    def episode(children, rewards):
-        engine.state.children, engine.state.rewards = children, rewards
-        engine._remember_best(engine.advantage(rewards, children))
-
-    episode([x, y, x, y, z, math.nan], [0.1, 0.9, 0.1, 0.9, 0.5, math.nan])
-    first = engine.state.best_estimate
-    assert engine.state.best_child == y
-    engine.state.level = 0.5
-    episode([y, z, y, z, x, x], [0.50, 0.55, 0.50, 0.55, 0.48, 0.48])
-    assert engine.state.best_child == z
-    assert engine.state.best_estimate > first
-    engine.advantage.noise = 1.0
-    episode([x, y, x, y], [0.9, 0.1, 0.9, 0.1])
-    assert engine.state.best_child == z
-
-
 def test_failed_children_are_not_rewarded():
     engine = make_engine(scorer=TableScorer(failing=("x",)), episodes=1, children=20)
     engine.run()
@@ -217,8 +196,8 @@ def test_resumed_engine_goes_on_as_the_uninterrupted_one():
     assert second.state.children == whole.state.children
     assert (second.advantage.noise, second.advantage.weight) == (whole.advantage.noise, whole.advantage.weight)
     assert second.advantage.weight > 22  # four copies
-    assert (second.state.level, second.state.best_estimate) == (whole.state.level, whole.state.best_estimate)
-    assert second.state.best_child == whole.state.best_child
+    assert second.best.state_dict() == whole.best.state_dict()
+    assert second.state.best_child == second.best.child == whole.best.child
     assert [t["reward"] for t in second.state.trace] == [t["reward"] for t in whole.state.trace]
     for a, b in zip(second.controller.parameters(), whole.controller.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -274,7 +253,7 @@ def test_the_controller_learns_from_the_objective_and_the_score_stays_the_reward
     assert set(scores) <= set(REWARD.values())
 
 
-def test_a_search_goes_on_behind_an_episode_that_was_cut_short():
+def test_a_search_goes_on_after_an_episode_that_was_cut_short():
     first = make_engine(episodes=1)
     first.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda e: e.end_episode())
     first.run()
