@@ -106,9 +106,10 @@ class RandElasticd(RandomizableTransform, MapTransform):
         if not self._do_transform:
             return item
         grid: Any = create_grid(shape, device=self.device, backend="torch")
-        smooth = "trilinear" if len(shape) == 3 else "bilinear"
-        offset = self.offset.to(grid.device).unsqueeze(0)
-        grid[:-1] += F.interpolate(offset, size=tuple(shape), mode=smooth, align_corners=True)[0]
+        if self.offset.any():
+            smooth = "trilinear" if len(shape) == 3 else "bilinear"
+            offset = self.offset.to(grid.device).unsqueeze(0)
+            grid[:-1] += F.interpolate(offset, size=tuple(shape), mode=smooth, align_corners=True)[0]
         grid = self.affine(grid=grid, randomize=False)
         for key, mode, padding_mode in self.key_iterator(item, self.mode, self.padding_mode):
             item[key] = self.resample(convert_to_tensor(item[key]), grid, mode=mode, padding_mode=padding_mode)

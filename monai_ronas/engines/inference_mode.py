@@ -106,11 +106,10 @@ class InferenceMode:
     def _compare(self, architecture: Architecture) -> InferenceChoice:
         names = self.scorer.case_names
         pairs: dict[str, tuple[ChildScore, ChildScore]] = {}
-        indices, spent = self._open(architecture), 0.0
+        indices, spent, tried = self._open(architecture), 0.0, 0
         too_large = len(indices) < len(self._larger(architecture))
         for index in indices if len(indices) >= _LEAST else ():
-            done = len(pairs)
-            if done == self.cases or (done >= _LEAST and spent * (done + 1) / done > self.seconds):
+            if len(pairs) == self.cases or (tried >= _LEAST and spent * (tried + 1) / tried > self.seconds):
                 break
             whole = self._one_shot(architecture, index)
             if whole is None:
@@ -121,7 +120,7 @@ class InferenceMode:
                 why = "Windows, unmeasured: there is no time to compare them with one shot."
                 return InferenceChoice(True, why, seconds=factor * whole.seconds)
             windows = self._windows(architecture, index)
-            spent += whole.seconds + windows.seconds
+            spent, tried = spent + whole.seconds + windows.seconds, tried + 1
             if whole.status == windows.status == "ok":
                 pairs[names[index]] = (whole, windows)
         if len(pairs) >= _LEAST:

@@ -167,7 +167,7 @@ class ChildScorer:
         windows = not isinstance(inferer, PadToStrideInferer) or inferer.max_voxels == 0
         if self.one_shot_voxels is not None and architecture != self._limited and not windows:
             inferer.max_voxels = self.one_shot_voxels(architecture)  # type: ignore[attr-defined]
-        self._limited = architecture
+            self._limited = architecture
 
     def score(self, architecture: Architecture) -> ChildScore:
         """Score ``architecture`` with the supernet's present weights.

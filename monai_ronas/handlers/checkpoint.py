@@ -96,6 +96,19 @@ class SearchCheckpoint:
         """Whether the search was interrupted after its last episode, in the race or in the final training."""
         return not {"race", "final training"}.isdisjoint(self.interrupted)
 
+    def refuse_nothing_new(self) -> None:
+        """Refuse to go on where a finished search has not trained since, before its bundle is replaced by its like.
+
+        Raises:
+            SettingError: where the steps are those of the search's end.
+        """
+        steps = from_main(_steps_at_the_end(self.directory / FINISHED) if is_main() else None)
+        if steps == self.slices.steps:
+            raise SettingError(
+                f"the search in {self.directory.parent} has finished, and the time that it is given now leaves none to "
+                "train on: give more time. Its bundle stays."
+            )
+
     def attach(self, engine: Engine) -> None:
         """Save after each episode of ``engine``."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
@@ -194,7 +207,8 @@ class SearchCheckpoint:
 
     def finish(self, engine: Engine) -> None:
         """Note that the search has come to its end, bundle included."""
-        text = json.dumps({"identity": self.identity, "limits": self._limits(engine)})
+        ended = {"identity": self.identity, "limits": self._limits(engine), "steps": self.slices.steps}
+        text = json.dumps(ended)
         write_atomically(self.directory / FINISHED, lambda file: file.write(text.encode()))
         self.budget.end_record()
         for path in self.files()[1:]:  # the newest has the end of the final training
@@ -259,9 +273,10 @@ class SearchCheckpoint:
                 path.unlink(missing_ok=True)
             return None
         if has_finished(self.directory / FINISHED, self.identity, self._limits(engine)):
+            more = "time" if self.budget.seconds else "time, episodes or final_epochs"
             raise SettingError(
-                f"the search in {self.directory.parent} has finished: its bundle is there. Give more time, "
-                "episodes or final_epochs, another output_dir, or resume=false to start over."
+                f"the search in {self.directory.parent} has finished: its bundle is there. Give more {more}, "
+                "another output_dir, or resume=false to start over."
             )
         passed_over: list[Path] = []
         found = self._load_newest(engine, passed_over)
@@ -294,3 +309,11 @@ class SearchCheckpoint:
         self.budget.spent_before = max(self.budget.spent_before, state["elapsed"])
         restore_random_states(state)
         self.interrupted = state["interrupted"]
+
+
+def _steps_at_the_end(mark: Path) -> int | None:
+    """Steps of the network of a search that has ended; None where it has not, or does not tell."""
+    try:
+        return int(json.loads(mark.read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -47,6 +47,8 @@ def refuse_other_search(
 def has_finished(mark: Path, identity: Mapping[str, Any], limits: Limits) -> bool:
     """Whether this search has come to its end within the limits that it has now.
 
+    Of a search that had a time and has one again, the time alone tells, as it has used it up.
+
     Args:
         mark: file with the identity and the limits of the search that has ended.
         identity: of this search.
@@ -57,7 +59,8 @@ def has_finished(mark: Path, identity: Mapping[str, Any], limits: Limits) -> boo
         then = content["limits"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    more = any(then[k] is not None and (new is None or new > then[k]) for k, new in limits.items() if k in then)
+    ruling = ["seconds"] if then.get("seconds") and limits.get("seconds") else list(limits)
+    more = any(then[k] is not None and (limits[k] is None or limits[k] > then[k]) for k in ruling if k in then)
     return bool(content["identity"] == identity) and not more
 
 
@@ -65,7 +68,7 @@ def has_other_limits(state: Mapping[str, Any], limits: Limits) -> bool:
     """Whether a stretch was begun under limits with which it would now be another.
 
     The warm-up before the first episode goes on under any, the final training unless there are to be more episodes than
-    all that it was to have and has made.
+    all that it was to have and has made. Where only then or only now there is a time, their number tells nothing.
 
     Args:
         state: of a checkpoint.
@@ -73,7 +76,8 @@ def has_other_limits(state: Mapping[str, Any], limits: Limits) -> bool:
     """
     then, interrupted = state["limits"], state["interrupted"]
     if "final training" in interrupted:
-        return bool(limits["episodes"] > then["episodes"] == state["engine"]["epoch"])
+        same_kind = (then["seconds"] is None) == (limits["seconds"] is None)
+        return bool(same_kind and limits["episodes"] > then["episodes"] == state["engine"]["epoch"])
     later = state["engine"]["epoch"] or "warm-up" not in interrupted
     return bool(interrupted and later and limits != then)
 

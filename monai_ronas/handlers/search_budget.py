@@ -21,7 +21,7 @@ class SearchBudget:
     """End the search after the episode after which not even half of another one would fit.
 
     The last episode is thus cut short rather than left out (see :class:`~monai_ronas.handlers.ChildTraining`). A search
-    that is continued when the time of its episodes is up makes no more of them.
+    that is continued when the time of its episodes is up, or in its race or final training, makes no more of them.
 
     No episode is made where its time is worth more to the network that is chosen. That is so where fewer than
     ``least_episodes`` fit, which would teach the controller too little to do better than random choice, and, unless
@@ -63,10 +63,14 @@ class SearchBudget:
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def are_worth_it(self, engine: ControllerTrainer) -> bool:
+    def are_worth_it(self, engine: ControllerTrainer, *, after: float = 0.0) -> bool:
         """Whether a race would follow, and the least number of episodes end in time.
 
         The time of an episode is that of the planned pace and of the score of a case.
+
+        Args:
+            engine: the search.
+            after: share of the time before which no episode begins.
         """
         if self.budget.until(self.until) is None:
             return True
@@ -75,8 +79,9 @@ class SearchBudget:
         if self.seconds_per_step is None:
             return True
         training = self.slices.slice_steps * self.seconds_per_step
-        return self._fit(engine, _turns(engine) * training) and self._fit(
-            engine, self.seconds_of_an_episode(engine, training)
+        begin = self.budget.until(after) or 0.0
+        return self._fit(engine, _turns(engine) * training, begin) and self._fit(
+            engine, self.seconds_of_an_episode(engine, training), begin
         )
 
     def _are_chosen_from(self, engine: ControllerTrainer) -> bool:
@@ -89,9 +94,9 @@ class SearchBudget:
         logger.info("no episodes: no race would follow that chooses from them (search_until asks for them)")
         return False
 
-    def _fit(self, engine: ControllerTrainer, seconds: float) -> bool:
-        """Whether the least number of episodes of so many seconds would end in time; says so where not."""
-        end, now = self.budget.until(self.until), self.budget.elapsed()
+    def _fit(self, engine: ControllerTrainer, seconds: float, begin: float = 0.0) -> bool:
+        """Whether the least number of episodes of so many seconds from ``begin`` on end in time; says so where not."""
+        end, now = self.budget.until(self.until), max(self.budget.elapsed(), begin)
         number = min(self.least_episodes, engine.state.max_epochs or self.least_episodes)
         if end is None or now + number * seconds <= end:
             return True
@@ -106,11 +111,14 @@ class SearchBudget:
     def _start(self, engine: ControllerTrainer) -> None:
         self._begin = self.budget.elapsed()
         end = self.budget.until(self.until)
-        if end is None or engine.should_terminate:
+        if engine.should_terminate:
             return
-        ended = self.checkpoint is not None and self.checkpoint.episodes_are_over
-        if engine.state.epoch > 0 or ended:
-            if self._begin > end or ended:
+        if self.checkpoint is not None and self.checkpoint.episodes_are_over:
+            engine.terminate()
+        elif end is None:
+            return
+        elif engine.state.epoch > 0:
+            if self._begin > end:
                 engine.terminate()
         elif not (self._are_chosen_from(engine) and self._fit(engine, self.seconds_of_an_episode(engine))):
             engine.terminate()

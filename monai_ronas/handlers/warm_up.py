@@ -64,7 +64,7 @@ class WarmUp:
         begun = None if self.checkpoint is None else self.checkpoint.interrupted.pop("warm-up", None)
         if begun is not None:
             self.generator.setstate((3, tuple(begun["generator"]), None))
-        elif self.episodes is not None and not self.episodes.are_worth_it(engine):
+        elif self.episodes is not None and not self.episodes.are_worth_it(engine, after=self.until):
             engine.terminate()
             return
         self.budget.enter("warm-up")

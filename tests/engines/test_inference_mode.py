@@ -46,7 +46,7 @@ class Fake(torch.nn.Module):
         return torch.cat([~bright, bright], dim=1).float()
 
 
-def make_scorer(*, shapes=((20, 16, 8),) * 4, wrong=lambda size: 0, max_voxels=None):
+def make_scorer(*, shapes=((20, 16, 8),) * 4, wrong=lambda size: 0, max_voxels=None, one_shot_voxels=None):
     cases = [toy_cases(1, shape, seed=n)[0] for n, shape in enumerate(shapes)]
     sampler = EpisodeSampler(len(cases), per_episode=len(cases))
     network = Fake(toy_space(), wrong)
@@ -60,7 +60,21 @@ def make_scorer(*, shapes=((20, 16, 8),) * 4, wrong=lambda size: 0, max_voxels=N
             "val_mean_dice": MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
         },
     )
-    return ChildScorer(network, evaluator, sampler, [f"case{n}" for n in range(len(cases))])
+    names = [f"case{n}" for n in range(len(cases))]
+    return ChildScorer(network, evaluator, sampler, names, one_shot_voxels=one_shot_voxels)
+
+
+def test_after_windows_each_architecture_has_its_own_limit_again():
+    space = toy_space()
+    limits = {space.base: 500, space.largest: 700}
+    scorer = make_scorer(one_shot_voxels=limits.__getitem__)
+    assert space.base != space.largest
+    scorer.select(space.base)
+    assert scorer.evaluator.inferer.max_voxels == 500
+    with scorer.in_windows(0.0):
+        scorer.select(space.largest)
+    scorer.select(space.largest)
+    assert scorer.evaluator.inferer.max_voxels == 700
 
 
 def wrong_in_one_shot(planes):
@@ -182,6 +196,17 @@ def test_nor_does_a_single_one_that_has_a_score(number):
         f"only {number} of the 2 reward cases that are larger than the training patch has a score, which does not tell."
     )
     assert choice == InferenceChoice(True, f"Windows, unmeasured: {told}")
+
+
+def test_cases_without_a_score_take_their_time_too(monkeypatch):
+    scorer = make_scorer(shapes=[(20, 16, 8)] * 6)
+    for case in scorer.evaluator.data_loader.dataset:
+        case["label"].zero_()
+    slow(scorer, monkeypatch, one_shot=1.0, windows=3.0)
+    scored = scorer.network.sizes
+    choice = InferenceMode(scorer, seconds=9.0)(scorer.network.space.base)
+    assert "only 0 of the 6 reward cases" in choice.reason
+    assert scored.count((20, 16, 8)) == 2  # in one shot; a third pair would end after 12 s
 
 
 def slow(scorer, monkeypatch, *, one_shot, windows):

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Searches that go on under other limits than those of their checkpoints."""
 
+import json
 import re
 
 import pytest
 import torch
 from ignite.engine import Events
 
-from monai_ronas.handlers.continuation import has_other_limits
+from monai_ronas.handlers.continuation import has_finished, has_other_limits
 from tests.handlers.searches import BEFORE, finish, long_search, search
 
 
@@ -84,6 +85,51 @@ def test_more_episodes_cost_the_final_training_only_where_it_was_their_number_th
     state = {"limits": then, "interrupted": {"final training": {}}, "engine": {"epoch": made}}
     assert has_other_limits(state, {**then, "episodes": 200}) == given_up
     assert not has_other_limits(state, {**then, "seconds": 480.0})
+
+
+@pytest.mark.parametrize(("before", "now"), [((8, None), (150, 240.0)), ((150, 240.0), (8, None))])
+def test_the_final_training_goes_on_where_only_then_or_only_now_there_is_a_time(before, now):
+    then, limits = ({"episodes": e, "seconds": s, "final_epochs": 45} for e, s in (before, now))
+    state = {"limits": then, "interrupted": {"final training": {}}, "engine": {"epoch": before[0]}}
+    assert not has_other_limits(state, limits)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "finished"),
+    [
+        ({"seconds": 60.0}, {"seconds": 60.0}, True),
+        ({"seconds": 60.0}, {"seconds": 60.0, "final_epochs": 90}, True),
+        ({"seconds": 60.0}, {"seconds": 60.0, "episodes": 200}, True),
+        ({"seconds": 60.0}, {"seconds": 90.0}, False),
+        ({"seconds": 60.0}, {"seconds": None}, False),
+        ({"seconds": None}, {"seconds": None, "final_epochs": 90}, False),
+        ({"seconds": None}, {"seconds": None, "episodes": 200}, False),
+        ({"seconds": None}, {"seconds": 60.0}, True),
+    ],
+)
+def test_a_search_has_finished_within_the_limits_that_rule(tmp_path, then, now, finished):
+    usual = {"episodes": 150, "seconds": None, "final_epochs": 45}
+    mark = tmp_path / "finished.json"
+    mark.write_text(json.dumps({"identity": {"seed": 0}, "limits": {**usual, **then}}))
+    assert has_finished(mark, {"seed": 0}, {**usual, **now}) == finished
+    assert not has_finished(mark, {"seed": 1}, {**usual, **now})
+
+
+def test_a_finished_search_whose_new_time_leaves_none_to_train_on_keeps_its_bundle(make_engine, tmp_path):
+    run, slices, checkpoint, _ = long_search(make_engine, tmp_path)
+    run()
+    finish(checkpoint, search(make_engine, tmp_path / "other", 1)[0], slices)
+    mark = tmp_path / "finished.json"
+    ended = json.loads(mark.read_text())
+    assert ended["steps"] == slices.steps
+    ended["limits"]["final_epochs"] -= 1  # so that it may go on, and has nothing left to do
+    mark.write_text(json.dumps(ended))
+    again, _, _, made = long_search(make_engine, tmp_path)
+    with pytest.raises(ValueError, match="has finished, and the time that it is given now leaves none to train on"):
+        again()
+    assert made == []
+    mark.write_text(json.dumps({**ended, "steps": 1}))  # stopped in its last scores, after more training
+    assert long_search(make_engine, tmp_path)[0]()[0]
 
 
 def test_fewer_episodes_do_not_cost_the_final_training(make_engine, tmp_path, caplog):

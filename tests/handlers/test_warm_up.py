@@ -55,8 +55,9 @@ def test_runs_once_and_not_on_resuming(epoch, steps):
 
 
 @pytest.mark.parametrize("stretch", ["race", "final training"])
-def test_there_is_none_behind_the_episodes(make_engine, tmp_path, stretch):
-    slices, budget = toy_slices(), TimeBudget(60)
+@pytest.mark.parametrize("minutes", [60, None])
+def test_there_is_none_after_the_episodes(make_engine, tmp_path, stretch, minutes):
+    slices, budget = toy_slices(), TimeBudget(minutes)
     checkpoint = SearchCheckpoint(tmp_path, slices, budget, identity={})
     checkpoint.interrupted = {stretch: {}}
     episodes = SearchBudget(race_after(slices, budget), checkpoint=checkpoint)
@@ -68,18 +69,20 @@ def test_there_is_none_behind_the_episodes(make_engine, tmp_path, stretch):
 
 
 @pytest.mark.parametrize(
-    ("pace", "fits"),
+    ("pace", "until", "fits"),
     [
-        (5.0, True),  # ten episodes of two children of two steps each: 200 s, and there are 360 s
-        (9.5, False),
-        (None, True),
+        (5.0, 0.0, True),  # ten episodes of two children of two steps each: 200 s, and there are 360 s
+        (9.5, 0.0, False),
+        (9.5, 0.05, False),  # the warm-up would take 180 of them
+        (5.0, 0.05, False),
+        (None, 0.0, True),
     ],
 )
-def test_neither_warm_up_nor_episode_where_the_planned_pace_leaves_no_time(make_engine, caplog, pace, fits):
+def test_neither_warm_up_nor_episode_where_the_planned_pace_leaves_no_time(make_engine, caplog, pace, until, fits):
     budget = TimeBudget(60, reserve=0.0)
     slices = toy_slices()
     episodes = SearchBudget(race_after(slices, budget), until=0.1, least_episodes=10, seconds_per_step=pace)
-    warm_up = WarmUp(slices, slices.network.space, budget, steps=6, until=0.0, episodes=episodes)
+    warm_up = WarmUp(slices, slices.network.space, budget, steps=6, until=until, episodes=episodes)
     engine = make_engine(slices, [warm_up, episodes], episodes=20)
     engine.scorer.seconds_of_a_case = lambda: 0.0
     slices.trainer.state.times["EPOCH_COMPLETED"] = 0.0
@@ -87,5 +90,6 @@ def test_neither_warm_up_nor_episode_where_the_planned_pace_leaves_no_time(make_
         engine.run()
     assert (slices.steps > 0) == fits
     assert (engine.state.epoch > 0) == fits
-    assert caplog.text.count("no episodes: 10 would take 380 s or more") == (not fits)
+    told = f"no episodes: 10 would take {40 * (pace or 0):.0f} s or more, and there are {360 - 3600 * until:.0f} s"
+    assert caplog.text.count(told) == (not fits)
     assert caplog.text.count("no episodes") == (not fits)

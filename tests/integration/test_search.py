@@ -209,7 +209,8 @@ def test_words_of_the_command_line_are_understood(small_phantom, tmp_path):
     """A finished search starts over with ``--resume false``; ``null`` is no time budget, and ``false`` no bfloat16."""
     words = {"time_budget_minutes": "null", "memory_budget_gb": "null", "amp": "false", "episodes": 1}
     assert run_search(small_phantom, tmp_path, **words).returncode == 0
-    again = run_search(small_phantom, tmp_path, resume="false", **words)
+    assert len(read_history(tmp_path / "history.jsonl")) == 3
+    again = run_search(small_phantom, tmp_path, resume="false", **{**words, "episodes": 0})
     assert again.returncode == 0, again.stderr
     assert "resuming" not in again.stdout + again.stderr
-    assert len(read_history(tmp_path / "history.jsonl")) == 3
+    assert read_history(tmp_path / "history.jsonl") == []
