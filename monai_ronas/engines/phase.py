@@ -54,6 +54,11 @@ class Phase:
         return {"first_step": self._first_step, "begin": self._begin}
 
     @property
+    def is_timed(self) -> bool:
+        """Whether it ends with the time, not after a number of steps."""
+        return self._end is not None
+
+    @property
     def progress(self) -> float:
         """0 at the start, 1 at the end or later."""
         if self._end is None:

@@ -58,6 +58,7 @@ class SliceTrainer:
         self._new_scale = self._scale()
         trainer.add_event_handler(Events.STARTED, self._keep_scaler)
         trainer.add_event_handler(Events.ITERATION_STARTED, self._before_step)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._end_in_time)
 
     @property
     def slice_steps(self) -> int:
@@ -83,6 +84,11 @@ class SliceTrainer:
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * ramp * factor
 
+    def _end_in_time(self, engine: Engine) -> None:
+        """End the last slice with the time: a step after it would have a learning rate of 0."""
+        if self._decay and self.phase is not None and self.phase.is_timed and self.phase.done():
+            engine.terminate_epoch()
+
     def run(
         self,
         choose: Callable[[], Architecture],
@@ -91,12 +97,13 @@ class SliceTrainer:
         decay: bool = False,
         between: Callable[[], None] | None = None,
     ) -> None:
-        """Train on: one slice, or slices until the end of a phase (at least one).
+        """Train on: one slice, or slices until the end of a phase (at least one step).
 
         Args:
             choose: called before every step for the architecture to train.
             phase: how long to train. Default: one slice.
-            decay: let the learning rate fall to 0 over the phase, as a cosine.
+            decay: let the learning rate fall to 0 over the phase, as a cosine. Under a time budget such a phase
+                ends within a slice.
             between: called after every slice but the last, such as for a checkpoint.
         """
         self._choose, self._decay, self.phase = choose, decay, phase
@@ -104,6 +111,7 @@ class SliceTrainer:
         try:
             while not done:
                 self.trainer.state.max_epochs = self.trainer.state.epoch + 1
+                self.trainer._init_iter = 0  # Ignite would shorten the slice by the steps of one that was not whole
                 self.trainer.run()
                 done = phase is None or phase.done()
                 if between is not None and not done:

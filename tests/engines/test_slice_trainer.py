@@ -10,6 +10,7 @@ from ignite.engine import Events
 from monai_ronas.engines import Phase, SliceTrainer
 from monai_ronas.space import Decision
 from monai_ronas.utils import TimeBudget
+from tests.engines.scripted import ScriptedBudget
 from tests.toys import toy_slices, toy_space
 
 
@@ -55,6 +56,26 @@ def test_learning_rate_rises_then_falls_over_a_decaying_phase():
     slices.run(lambda: base, phase=phase, decay=True)
     cosine = [0.01 * (1 + math.cos(math.pi * n / 4)) for n in (1, 2, 3, 4)]
     assert rates == pytest.approx([0.005, 0.01, 0.015, 0.02, *cosine])
+
+
+def test_with_the_time_the_last_training_ends_within_a_slice():
+    """Steps of 10 s: the phase of 180 s has ended after 18 of them, and the slices after it are whole."""
+    budget = ScriptedBudget(10, reserve=0.0)
+    slices = toy_slices(slice_steps=7)
+    base = slices.network.space.base
+
+    def spend(engine):
+        budget.now += 10.0
+
+    slices.trainer.add_event_handler(Events.ITERATION_STARTED, spend)
+    epochs = []
+    slices.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda e: epochs.append(e.state.iteration))
+    slices.run(lambda: base, phase=Phase("end", slices, budget, steps=1, until=0.3), decay=True)
+    assert epochs == [7, 14, 18]
+    slices.run(lambda: base)
+    slices.run(lambda: base, phase=Phase("others", slices, budget, steps=1, until=0.5))
+    assert epochs == [7, 14, 18, 25, 32]
+    assert slices.steps == 32
 
 
 def test_groups_keep_the_learning_rates_of_their_optimizer():
