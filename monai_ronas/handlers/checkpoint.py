@@ -104,9 +104,10 @@ class SearchCheckpoint:
         """
         steps = from_main(_steps_at_the_end(self.directory / FINISHED) if is_main() else None)
         if steps == self.slices.steps:
+            more = "time" if self.budget.seconds else "final_epochs"
             raise SettingError(
-                f"the search in {self.directory.parent} has finished, and the time that it is given now leaves none to "
-                "train on: give more time. Its bundle stays."
+                f"the search in {self.directory.parent} has finished, and what it is given now leaves nothing to train "
+                f"on: give more {more}. Its bundle stays."
             )
 
     def attach(self, engine: Engine) -> None:
@@ -284,6 +285,8 @@ class SearchCheckpoint:
             logger.warning("there is no checkpoint after an episode: the search starts over under the new limits")
         for newer in passed_over:  # or they would be taken for newer than what comes now
             newer.unlink()
+        if passed_over:
+            (self.directory / FINISHED).unlink(missing_ok=True)  # what comes now has an end of its own
         return found
 
     def _load_newest(self, engine: Engine, passed_over: list[Path]) -> Path | None:
@@ -298,6 +301,12 @@ class SearchCheckpoint:
                 tell_given_up(path.name, state, has_bundle=(self.directory / FINISHED).exists())
                 passed_over.append(path)
                 continue
+            seconds = state["limits"]["seconds"]
+            if seconds and not self.budget.seconds and "final training" in state["interrupted"]:
+                raise SettingError(
+                    f"the final training of the search in {self.directory.parent} ends with its time: give "
+                    f"time_budget_minutes, which was {seconds / 60:g}, or another output_dir."
+                )
             self._restore(engine, state)
             logger.info("resuming after episode %d from %s", engine.state.epoch, path.name)
             return path

@@ -47,7 +47,8 @@ def refuse_other_search(
 def has_finished(mark: Path, identity: Mapping[str, Any], limits: Limits) -> bool:
     """Whether this search has come to its end within the limits that it has now.
 
-    Of a search that had a time and has one again, the time alone tells, as it has used it up.
+    Of a search that had a time and has one again, the time alone tells, as it has used it up. One that had none and is
+    given a time may go on.
 
     Args:
         mark: file with the identity and the limits of the search that has ended.
@@ -60,6 +61,8 @@ def has_finished(mark: Path, identity: Mapping[str, Any], limits: Limits) -> boo
     except (OSError, ValueError, KeyError, TypeError):
         return False
     ruling = ["seconds"] if then.get("seconds") and limits.get("seconds") else list(limits)
+    if limits.get("seconds") and then.get("seconds", 0) is None:
+        return False
     more = any(then[k] is not None and (limits[k] is None or limits[k] > then[k]) for k in ruling if k in then)
     return bool(content["identity"] == identity) and not more
 

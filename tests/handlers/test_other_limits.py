@@ -77,6 +77,23 @@ def test_after_its_end_more_episodes_lead_to_a_new_race_and_say_so(make_engine, 
     assert (
         f"the one that was chosen, of {first.steps} steps, is given up; its bundle stays until the new" in caplog.text
     )
+    again, _, _, made = long_search(make_engine, tmp_path, episodes=2)  # as if it had been stopped in its last scores
+    assert again()[0]
+    assert made == []
+
+
+@pytest.mark.parametrize("episodes", [1, 2])
+def test_a_time_that_is_taken_away_in_the_final_training_is_asked_for(make_engine, tmp_path, episodes):
+    run, _, checkpoint, _ = long_search(make_engine, tmp_path, stop_at=BEFORE + 29)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    newest = checkpoint.files()[0]
+    state = torch.load(newest, weights_only=True)
+    state["limits"]["seconds"] = 240.0
+    torch.save(state, newest)
+    with pytest.raises(ValueError, match="ends with its time: give time_budget_minutes, which was 4, or another"):
+        long_search(make_engine, tmp_path, episodes=episodes)[0]()
+    assert newest.exists()
 
 
 @pytest.mark.parametrize(("made", "given_up"), [(0, False), (40, False), (150, True)])
@@ -104,7 +121,7 @@ def test_the_final_training_goes_on_where_only_then_or_only_now_there_is_a_time(
         ({"seconds": 60.0}, {"seconds": None}, False),
         ({"seconds": None}, {"seconds": None, "final_epochs": 90}, False),
         ({"seconds": None}, {"seconds": None, "episodes": 200}, False),
-        ({"seconds": None}, {"seconds": 60.0}, True),
+        ({"seconds": None}, {"seconds": 60.0}, False),
     ],
 )
 def test_a_search_has_finished_within_the_limits_that_rule(tmp_path, then, now, finished):
@@ -125,7 +142,7 @@ def test_a_finished_search_whose_new_time_leaves_none_to_train_on_keeps_its_bund
     ended["limits"]["final_epochs"] -= 1  # so that it may go on, and has nothing left to do
     mark.write_text(json.dumps(ended))
     again, _, _, made = long_search(make_engine, tmp_path)
-    with pytest.raises(ValueError, match="has finished, and the time that it is given now leaves none to train on"):
+    with pytest.raises(ValueError, match="leaves nothing to train on: give more final_epochs"):
         again()
     assert made == []
     mark.write_text(json.dumps({**ended, "steps": 1}))  # stopped in its last scores, after more training
