@@ -17,7 +17,13 @@ from monai_ronas.engines import SliceTrainer
 from monai_ronas.engines.averaged_weights import on_cpu
 from monai_ronas.errors import SettingError
 from monai_ronas.handlers.checkpoint_files import FINAL, FINISHED, OURS, checkpoint_files, place
-from monai_ronas.handlers.continuation import has_finished, has_other_limits, refuse_other_search, tell_given_up
+from monai_ronas.handlers.continuation import (
+    has_finished,
+    has_other_limits,
+    refuse_other_search,
+    steps_at_the_end,
+    tell_given_up,
+)
 from monai_ronas.space import Architecture
 from monai_ronas.utils import (
     RankError,
@@ -102,7 +108,7 @@ class SearchCheckpoint:
         Raises:
             SettingError: where the steps are those of the search's end.
         """
-        steps = from_main(_steps_at_the_end(self.directory / FINISHED) if is_main() else None)
+        steps = from_main(steps_at_the_end(self.directory / FINISHED) if is_main() else None)
         if steps == self.slices.steps:
             more = "time" if self.budget.seconds else "final_epochs"
             raise SettingError(
@@ -318,11 +324,3 @@ class SearchCheckpoint:
         self.budget.spent_before = max(self.budget.spent_before, state["elapsed"])
         restore_random_states(state)
         self.interrupted = state["interrupted"]
-
-
-def _steps_at_the_end(mark: Path) -> int | None:
-    """Steps of the network of a search that has ended; None where it has not, or does not tell."""
-    try:
-        return int(json.loads(mark.read_text(encoding="utf-8"))["steps"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -67,6 +67,14 @@ def has_finished(mark: Path, identity: Mapping[str, Any], limits: Limits) -> boo
     return bool(content["identity"] == identity) and not more
 
 
+def steps_at_the_end(mark: Path) -> int | None:
+    """Steps of the network of a search that has ended; None where it has not, or does not tell."""
+    try:
+        return int(json.loads(mark.read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def has_other_limits(state: Mapping[str, Any], limits: Limits) -> bool:
     """Whether a stretch was begun under limits with which it would now be another.
 
