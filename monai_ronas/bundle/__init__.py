@@ -2,6 +2,7 @@
 """The settings of a search, export of the derived bundle, what its commands do, active learning in MONAI Label."""
 
 from monai_ronas.bundle.active_learning import UncertaintyScoring, add_uncertainty, foreground_entropy
+from monai_ronas.bundle.best_weights import BestWeights, renew_torchscript
 from monai_ronas.bundle.cases import CaseList, evaluation_cases, tell_left_out, training_cases
 from monai_ronas.bundle.class_inversion import InvertToClassesd
 from monai_ronas.bundle.command_line import begin_command, refuse_misread_words, refuse_unknown_keys
@@ -29,6 +30,7 @@ from monai_ronas.bundle.uncertainty import Uncertainty
 from monai_ronas.bundle.volumes import SoundVolumes, list_volumes
 
 __all__ = [
+    "BestWeights",
     "BundleExporter",
     "CaseList",
     "InvertToClassesd",
@@ -53,6 +55,7 @@ __all__ = [
     "plan_study",
     "refuse_misread_words",
     "refuse_unknown_keys",
+    "renew_torchscript",
     "require_weights",
     "search_identity",
     "summary_table",

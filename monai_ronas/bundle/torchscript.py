@@ -17,6 +17,13 @@ from monai.data import save_net_with_metadata
 from monai_ronas.utils import write_atomically
 
 
+def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a network as TorchScript, on the CPU, by the names that the network has for them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return dict(torch.jit.load(path, map_location="cpu").state_dict())
+
+
 def write_torchscript(
     path: Path, network: torch.nn.Module, *, metadata: Mapping[str, Any], inference: Mapping[str, Any]
 ) -> None:

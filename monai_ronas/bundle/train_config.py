@@ -9,6 +9,7 @@ from monai_ronas.bundle.configs import COMMAND, Derived, common, discrete, mean_
 from monai_ronas.data import preprocessing_config
 
 _REQUIRE = "$monai_ronas.bundle.require_weights(@ckpt_dir + '/model.pt')"
+_SCRIPT = "$monai_ronas.bundle.renew_torchscript(@bundle_root, @network_def)"
 _TELL = "$monai_ronas.bundle.tell_left_out(@train#dataset#data)"  # MONAI Label gives a list of its own there
 
 
@@ -149,11 +150,9 @@ def train_config(derived: Derived) -> dict[str, Any]:
             "handlers": [
                 {"_target_": "StatsHandler", "iteration_log": False},
                 {
-                    "_target_": "CheckpointSaver",
-                    "save_dir": "@ckpt_dir",
-                    "save_dict": {"model": "@network"},
-                    "save_key_metric": True,
-                    "key_metric_filename": "model.pt",
+                    "_target_": "monai_ronas.bundle.BestWeights",
+                    "network": "@network",
+                    "path": "$@ckpt_dir + '/model.pt'",
                 },
             ],
             "evaluator": {
@@ -168,7 +167,7 @@ def train_config(derived: Derived) -> dict[str, Any]:
             },
         },
         "initialize": [COMMAND, "$monai.utils.set_determinism(seed=0)"],
-        "run": [_REQUIRE, "$@train#trainer.run()", _TELL],
+        "run": [_REQUIRE, "$@train#trainer.run()", _SCRIPT, _TELL],
         "finalize": ["$monai.utils.set_determinism(None)"],
     }
 
@@ -202,6 +201,6 @@ def multi_gpu_train_config() -> dict[str, Any]:
             "$monai_ronas.utils.join_ranks(@device)",
             "$monai.utils.set_determinism(seed=0)",
         ],
-        "run": [_REQUIRE, "$@train#sampler.set_epoch(0)", "$@train#trainer.run()", _TELL],
+        "run": [_REQUIRE, "$@train#sampler.set_epoch(0)", "$@train#trainer.run()", _SCRIPT, _TELL],
         "finalize": ["$monai_ronas.utils.leave_to_main()", "$monai.utils.set_determinism(None)"],
     }

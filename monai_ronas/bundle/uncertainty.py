@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock
 from monai.inferers import Inferer
 from monai.transforms import Invertd
 from monai.utils import convert_to_tensor, str2bool
@@ -91,7 +92,9 @@ class Uncertainty:
         self.left_out: list[str] = []
         self._report = Path(os.path.abspath(files.output_dir)) / REPORT
         self._columns = ["case", *_volume_columns(list(self.labels.values())[1:]), "mean_entropy", "predicted_dice"]
-        self._rows = _read_rows(self._report, self._columns) if chosen else {}
+        self._rows: dict[str, list[str] | None] = {}  # of this run; None for a line that goes
+        if chosen:
+            _read_rows(self._report, self._columns)  # a table of another bundle is refused before the first case
         self._volumes: dict[str, str] = {}  # of this run, by the names of their cases
         if not chosen and self._report.is_file():
             logger.warning(
@@ -144,7 +147,8 @@ class Uncertainty:
             logger.error("'%s': the memory does not suffice for its uncertainty", name)
             self.left_out.append(f"'{name}'")
             self._remove_maps(volume, MAPS)
-            if self._rows.pop(name, None) is not None:
+            self._rows[name] = None
+            if self._report.is_file():
                 self._write_report()
             return
 
@@ -187,11 +191,15 @@ class Uncertainty:
             self.files.map_path(volume, kind).unlink(missing_ok=True)
 
     def _write_report(self) -> None:
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(self._columns)
-        table.writerows([name, *figures] for name, figures in self._rows.items())
-        write_atomically(self._report, lambda file: file.write(text.getvalue().encode(errors="replace")))
+        """Write the table with the lines of this run; another run may write into it at the same time."""
+        self._report.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._report.with_name(f".{REPORT}.lock")):
+            rows = {**_read_rows(self._report, self._columns), **self._rows}
+            text = io.StringIO()
+            table = csv.writer(text, lineterminator="\n")
+            table.writerow(self._columns)
+            table.writerows([name, *figures] for name, figures in rows.items() if figures is not None)
+            write_atomically(self._report, lambda file: file.write(text.getvalue().encode(errors="replace")))
 
 
 def _read_rows(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:

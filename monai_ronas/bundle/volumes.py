@@ -20,7 +20,7 @@ from monai_ronas.data import DatasetError
 from monai_ronas.data.dicom_series import series_name, series_of
 from monai_ronas.data.formats import ENDINGS, channel_number, dicom_files, ending, files_of, is_dicom
 from monai_ronas.data.layouts.found import capital_ending, numbered_channels
-from monai_ronas.data.msd import listed_images
+from monai_ronas.data.msd import label_files, listed_images
 from monai_ronas.errors import SettingError, find_error
 from monai_ronas.utils import is_out_of_memory
 
@@ -52,7 +52,7 @@ def list_volumes(
         with the images that were left out.
 
     Raises:
-        DatasetError: when the folder is missing or holds none.
+        DatasetError: when the folder is missing or holds none, or a prediction would replace a label of the data set.
     """
     root = Path(folder)
     if not root.exists():
@@ -69,13 +69,16 @@ def list_volumes(
     left_out: list[str] = []
     if (root / "dataset.json").is_file():
         found, left_out = listed_images(root)
+        if predictions is not None:
+            _refuse_labels(root, found, predictions)
     else:
         own = None if predictions is None else Path(predictions.output_dir).resolve()
-        single, others = _walk(root, own)
+        single, others, closed = _walk(root, own)
         written = set() if predictions is None else {file for path in single for file in predictions.paths(path)}
         earlier = [path for path in single if Path(os.path.abspath(path)) in written]
         found = _joined([path for path in single if path not in earlier], channels)
         left_out = [f"'{path.relative_to(root)}' {_CAPITALS}" for path in others if capital_ending(path)]
+        left_out += [f"'{path.relative_to(root)}' cannot be read ({why})" for path, why in closed]
         others = sorted([*(path for path in others if not capital_ending(path)), *earlier])
     for fault in left_out:
         logger.error("left out: %s", fault)
@@ -89,24 +92,59 @@ def list_volumes(
     return CaseList(volumes, left_out)
 
 
-def _walk(folder: Path, own: Path | None, above: tuple[Path, ...] = ()) -> tuple[list[Path], list[Path]]:
-    """The volumes in a folder and below, and the files that are none; links to a folder above lead nowhere."""
+def _refuse_labels(root: Path, images: Sequence[tuple[Path, ...]], predictions: PredictionFiles) -> None:
+    """Refuse predictions that would take the place of labels."""
+    labels = {_place(label) for label in label_files(root)}
+    for paths in images:
+        file = predictions.path([str(path) for path in paths])
+        if _place(file) in labels:
+            raise DatasetError(
+                f"the prediction for '{paths[0].name}' would replace the label '{file}': give another output_dir."
+            )
+
+
+def _place(path: Path) -> Path:
+    return path.parent.resolve() / path.name
+
+
+def _walk(
+    folder: Path, own: Path | None, above: tuple[Path, ...] = ()
+) -> tuple[list[Path], list[Path], list[tuple[Path, str]]]:
+    """The volumes in a folder and below, the files that are none, and what may not be read, with the reasons.
+
+    Links to a folder above lead nowhere.
+    """
     here = folder.resolve()
     if here in above or (above and here == own):
-        return [], []
+        return [], [], []
     slices = dicom_files(folder)
-    volumes, others = _series(folder) if slices else [], []
+    volumes: list[Path] = _series(folder) if slices else []
+    others: list[Path] = []
+    closed: list[tuple[Path, str]] = []
     for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         if path.is_dir() and not ending(path):
-            below = _walk(path, own, (*above, here))
+            try:
+                below = _walk(path, own, (*above, here))
+            except OSError as error:
+                closed.append((path, str(error.strerror)))
+                continue
             volumes += below[0]
             others += below[1]
+            closed += below[2]
         elif ending(path):
             volumes.append(path)
         elif path not in slices:
             others.append(path)
-    parts = {part for volume in volumes if volume.is_file() for part in files_of(volume)}
-    return volumes, [path for path in others if path not in parts]
+    parts = {part for volume in volumes if volume.is_file() for part in _parts(volume)}
+    return volumes, [path for path in others if path not in parts], closed
+
+
+def _parts(volume: Path) -> list[Path]:
+    """The files of a volume; the file alone where it cannot be read, which is told when it is to be segmented."""
+    try:
+        return files_of(volume)
+    except OSError:
+        return [volume]
 
 
 def _series(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from monai_ronas.data.compression import check_compression
 from monai_ronas.data.errors import Fault, VolumeError
 from monai_ronas.data.image_faults import affine_faults, channel_faults, spacing_faults, value_faults
 from monai_ronas.data.label_faults import on_image_grid, undeclared_faults, whole_numbers
-from monai_ronas.data.reading import ChannelFilesReader
+from monai_ronas.data.reading import ChannelFilesReader, broken_file
 from monai_ronas.data.simpleitk_reader import SimpleITKReader
 
 _COMPLEX = {32, 1792, 2048}  # datatypes of NIfTI
@@ -61,7 +61,8 @@ class LoadVolumed(LoadImaged):
             except VolumeError:
                 raise
             except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
-                path = Path(str(given[0] if isinstance(given, (list, tuple)) and given else given))
+                files = given if isinstance(given, (list, tuple)) and given else [given]
+                path = broken_file(error, [Path(str(file)) for file in files])
                 name = path.name or str(given)
                 words = "it is a folder" if path.name and path.is_dir() else _first_words(error)
                 raise VolumeError(f"'{name}': the {key} file cannot be read ({words})") from error

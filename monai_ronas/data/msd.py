@@ -16,7 +16,7 @@ from monai_ronas.data.formats import format_of
 from monai_ronas.data.layouts import find_cases, find_images
 from monai_ronas.data.segment_codes import Codes, read_codes
 
-__all__ = ["Case", "MSDDataset", "listed_images", "read_msd"]
+__all__ = ["Case", "MSDDataset", "label_files", "listed_images", "read_msd"]
 _IGNORE = "ignore"
 _MOST_VALUES = 2**16
 
@@ -140,6 +140,23 @@ def listed_images(dataset_dir: str | os.PathLike[str]) -> tuple[list[tuple[Path,
     """
     root = Path(dataset_dir)
     return find_images(_read_json(root), root)
+
+
+def label_files(dataset_dir: str | os.PathLike[str]) -> list[Path]:
+    """The labels that a data set has; none where it lists no labelled case.
+
+    Args:
+        dataset_dir: as for :func:`read_msd`.
+
+    Raises:
+        DatasetError: when ``dataset.json`` cannot be read.
+    """
+    root = Path(dataset_dir)
+    content = _read_json(root)
+    try:
+        return [case.label for case in find_cases(content, root).cases]
+    except DatasetError:
+        return []
 
 
 def _read_json(root: Path) -> dict[str, Any]:

@@ -31,11 +31,27 @@ def read_volume(paths: Sequence[Path], *, real: bool = False) -> tuple[np.ndarra
         ``(4, 4)``.
 
     Raises:
-        Exception: whatever a broken file makes the reader or the decompressor raise; a ``VolumeError`` with a whole
-            sentence for folders that are not one DICOM series.
+        Exception: whatever a broken file makes the reader or the decompressor raise, see :func:`broken_file`; a
+            ``VolumeError`` with a whole sentence for folders that are not one DICOM series.
     """
-    volumes = [_read(path, real) for path in paths]
+    volumes = []
+    for path in paths:
+        try:
+            volumes.append(_read(path, real))
+        except Exception as error:
+            error.volume_path = path  # type: ignore[attr-defined]
+            raise
     return stacked(volumes) if len(volumes) > 1 else volumes[0]
+
+
+def broken_file(error: Exception, paths: Sequence[Path]) -> Path:
+    """The file of a volume, of one of its channels perhaps, that has made :func:`read_volume` raise an error.
+
+    Args:
+        error: what was raised.
+        paths: the files of the volume.
+    """
+    return Path(getattr(error, "volume_path", paths[0]))
 
 
 def volume_values(paths: Sequence[Path]) -> int:

@@ -21,16 +21,17 @@ from monai_ronas.data.label_faults import OTHER_GRID, on_image_grid, undeclared_
 from monai_ronas.data.memo import VerificationMemo, case_key
 from monai_ronas.data.msd import Case, MSDDataset
 from monai_ronas.data.pieces import narrowed, pieces
-from monai_ronas.data.reading import read_volume
+from monai_ronas.data.reading import broken_file, read_volume
 from monai_ronas.data.sizes import bounded_map, case_values
 from monai_ronas.data.stats import CaseStats, case_stats
 from monai_ronas.utils import write_atomically
 from monai_ronas.utils.ranks import is_main
 
-_VERSION = 3  # of the checks; another one makes what is remembered void
+_VERSION = 4  # of the checks; another one makes what is remembered void
 _BYTES_PER_VALUE = 5  # of memory, at the peak of a check
 _UNDECLARED = "dataset.json does not declare"
 _MOST_WORKERS = 8
+_MANY = 256  # different values, which are not listed one by one where some are not declared
 _SKEW = 1e-3  # of the cosine between two axes of a volume
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,8 @@ def _decode(paths: Sequence[Path], what: str) -> tuple[np.ndarray, np.ndarray]:
         raise Fault(f"the {what} {error}") from error
     except Exception as error:  # whatever a broken file makes the reader or the decompressor raise
         words = " ".join(str(error).split())
-        raise Fault(f"the {what} file '{paths[0].name}' cannot be read ({type(error).__name__}: {words})") from error
+        name = broken_file(error, paths).name
+        raise Fault(f"the {what} file '{name}' cannot be read ({type(error).__name__}: {words})") from error
     if what == "label":
         data = narrowed(data)
     channels_last = data.ndim == 4 and (what == "image" or data.shape[3] == 1)
@@ -254,7 +256,7 @@ def _count_labels(label: np.ndarray, declared: tuple[int, ...]) -> tuple[np.ndar
     else:
         found = {int(value): int(n) for value, n in zip(*np.unique(label, return_counts=True), strict=True)}
     problems = undeclared_faults(found, declared, where=_UNDECLARED)
-    return label, {**counts, **found} if len(found) < 256 else counts, problems
+    return label, counts if problems and len(found) >= _MANY else {**counts, **found}, problems
 
 
 def _bincount(values: np.ndarray) -> np.ndarray:

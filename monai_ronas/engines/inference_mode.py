@@ -111,9 +111,12 @@ class InferenceMode:
         for index in indices if len(indices) >= _LEAST else ():
             if len(pairs) == self.cases or (tried >= _LEAST and spent * (tried + 1) / tried > self.seconds):
                 break
-            whole = self._one_shot(architecture, index)
-            if whole is None:
+            if not self._fits(architecture, index):  # any more
+                continue
+            whole, held = self._one_shot(architecture, index)
+            if not held:
                 too_large = True
+                spent, tried = spent + whole.seconds, tried + 1
                 continue
             factor = self._factor(architecture, index)
             if not pairs and _LEAST * (1 + factor) * whole.seconds > self.seconds:
@@ -129,9 +132,7 @@ class InferenceMode:
             return InferenceChoice(True, "Windows, unmeasured: one shot does not fit the memory.")
         if not indices:
             return InferenceChoice(False, "One shot: the training patch holds all reward cases, as windows would.")
-        measured = (
-            f"{len(pairs)} of the {len(indices)} reward cases that are larger than the training patch has a score"
-        )
+        measured = f"{len(pairs)} of the {tried} reward cases that were tried has a score"
         only = "one reward case is larger than the training patch" if len(indices) == 1 else measured
         return InferenceChoice(True, f"Windows, unmeasured: only {only}, which does not tell.")
 
@@ -167,14 +168,12 @@ class InferenceMode:
         self.scorer.sampler.indices = [index]
         return self.scorer.score(architecture)
 
-    def _one_shot(self, architecture: Architecture, index: int) -> ChildScore | None:
-        """The score of a case in one shot; None where that does not fit the memory."""
-        if not self._fits(architecture, index):  # any more
-            return None
+    def _one_shot(self, architecture: Architecture, index: int) -> tuple[ChildScore, bool]:
+        """The score of a case in one shot, and whether that fitted the memory."""
         limit = _inferer(self.scorer).max_voxels
         score = self._score(architecture, index)
         went_on_in_windows = _inferer(self.scorer).max_voxels != limit
-        return None if went_on_in_windows or score.status == "oom" else score
+        return score, not went_on_in_windows and score.status != "oom"
 
     def _windows(self, architecture: Architecture, index: int) -> ChildScore:
         inferer = _inferer(self.scorer)

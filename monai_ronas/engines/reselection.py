@@ -16,6 +16,7 @@ from monai_ronas.utils import ChildScore, SearchResult, above_trend
 
 logger = logging.getLogger(__name__)
 _WORTH = 0.5  # of the derived network's Dice
+_WHY = {"oom": "the memory does not suffice", "failed": "it is not a number"}
 _INSTEAD = "give more memory, or run the search with this budget"
 
 
@@ -127,7 +128,14 @@ class Reselection:
             best = small
         else:
             origins = self._honest_candidates(history)
-            least = _WORTH * self.scorer.score(chosen).reward
+            derived = self.scorer.score(chosen)
+            if derived.status != "ok":
+                raise SettingError(
+                    f"the network that the search derived has no score on the reward cases ({_WHY[derived.status]}), "
+                    "so that nothing tells which other one has weights worth having: run export where there is more "
+                    "memory, with --memory_budget_gb for the limit, or run the search with this budget."
+                )
+            least = _WORTH * derived.reward
             scores = {a: self.scorer.score(a) for a in origins}
             worthy = [a for a in scores if scores[a].status == "ok" and not scores[a].reward < least]
             if not worthy:

@@ -147,7 +147,7 @@ class SliceTrainer:
         self.trainer.optimizer.load_state_dict(copy.deepcopy(self._new_optimizer))
         self._set_scale(self._new_scale)
         self.trainer.state.iteration = 0
-        self.trainer.state.skipped_in_a_row = self.trainer.state.restored = 0
+        self.trainer.state.skipped_in_a_row = self.trainer.state.finite_steps = self.trainer.state.restored = 0
         generator = getattr(self.trainer.prepare_batch, "generator", None)
         if generator is not None:
             generator.manual_seed(seed)
@@ -181,7 +181,7 @@ class SliceTrainer:
         self.trainer.state.iteration = state["iteration"]
         self.trainer.state.epoch = state["epoch"]
         self.trainer.state.restored = state["restored"]
-        self.trainer.state.skipped_in_a_row = 0  # those were steps of other weights
+        self.trainer.state.skipped_in_a_row = self.trainer.state.finite_steps = 0  # those were steps of other weights
         batches = self.trainer.prepare_batch
         if isinstance(batches, PatchBatch) and state["memory_gb"] is not None:
             batches.lower_limit(state["memory_gb"])

@@ -21,11 +21,15 @@ class FiniteSteps:
     """Leave out the steps of a trainer whose loss or gradient is not finite, and go back where they do not cease.
 
     Without a gradient an optimiser moves nothing, so that such a step changes neither weights nor moments. After
-    ``patience`` of them in a row, the weights come back that the trainer had when it was last started in order, the
-    optimiser starts anew, and its learning rates are halved. ``engine.state.skipped_steps`` counts the steps left out,
-    ``engine.state.skipped_in_a_row`` those since the last finite one, ``engine.state.restored`` how often the weights
-    came back. The trainer's optimiser must have been told to set gradients to ``None`` (``optim_set_to_none``). In many
-    processes that share a step, the mean of their losses decides.
+    ``patience`` of them in a row, older weights come back, the optimiser starts anew, and its learning rates are
+    halved. The trainer had these weights at a start in order, ``patience`` finite steps or more before the last one
+    that was copied, as the last finite step may be what has spoilt the weights; or it began with them.
+
+    ``engine.state.skipped_steps`` counts the steps left out, ``engine.state.skipped_in_a_row`` those since the last
+    finite one, ``engine.state.finite_steps`` the finite ones since the trainer has had weights from elsewhere, and
+    ``engine.state.restored`` how often the weights came back. The trainer's optimiser must have been told to set
+    gradients to ``None`` (``optim_set_to_none``). In many processes that share a step, the mean of their losses
+    decides.
 
     Where the trainer scales its losses (``amp`` of MONAI's trainers, for float16), gradients are looked at without the
     scale. A gradient that is too large for float16 with it makes the trainer halve the scale; only below a scale of 1
@@ -42,19 +46,26 @@ class FiniteSteps:
     def __init__(self, *, patience: int = 10, restores: int = 3) -> None:
         self.patience = patience
         self.restores = restores
-        self._copy: dict[str, torch.Tensor] = {}
+        self._older: dict[str, torch.Tensor] = {}
+        self._newer: dict[str, torch.Tensor] = {}
+        self._copied = 0  # finite steps when the newer ones were copied
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Watch the steps of ``engine``, a stock trainer."""
         engine.state.skipped_steps = 0
         engine.state.skipped_in_a_row = 0
         engine.state.restored = 0
+        engine.state.finite_steps = 0
         engine.add_event_handler(Events.STARTED, self._keep)
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def _keep(self, engine: SupervisedTrainer) -> None:
-        if engine.state.skipped_in_a_row == 0:
-            self._copy = {name: weight.detach().clone() for name, weight in engine.network.state_dict().items()}
+        steps = engine.state.finite_steps
+        if engine.state.skipped_in_a_row or 0 < steps < self._copied + self.patience:
+            return
+        older = self._newer
+        self._newer = {name: weight.detach().clone() for name, weight in engine.network.state_dict().items()}
+        self._older, self._copied = older if steps else self._newer, steps
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         """After the backward pass: leave the step out where it is not finite."""
@@ -67,6 +78,7 @@ class FiniteSteps:
         loss = mean(loss)
         if math.isfinite(loss) and math.isfinite(norm):
             engine.state.skipped_in_a_row = 0
+            engine.state.finite_steps += 1
             return
         engine.optimizer.zero_grad(set_to_none=True)
         engine.state.skipped_steps += 1
@@ -85,8 +97,9 @@ class FiniteSteps:
                 "smaller learning_rate or amp=false, and look at the intensities in dataset_report.json."
             )
         engine.state.restored += 1
-        engine.state.skipped_in_a_row = 0
-        engine.network.load_state_dict(self._copy)
+        engine.state.skipped_in_a_row = engine.state.finite_steps = 0
+        self._newer, self._copied = self._older, 0
+        engine.network.load_state_dict(self._older)
         engine.optimizer.state.clear()
         for group in engine.optimizer.param_groups:
             for rate in ("lr", "initial_lr"):

@@ -54,13 +54,16 @@ def sampled(logits: torch.Tensor, label: torch.Tensor, *, most: int) -> tuple[np
         most: voxels at most.
 
     Returns:
-        logarithms of probabilities ``(N, C)`` in double precision, and class indices ``(N,)``.
+        logarithms of probabilities ``(N, C)`` in double precision, and class indices ``(N,)``, without the voxels whose
+        logits are not finite.
     """
     found = near_foreground(label, logits.argmax(0, keepdim=True), num_classes=len(logits))[0]
     places = found.flatten().nonzero()[:, 0]
     places = places[:: max(1, math.ceil(len(places) / most))]
-    chosen = logits.flatten(1)[:, places].T.double().log_softmax(dim=1).clamp(min=math.log(_TINY))
-    return chosen.cpu().numpy(), label.flatten()[places].long().cpu().numpy()
+    chosen = logits.flatten(1)[:, places].T.double()
+    finite = chosen.isfinite().all(dim=1)
+    said = chosen[finite].log_softmax(dim=1).clamp(min=math.log(_TINY))
+    return said.cpu().numpy(), label.flatten()[places[finite]].long().cpu().numpy()
 
 
 def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -47,9 +47,9 @@ class ResourceEstimator(ArchitectureCosts):
     def needed_gb(self, architecture: Mapping[str, Any], *, crops: int = 1) -> float:
         """Memory in GiB, margin included, in which an architecture trains with its patch and scores in its windows.
 
-        The sums of the windows of a volume lie in the machine's memory, whatever the device, and are not counted. It is
-        infinite where a feature map of the batch has more than ``2**31 - 1`` values, for which the kernels of GPUs are
-        not made.
+        The sums of the windows of a volume are not counted: where the device has no room for them, they lie in the
+        machine's memory. It is infinite where a feature map of the batch has more than ``2**31 - 1`` values, for which
+        the kernels of GPUs are not made.
         """
         return math.inf if self._is_beyond_indices(architecture, crops) else self._estimated_gb(architecture, crops)
 

@@ -8,6 +8,10 @@ import torch
 
 from monai_ronas.utils import cgroup
 
+_WORDS = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")  # torch, CUDA, cuDNN and cuBLAS
+_NO_CONVOLUTION = ("unable to find an engine to execute", "Unable to find a valid cuDNN algorithm")
+_NEARLY_FULL = 0.2  # of a card's memory is left, which the workspace of a convolution may exceed
+
 
 def memory_mb(device: str | torch.device) -> float:
     """Peak memory in MB: allocated on a CUDA device since the last reset, else resident memory of the process now."""
@@ -43,7 +47,21 @@ def available_memory_bytes() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short, on a CUDA device or on the CPU."""
-    kinds = (torch.cuda.OutOfMemoryError, MemoryError)
-    words = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")  # torch, CUDA, cuDNN and cuBLAS
-    return isinstance(error, kinds) or any(word in str(error) for word in words)
+    """Whether an error, or one that caused it, says that memory is short, on a CUDA device or on the CPU.
+
+    Where the workspaces of all algorithms for a convolution exceed the memory, cuDNN only says that it has found none.
+    That is a lack of memory on a card that is nearly full.
+    """
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in _WORDS):
+        return True
+    if any(words in str(error) for words in _NO_CONVOLUTION) and _is_nearly_full():
+        return True
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def _is_nearly_full() -> bool:
+    """Whether little is left of the present CUDA device's memory, that included which torch keeps for itself."""
+    if not torch.cuda.is_available():
+        return False
+    free, whole = torch.cuda.mem_get_info()
+    return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated() < _NEARLY_FULL * whole

@@ -6,6 +6,7 @@ import csv
 import numpy as np
 import pytest
 
+from monai_ronas.bundle import uncertainty
 from tests.bundle.small_volumes import save, volume
 from tests.bundle.two_members import segment
 from tests.volume_files import write
@@ -53,3 +54,21 @@ def test_lines_of_another_bundle_are_not_overwritten(bundle, tmp_path, text):
     assert told == f"'{file}' has other columns than those of this bundle: remove it, or give another output_dir."
     assert [path.name for path in file.parent.iterdir()] == ["uncertainty.csv"]
     assert file.read_bytes() == text
+
+
+def test_two_runs_at_once_keep_the_lines_of_both(bundle, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    for name in ("a", "b"):
+        save(tmp_path / f"in/{name}.nii.gz", volume(1))
+    write_map = uncertainty.write_volume
+
+    def write_beside_another(path, *args):
+        if path.name == "b_entropy.nii.gz":  # after the line of a
+            assert list(lines(out)) == ["a"]
+            with (out / "uncertainty.csv").open("a") as file:
+                file.write(f"other{',1' * (len(lines(out)['a']) - 1)}\n")
+        write_map(path, *args)
+
+    monkeypatch.setattr(uncertainty, "write_volume", write_beside_another)
+    assert segment(bundle, tmp_path / "in", out, uncertainty=True) is None
+    assert list(lines(out)) == ["a", "other", "b"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -213,6 +214,23 @@ def test_links_to_a_folder_above_are_not_followed(tmp_path):
     (tmp_path / "in/p1/up").symlink_to("..")
     (tmp_path / "in/p2").symlink_to("p1")
     assert list_volumes(tmp_path / "in") == [str(tmp_path / f"in/{name}/a.nii.gz") for name in ("p1", "p2")]
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_the_others_are_segmented(tmp_path, monkeypatch):
+    for name in ("a.nii.gz", "b/c.nii.gz", "b/closed/d.nii.gz", "e/f.nii.gz"):
+        save(tmp_path / "in" / name, volume())
+    listed = Path.iterdir
+
+    def iterdir(folder):  # as for another user; root may read all
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    sentence = segment(tmp_path / "in", tmp_path / "out")
+    assert sentence == "1 of 4 volume(s) could not be segmented: 'b/closed' cannot be read (Permission denied)."
+    found = [str(p.relative_to(tmp_path / "out")) for p in sorted((tmp_path / "out").rglob("*.gz"))]
+    assert found == ["a_seg.nii.gz", "b/c_seg.nii.gz", "e/f_seg.nii.gz"]
 
 
 def test_an_ending_in_capital_letters_is_told(tmp_path):

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from monai_ronas.bundle import list_volumes
+from monai_ronas.bundle import PredictionFiles, list_volumes
+from monai_ronas.data import DatasetError
 from tests.bundle.small_volumes import save, segment, volume
 
 
@@ -58,3 +59,22 @@ def test_images_of_nnunet_that_are_incomplete_are_named_and_the_others_segmented
     sentence = segment(tmp_path, tmp_path / "out")
     assert sentence.startswith("1 of 2 volume(s) could not be segmented: 'b' in imagesTs: ")
     assert [path.name for path in (tmp_path / "out").rglob("*.gz")] == ["a_0000_seg.nii.gz"]
+
+
+def test_a_prediction_does_not_take_the_place_of_a_label(tmp_path):
+    for name in ("p/ct.nii.gz", "p/ct_seg.nii.gz"):
+        save(tmp_path / name, volume(1))
+    content = {"training": [{"image": "p/ct.nii.gz", "label": "p/ct_seg.nii.gz"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    label = tmp_path / "p" / "ct_seg.nii.gz"
+    before = label.read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    for out in (tmp_path, tmp_path / "link"):
+        with pytest.raises(
+            DatasetError, match=r"^the prediction for 'ct\.nii\.gz' would replace the label '.*': give "
+        ):
+            list_volumes(tmp_path, PredictionFiles(tmp_path, out))
+    assert label.read_bytes() == before
+    images = [str(tmp_path / "p" / "ct.nii.gz")]
+    assert list_volumes(tmp_path, PredictionFiles(tmp_path, tmp_path / "out")) == images
+    assert list_volumes(tmp_path, PredictionFiles(tmp_path, tmp_path, output_ext=".mha")) == images

@@ -244,3 +244,27 @@ def test_a_missing_channel_is_named(tmp_path):
 )
 def test_a_path_stands_for_the_channels(images, joint):
     assert joint_path(images) == joint
+
+
+@pytest.mark.parametrize(
+    ("channels", "names"),
+    [
+        (["imagesTr/T1_{}.nii", "imagesTr/T2_{}.nii"], ["T1_1", "T1_2", "T1_3"]),
+        (["images/T1/{}_T1.nii", "images/FLAIR/{}_FLAIR.nii"], ["1_T1", "2_T1", "3_T1"]),
+        (["imagesTr/{}T1.nii", "imagesTr/{}T2.nii"], ["1T1", "2T1", "3T1"]),
+        (["{}/t1.nii", "{}/t2.nii"], ["1", "2", "3"]),
+    ],
+)
+def test_cases_whose_channels_share_a_folder_have_names_of_their_own(tmp_path, channels, names):
+    training = []
+    for number in (1, 2, 3):
+        entry = {"image": [path.format(number) for path in channels], "label": f"labelsTr/{number}.nii"}
+        touch(tmp_path, *entry["image"], entry["label"])
+        training.append(entry)
+    declare(tmp_path, {**MSD, "training": training})
+    found = read_msd(tmp_path).cases
+    assert [case.name for case in found] == names
+    assert [case.label.name for case in found] == ["1.nii", "2.nii", "3.nii"]
+    declare(tmp_path, {**MSD, "training": [*training, training[0]]})
+    with pytest.raises(DatasetError, match="the case is listed more than once"):
+        read_msd(tmp_path)

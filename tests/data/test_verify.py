@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_ronas.data import DatasetError, raise_for_faults, read_msd, verify_dataset, write_report
+from monai_ronas.data import (
+    DatasetError,
+    LoadVolumed,
+    VolumeError,
+    raise_for_faults,
+    read_msd,
+    verify_dataset,
+    write_report,
+)
 from tests.volume_files import write, write_series
 
 IMAGE = np.random.default_rng(0).uniform(1, 2, (9, 8, 7)).astype(np.float32)
@@ -78,6 +86,28 @@ def test_truncated_file(maker, suffix, kept):
     report, stats = verify_dataset(read_msd(maker.root))
     assert stats == []
     assert [f"'a{suffix}' cannot be read" in fault["problem"] for fault in report["faults"]] == [True]
+
+
+def test_of_several_files_the_broken_one_is_named(maker):
+    maker.add("a")
+    folder = maker.write() / "imagesTr"
+    (folder / "b.nii.gz").write_bytes((folder / "a.nii.gz").read_bytes()[:-200])
+    maker.content |= {"modality": {"0": "T1", "1": "T2"}}
+    maker.content["training"][0]["image"] = ["imagesTr/a.nii.gz", "imagesTr/b.nii.gz"]
+    report, _ = verify_dataset(read_msd(maker.write()))
+    assert [fault["problem"][:44] for fault in report["faults"]] == ["the image file 'b.nii.gz' cannot be read (EO"]
+    with pytest.raises(VolumeError, match=r"^'b\.nii\.gz': the image file cannot be read"):
+        LoadVolumed("image")({"image": [str(folder / "a.nii.gz"), str(folder / "b.nii.gz")]})
+
+
+def test_many_declared_values_are_counted(maker):
+    maker.content["labels"] = {str(value): f"part {value}" for value in range(301)}
+    maker.add("a", image=IMAGE, label=labelled(*range(1, 301), dtype=np.uint16))
+    report, stats = verify_dataset(read_msd(maker.write()))
+    assert report["faults"] == report["warnings"] == []
+    counts = report["cases"][0]["label_voxels"]
+    assert (len(counts), counts["300"], counts["0"]) == (301, 1, IMAGE.size - 300)
+    assert len(stats) == 1
 
 
 def test_all_faults_of_all_cases_in_one_report(maker, tmp_path: Path):

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanDice, from_engine
 from monai.transforms import AsDiscreted
@@ -15,7 +14,6 @@ from torch.utils.data import DataLoader
 from monai_ronas.engines import ChildScorer, EpisodeSampler, InferenceMode
 from monai_ronas.networks import PadToStrideInferer
 from monai_ronas.utils import ChildScore, InferenceChoice
-from tests.engines.scripted import Scorer, ScriptedBudget, ScriptedTester, make_end
 from tests.toys import toy_cases, toy_space
 
 PATCH = (16, 16, 8)
@@ -192,9 +190,7 @@ def test_nor_does_a_single_one_that_has_a_score(number):
     for case in range(2 - number):
         scorer.evaluator.data_loader.dataset[case]["label"].zero_()
     choice = InferenceMode(scorer)(scorer.network.space.base)
-    told = (
-        f"only {number} of the 2 reward cases that are larger than the training patch has a score, which does not tell."
-    )
+    told = f"only {number} of the 2 reward cases that were tried has a score, which does not tell."
     assert choice == InferenceChoice(True, f"Windows, unmeasured: {told}")
 
 
@@ -205,8 +201,18 @@ def test_cases_without_a_score_take_their_time_too(monkeypatch):
     slow(scorer, monkeypatch, one_shot=1.0, windows=3.0)
     scored = scorer.network.sizes
     choice = InferenceMode(scorer, seconds=9.0)(scorer.network.space.base)
-    assert "only 0 of the 6 reward cases" in choice.reason
+    assert "only 0 of the 2 reward cases that were tried has a score" in choice.reason
     assert scored.count((20, 16, 8)) == 2  # in one shot; a third pair would end after 12 s
+
+
+def test_cases_that_do_not_fit_take_their_time_too(monkeypatch):
+    scorer = make_scorer(shapes=[(size, 16, 8) for size in (40, 36, 32, 28, 24, 20)])  # each limit allows the next
+    scorer.network.memory = 16 * 16 * 8
+    slow(scorer, monkeypatch, one_shot=4.0, windows=4.0)
+    choice = InferenceMode(scorer, seconds=11.0)(scorer.network.space.base)
+    assert choice == InferenceChoice(True, "Windows, unmeasured: one shot does not fit the memory.")
+    tried = [size for size in scorer.network.sizes if size != PATCH]
+    assert len(tried) == 2  # a third would end after 12 s
 
 
 def slow(scorer, monkeypatch, *, one_shot, windows):
@@ -263,60 +269,3 @@ def test_the_windows_are_counted_as_monai_makes_them(shape):
 def test_a_comparison_of_one_case_is_refused():
     with pytest.raises(ValueError, match="cases must be at least 2, received 1"):
         InferenceMode(make_scorer(), cases=1)
-
-
-class Given:
-    """A choice that is given; remembers the architectures that it was made for."""
-
-    def __init__(self, choice):
-        self.choice, self.asked = choice, []
-
-    def is_open(self, architecture):
-        return True
-
-    def estimated_seconds(self, architecture, seconds):
-        return 7.0
-
-    def spend(self):
-        """Nothing: the comparison takes no time."""
-
-    def __call__(self, architecture):
-        self.asked.append(architecture)
-        self.spend()
-        return self.choice
-
-
-@pytest.mark.parametrize("windows", [True, False])
-def test_a_search_ends_with_the_choice(windows):
-    mode = Given(InferenceChoice(windows, "because"))
-    end = make_end(Scorer(), inference=mode)
-    result = end.run()
-    assert result.inference == mode.choice
-    assert mode.asked == [result.architecture]
-    assert end.budget.reserve == 8.0 + 7.0
-    assert result.remark == ("in one shot" if windows else "")
-
-
-@pytest.mark.parametrize(
-    ("windows", "seconds", "scored"),
-    [(True, 4.0, 1), (True, 3.0, 2), (True, 8.0, 0), (True, math.nan, 8), (False, 4.0, 8)],
-)
-def test_of_the_test_cases_the_fewer_are_scored_in_windows(caplog, windows, seconds, scored):
-    """Of a minute the comparison and the test have 10 s; the former takes 3 of them."""
-    budget = ScriptedBudget(1, reserve=0.0)
-    mode = Given(InferenceChoice(windows, "because", seconds=seconds))
-    tester = ScriptedTester(budget, seconds=seconds if windows and seconds > 0 else 0.8)
-    mode.spend, tester.estimated_seconds = lambda: setattr(budget, "now", budget.now + 3.0), lambda s: s or 0.8
-    end = make_end(Scorer(), inference=mode, tester=tester, budget=budget, final_cases=3, best_child=False)
-    end.race._is_worth = lambda first: False
-
-    def train():
-        budget.now += 1.0
-
-    end.slices.trainer.add_event_handler(Events.ITERATION_STARTED, train)
-    result = end.run()
-    assert result.steps == 50
-    assert (0 if result.test is None else len(result.test.per_case)) == scored
-    assert (f"Dice on {scored} of the 8 test cases" in caplog.text) == (0 < scored < 8)
-    assert ("left to evaluate.json: one would take about 8 s" in caplog.text) == (scored == 0)
-    assert budget.elapsed() <= 60.0

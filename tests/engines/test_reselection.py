@@ -103,3 +103,11 @@ def test_what_the_search_cannot_tell_is_refused(children, episodes, seen, dice, 
     with pytest.raises(ValueError, match=message):
         again.run(history(others) if episodes else [], derived, steps=7)
     assert scorer.chosen == []
+
+
+def test_a_derived_network_without_a_score_tells_nothing_of_the_others(children):
+    space, (derived, *others) = children
+    scorer = Scorer({derived: math.nan, **dict.fromkeys(others, 0.01)})
+    with pytest.raises(ValueError, match=r"derived has no score on the reward cases \(it is not a number\), so that "):
+        reselection(space, scorer, others).run(history(others), derived, steps=7)
+    assert scorer.scored == [derived]

@@ -77,6 +77,34 @@ def test_where_they_do_not_cease_older_weights_come_back_with_half_the_rate_and_
     assert slices.trainer.state.skipped_steps == 9
 
 
+@pytest.mark.parametrize("slice_steps", [1, 2, 3])
+def test_in_short_slices_weights_come_back_that_are_older_than_the_last_steps(slice_steps):
+    """The last finite step spoils the weights, and ends a slice or not."""
+    slices = toy_slices(slice_steps=slice_steps)
+    spoilt(slices, set(range(13, 40)), "loss")
+    FiniteSteps(patience=3, restores=1).attach(slices.trainer)
+    seen = [weights(slices)]
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(weights(slices)))
+    while slices.trainer.state.restored == 0:
+        slices.run(lambda: slices.network.space.base)
+    back = [step for step in range(13) if same(seen[15], seen[step])]
+    assert len(back) == 1
+    assert 3 <= 12 - back[0] <= 3 + 3 + 2 * slice_steps
+
+
+def test_weights_are_copied_again_after_some_have_come_back():
+    slices = toy_slices(slice_steps=2)
+    bad = {*range(21, 24), *range(34, 37)}
+    spoilt(slices, bad, "loss")
+    FiniteSteps(patience=3, restores=2).attach(slices.trainer)
+    seen = [weights(slices)]
+    slices.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(weights(slices)))
+    while slices.trainer.state.restored < 2:
+        slices.run(lambda: slices.network.space.base)
+    assert [step for step in range(20) if same(seen[23], seen[step])] == [16]
+    assert [step for step in range(24, 34) if same(seen[36], seen[step])] == [26]
+
+
 def test_what_comes_back_is_not_from_before_other_weights_were_loaded():
     slices = toy_slices(slice_steps=4)
     FiniteSteps(patience=2).attach(slices.trainer)

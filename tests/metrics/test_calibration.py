@@ -85,3 +85,21 @@ def test_bins_hold_their_voxels():
     assert found.expected_error == pytest.approx(gap / 5)
     squares = [2 * 0.05**2, 2 * 0.95**2, 2 * 0.45**2, 2 * 0.65**2, 0.0]
     assert found.brier == pytest.approx(np.mean(squares))
+
+
+def test_voxels_whose_logits_are_no_numbers_are_left_out():
+    label = torch.zeros(1, 6, 6, 6)
+    label[0, 2:4, 2:4, 2:4] = 1
+    logits = torch.randn(2, 6, 6, 6, generator=torch.Generator().manual_seed(0))
+    all_said, all_labels = sampled(logits, label, most=1000)
+    logits[1, 2, 2, 2], logits[0, 5, 5, 5] = float("nan"), float("inf")
+    said, labels = sampled(logits, label, most=1000)
+    assert len(said) == len(labels) == len(all_said) - 2
+    assert int(labels.sum()) == int(all_labels.sum()) - 1
+    assert np.isfinite(said).all()
+    assert sum(reliability([said], [labels]).count) == len(said)
+    none = sampled(logits * float("nan"), label, most=1000)
+    assert none[0].shape == (0, 2)
+    with_none, without = reliability([said, none[0]], [labels, none[1]]), reliability([said], [labels])
+    assert (with_none.count, with_none.brier) == (without.count, without.brier)
+    assert fit_temperature([none[0]], [none[1]]) == 1.0

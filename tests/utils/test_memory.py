@@ -111,6 +111,34 @@ def test_a_lack_of_memory_is_known_by_its_words(error):
 @pytest.mark.parametrize(
     "message",
     [
+        "GET was unable to find an engine to execute this computation",
+        "FIND was unable to find an engine to execute this computation",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+    ],
+)
+@pytest.mark.parametrize(("free", "reserved", "allocated", "short"), [(1, 20, 14, True), (1, 20, 11, False)])
+def test_a_convolution_without_an_algorithm_lacks_memory_on_a_card_that_is_nearly_full(
+    monkeypatch, message, free, reserved, allocated, short
+):
+    assert not is_out_of_memory(RuntimeError(message))  # without a card
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free * GB, 40 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: reserved * GB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: allocated * GB)
+    assert is_out_of_memory(RuntimeError(message)) == short
+
+
+def test_a_lack_of_memory_that_caused_an_error_is_known():
+    error = RuntimeError("Please try smaller patch size")
+    error.__cause__ = torch.cuda.OutOfMemoryError("CUDA out of memory.")
+    assert is_out_of_memory(error)
+    error.__cause__ = RuntimeError("CUDA error: device-side assert triggered")
+    assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
         "CUDA error: an illegal memory access was encountered",
         "CUDA error: device-side assert triggered",
         "CUDA error: unspecified launch failure",

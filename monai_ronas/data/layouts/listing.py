@@ -37,7 +37,7 @@ def find_cases(training: Sequence[Any], root: Path) -> Found:
             faults.append((f"training[{number}]", f"the entry needs image and label paths, received {entry!r:.80}"))
         elif not Path(paths[0][0]).name.startswith("._"):  # resource forks of macOS archives, not volumes
             entries.append(paths)
-    names = case_names([joint_path(images) for images, _ in entries])
+    names = case_names(_joint_paths([images for images, _ in entries]))
     for name, (images, label) in zip(names, entries, strict=True):
         try:
             image = listed_image(images, root)
@@ -61,6 +61,15 @@ def find_images(content: Mapping[str, Any], root: Path) -> tuple[list[tuple[Path
     lists = [content.get(key) for key in ("training", "test")]
     entries = [entry for listed in lists if isinstance(listed, list) for entry in listed]
     return existing_images([entry if isinstance(entry, dict) else {"image": entry} for entry in entries], "image", root)
+
+
+def _joint_paths(entries: Sequence[Sequence[str]]) -> list[str]:
+    """A path for each case, that of its first file where others of the same folder would have the joint path too."""
+    joint = [joint_path(images) for images in entries]
+    sharing: dict[str, set[tuple[str, ...]]] = {}
+    for path, images in zip(joint, entries, strict=True):
+        sharing.setdefault(path, set()).add(tuple(images))
+    return [images[0] if len(sharing[path]) > 1 else path for path, images in zip(joint, entries, strict=True)]
 
 
 def _layout(cases: Sequence[Case]) -> str:
