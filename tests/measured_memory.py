@@ -64,20 +64,20 @@ def peak_bytes(run, device="cpu"):
     return live.peak
 
 
-def training_peak(space, architecture, crops, widths, *, amp, device="cpu"):
+def training_peak(space, architecture, crops, widths, *, amp, device="cpu", ignore=False):
     """Most bytes alive in two training steps on a supernet."""
     torch.manual_seed(0)
-    return peak_bytes(lambda: _train(space, architecture, crops, widths, amp=amp, device=device), device)
+    return peak_bytes(lambda: _train(space, architecture, crops, widths, amp=amp, device=device, ignore=ignore), device)
 
 
-def _train(space, architecture, crops, widths, *, amp, device):
+def _train(space, architecture, crops, widths, *, amp, device, ignore):
     net = RonasSuperNet(space, widths["in_channels"], widths["out_channels"], channels=widths["channels"])
     net = net.to(device, memory_format=layout(space)).train()
     optimizer = Muon(net.parameters())
     keep_unused(optimizer)
     average = AveragedWeights(net)
     average.start()
-    loss = AreaDeepSupervisionLoss(DiceCELoss(softmax=True, batch=True))
+    loss = AreaDeepSupervisionLoss(DiceCELoss(softmax=True, batch=True), ignore=ignore)
     net.select(architecture)
     for _ in range(2):
         size = space.patch(architecture)

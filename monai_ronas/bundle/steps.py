@@ -92,6 +92,7 @@ def plan_study(
         channels=None if channels is None else tuple(channels),
         batch_size=batch_size,
         device=torch.device(device).type,
+        ignore=facts.ignore_label is not None,
     )
     measure = partial(measure_speed, device, amp=amp)
     return plan_search(inputs, measure, budget.elapsed, Path(output_dir) / "dataset_report.json", resume=resume)

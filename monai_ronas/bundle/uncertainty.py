@@ -93,10 +93,10 @@ class Uncertainty:
         self._report = Path(os.path.abspath(files.output_dir)) / REPORT
         self._columns = ["case", *_volume_columns(list(self.labels.values())[1:]), "mean_entropy", "predicted_dice"]
         self._rows: dict[str, list[str] | None] = {}  # of this run; None for a line that goes
+        self._volumes: dict[str, str] = {}  # of this run, by the names of their cases
         if chosen:
             _read_rows(self._report, self._columns)  # a table of another bundle is refused before the first case
-        self._volumes: dict[str, str] = {}  # of this run, by the names of their cases
-        if not chosen and self._report.is_file():
+        elif self._report.is_file():
             logger.warning(
                 "'%s' and the maps beside it are of an earlier run: they do not tell of what is segmented now",
                 self._report,

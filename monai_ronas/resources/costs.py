@@ -45,6 +45,7 @@ class ArchitectureCosts:
         out_channels: channels of the prediction.
         amp: training and scoring run in bfloat16 under autocast.
         moments: values that the optimiser keeps of a weight: one for Muon, two for Adam.
+        ignore: the loss leaves out voxels that nobody has labelled.
 
     Example:
         >>> space = RonasSpace((32, 32, 32))
@@ -64,6 +65,7 @@ class ArchitectureCosts:
         out_channels: int,
         amp: bool = False,
         moments: int = 1,
+        ignore: bool = False,
     ) -> None:
         self.space = space
         self.channels = tuple(channels)
@@ -71,6 +73,7 @@ class ArchitectureCosts:
         self.out_channels = out_channels
         self.amp = amp
         self.moments = moments
+        self.ignore = ignore
         self._kernels = tuple(math.prod(kernel) for kernel in space.kernel_sizes)
         self._widest = scaled_channels(self.channels, max(space.widths))
         self._shared = self._parameters(self._widest, skip_points(len(self._widest)), heads=len(self._widest) - 1)
@@ -195,6 +198,7 @@ class ArchitectureCosts:
         logits = sum(maps.counts[:-1]) * self.out_channels  # each level at its own resolution
         saved += logits * SINGLE
         losses = logits * 3 * SINGLE  # probabilities, their logarithms and the shares of the classes
+        losses += logits * 2 * SINGLE if self.ignore else 0  # logits and shares of the labelled voxels
         one_hot = maps.voxels * self._label_bytes(maps.strides[0])
         transient = max(
             1.4 * maps.counts[0] * self.out_channels * SINGLE, 1.15 * maps.counts[0] * maps.channels[0] * value
@@ -214,13 +218,13 @@ class ArchitectureCosts:
         At first a class has a value a voxel. Beside it are the label's index, or sums over voxels along two axes, or at
         last the sums and the shares. See :class:`~monai_ronas.losses.AreaDeepSupervisionLoss`.
         """
-        cells = math.prod(stem)
+        cells, classes = math.prod(stem), self.out_channels + self.ignore
         if cells == 1:
-            return self.out_channels * SINGLE + INDEX
+            return classes * SINGLE + INDEX
         value = 1 if cells < 256 else SINGLE
         sums = [0.0, *itertools.accumulate((1 / s for s in stem if s > 1), operator.mul), 0.0]
         more = max(value * sum(max(itertools.pairwise(sums), key=sum)), (value + SINGLE) / cells)
-        return self.out_channels * value + max(INDEX, self.out_channels * more)
+        return classes * value + max(INDEX, self.out_channels * more)
 
     def cost(self, name: str) -> Callable[[Mapping[str, Any]], float]:
         """One of the costs of an architecture by its name.

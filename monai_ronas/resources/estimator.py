@@ -23,7 +23,8 @@ class ResourceEstimator(ArchitectureCosts):
     Args:
         space: the architectures.
         memory_gb: memory in GiB that training and scoring may need, or None for no limit.
-        kwargs: ``channels``, ``in_channels``, ``out_channels``, ``amp`` and ``moments`` of :class:`ArchitectureCosts`.
+        kwargs: ``channels``, ``in_channels``, ``out_channels``, ``amp``, ``moments`` and ``ignore`` of
+            :class:`ArchitectureCosts`.
 
     Example:
         >>> space = RonasSpace((32, 32, 32))

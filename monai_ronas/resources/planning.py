@@ -38,6 +38,7 @@ class PlanInputs:
         channels: of the stages. Default: planned.
         batch_size: crops in a batch.
         device: type of the device, by which plans are told apart: its speed is its own.
+        ignore: labels have a value for voxels that nobody has labelled.
     """
 
     shape: tuple[int, ...]
@@ -50,6 +51,7 @@ class PlanInputs:
     channels: tuple[int, ...] | None = None
     batch_size: int = 2
     device: str = "cpu"
+    ignore: bool = False
 
     def costs(self, draft: Draft, *, widths: Sequence[float] = (1.0,)) -> ResourceEstimator:
         """Costs of a draft, as the base network of a small space.
@@ -73,6 +75,7 @@ class PlanInputs:
             out_channels=self.out_channels,
             amp=self.amp,
             moments=_MOST_MOMENTS,
+            ignore=self.ignore,
             memory_gb=self.memory_gb,
         )
 

@@ -22,7 +22,7 @@ def test_training_cases_judge_where_there_are_no_others(data, expected, caplog):
 
 def test_the_plan_follows_from_the_fingerprint_and_the_budgets(tmp_path):
     facts = {"median_shape": (48, 48, 24), "target_spacing": (1.0, 1.0, 2.0), "in_channels": 2, "out_channels": 3}
-    study, budget = SimpleNamespace(fingerprint=SimpleNamespace(**facts)), TimeBudget(None)
+    study, budget = SimpleNamespace(fingerprint=SimpleNamespace(**facts, ignore_label=None)), TimeBudget(None)
     plan = plan_study(study, tmp_path, budget, "cpu", memory_gb=4.0, amp=True, channels=[4, 6, 8], batch_size=1)
     inputs = PlanInputs(*facts.values(), memory_gb=4.0, amp=True, channels=(4, 6, 8), batch_size=1)
     assert plan == plan_for(inputs)

@@ -83,6 +83,17 @@ def test_labels_of_many_classes_and_updates_of_wide_kernels_are_counted(stem, cl
     assert -0.1 < estimate / peak - 1 < 0.25
 
 
+@pytest.mark.parametrize(("classes", "amp"), [(8, False), (50, False), (20, True), (50, True)])
+def test_voxels_that_nobody_has_labelled_are_counted(classes, amp):
+    space = RonasSpace((64, 64, 32))
+    widths = {"channels": (16, 32, 64, 128), "in_channels": 1, "out_channels": classes}
+    peaks = [training_peak(space, space.base, 2, widths, amp=amp, ignore=ignore) for ignore in (False, True)]
+    assert peaks[1] > 1.05 * peaks[0]
+    for ignore, peak in zip((False, True), peaks, strict=True):
+        estimate = ArchitectureCosts(space, **widths, amp=amp, ignore=ignore).training_bytes(space.base, crops=2)
+        assert -0.05 < estimate / peak - 1 < 0.25
+
+
 @pytest.mark.parametrize("shape", [(35, 51, 33), (49, 49, 9)])
 def test_inference_counts_the_padding(shape):
     space = RonasSpace((48, 48, 32))
