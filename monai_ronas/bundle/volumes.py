@@ -104,6 +104,7 @@ def _refuse_labels(root: Path, images: Sequence[tuple[Path, ...]], predictions: 
 
 
 def _place(path: Path) -> Path:
+    """A file's path, without the links to its folder."""
     return path.parent.resolve() / path.name
 
 

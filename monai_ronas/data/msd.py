@@ -14,6 +14,7 @@ from monai_ronas.data.case import Case
 from monai_ronas.data.errors import DatasetError
 from monai_ronas.data.formats import format_of
 from monai_ronas.data.layouts import find_cases, find_images
+from monai_ronas.data.layouts.found import paths_of
 from monai_ronas.data.segment_codes import Codes, read_codes
 
 __all__ = ["Case", "MSDDataset", "label_files", "listed_images", "read_msd"]
@@ -143,7 +144,7 @@ def listed_images(dataset_dir: str | os.PathLike[str]) -> tuple[list[tuple[Path,
 
 
 def label_files(dataset_dir: str | os.PathLike[str]) -> list[Path]:
-    """The labels that a data set has; none where it lists no labelled case.
+    """The labels that a training list in ``dataset.json`` names, whether their cases can be used or not.
 
     Args:
         dataset_dir: as for :func:`read_msd`.
@@ -152,11 +153,9 @@ def label_files(dataset_dir: str | os.PathLike[str]) -> list[Path]:
         DatasetError: when ``dataset.json`` cannot be read.
     """
     root = Path(dataset_dir)
-    content = _read_json(root)
-    try:
-        return [case.label for case in find_cases(content, root).cases]
-    except DatasetError:
-        return []
+    listed = _read_json(root).get("training")
+    entries = listed if isinstance(listed, list) else []
+    return [root / path for entry in entries for path in paths_of(entry, "label") or []]
 
 
 def _read_json(root: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from monai_ronas.utils.random_states import random_states, restore_random_states
 from monai_ronas.utils.ranks import from_main, total
 
 _Name = tuple[str, Any, str]  # "network" or "optimizer", number of a weight, and name
+_COUNTS = ("skipped_in_a_row", "finite_steps")  # of the trainer's state, which go on over the slices of a round
 
 
 class LocalSlices:
@@ -50,7 +51,7 @@ class LocalSlices:
         self._seed = from_main(int(torch.randint(2**62, (), generator=generator)))
         self._random = random_states()
         self._start = on_cpu(self.slices.state_dict())
-        self._in_a_row = getattr(trainer.state, "skipped_in_a_row", 0)
+        self._in_a_row, self._finite = (getattr(trainer.state, name, 0) for name in _COUNTS)
 
     def enter(self, number: int) -> None:
         """Begin a slice.
@@ -60,7 +61,7 @@ class LocalSlices:
         """
         self.slices.load_state_dict(self._start)
         trainer: Any = self.slices.trainer
-        trainer.state.skipped_in_a_row = self._in_a_row
+        trainer.state.skipped_in_a_row, trainer.state.finite_steps = self._in_a_row, self._finite
         torch.manual_seed(self._seed + number)
         generator = getattr(trainer.prepare_batch, "generator", None)
         if generator is not None:
@@ -72,7 +73,7 @@ class LocalSlices:
         state = on_cpu(self.slices.state_dict())
         found, rest = _parts(state)
         end = {key: state[key] for key in ("iteration", "epoch", "restored", "scaler")}
-        end |= {"groups": state["optimizer"]["param_groups"], "in_a_row": getattr(trainer.state, "skipped_in_a_row", 0)}
+        end |= {"groups": state["optimizer"]["param_groups"], **{k: getattr(trainer.state, k, 0) for k in _COUNTS}}
         self._ends.append(end)
         if not all(bool(tensor.isfinite().all()) for tensor in found.values()):
             return
@@ -106,7 +107,8 @@ class LocalSlices:
             place[key] = place[key] + move if key in place else move
         self.slices.load_state_dict(state)
         trainer: Any = self.slices.trainer
-        trainer.state.skipped_in_a_row = min(end["in_a_row"] for end in ends)
+        for name in _COUNTS:
+            setattr(trainer.state, name, min(end[name] for end in ends))
         self.slices.share_limit()
         restore_random_states(self._random)
         self._forget()

@@ -65,7 +65,7 @@ class FiniteSteps:
             return
         older = self._newer
         self._newer = {name: weight.detach().clone() for name, weight in engine.network.state_dict().items()}
-        self._older, self._copied = older if steps else self._newer, steps
+        self._older, self._copied = older if steps and older else self._newer, steps
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         """After the backward pass: leave the step out where it is not finite."""

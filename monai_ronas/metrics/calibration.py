@@ -55,15 +55,15 @@ def sampled(logits: torch.Tensor, label: torch.Tensor, *, most: int) -> tuple[np
 
     Returns:
         logarithms of probabilities ``(N, C)`` in double precision, and class indices ``(N,)``, without the voxels whose
-        logits are not finite.
+        logits are no numbers.
     """
     found = near_foreground(label, logits.argmax(0, keepdim=True), num_classes=len(logits))[0]
     places = found.flatten().nonzero()[:, 0]
     places = places[:: max(1, math.ceil(len(places) / most))]
-    chosen = logits.flatten(1)[:, places].T.double()
-    finite = chosen.isfinite().all(dim=1)
-    said = chosen[finite].log_softmax(dim=1).clamp(min=math.log(_TINY))
-    return said.cpu().numpy(), label.flatten()[places[finite]].long().cpu().numpy()
+    said = logits.flatten(1)[:, places].T.double().log_softmax(dim=1)
+    known = ~said.isnan().any(dim=1)  # the logarithm of a probability of 0 is known
+    said = said[known].clamp(min=math.log(_TINY))
+    return said.cpu().numpy(), label.flatten()[places[known]].long().cpu().numpy()
 
 
 def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:

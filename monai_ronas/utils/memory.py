@@ -60,8 +60,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_nearly_full() -> bool:
-    """Whether little is left of the present CUDA device's memory, that included which torch keeps for itself."""
+    """Whether little is left on a CUDA device of this process, that included which torch keeps for itself."""
     if not torch.cuda.is_available():
         return False
-    free, whole = torch.cuda.mem_get_info()
-    return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated() < _NEARLY_FULL * whole
+    used = [device for device in range(torch.cuda.device_count()) if torch.cuda.memory_reserved(device)]
+    return any(_left(device) < _NEARLY_FULL for device in used)
+
+
+def _left(device: int) -> float:
+    """What is left of a CUDA device's memory, as a part of it."""
+    free, whole = torch.cuda.mem_get_info(device)
+    return (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)) / whole

@@ -5,6 +5,7 @@ import csv
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from monai_ronas.bundle import uncertainty
 from tests.bundle.small_volumes import save, volume
@@ -69,6 +70,15 @@ def test_two_runs_at_once_keep_the_lines_of_both(bundle, tmp_path, monkeypatch):
                 file.write(f"other{',1' * (len(lines(out)['a']) - 1)}\n")
         write_map(path, *args)
 
+    write = uncertainty.write_atomically
+
+    def write_locked(path, content):
+        if path.name == "uncertainty.csv":
+            with pytest.raises(Timeout):
+                FileLock(out / ".uncertainty.csv.lock").acquire(timeout=0)
+        write(path, content)
+
     monkeypatch.setattr(uncertainty, "write_volume", write_beside_another)
+    monkeypatch.setattr(uncertainty, "write_atomically", write_locked)
     assert segment(bundle, tmp_path / "in", out, uncertainty=True) is None
     assert list(lines(out)) == ["a", "other", "b"]

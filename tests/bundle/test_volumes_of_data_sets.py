@@ -64,7 +64,7 @@ def test_images_of_nnunet_that_are_incomplete_are_named_and_the_others_segmented
 def test_a_prediction_does_not_take_the_place_of_a_label(tmp_path):
     for name in ("p/ct.nii.gz", "p/ct_seg.nii.gz"):
         save(tmp_path / name, volume(1))
-    content = {"training": [{"image": "p/ct.nii.gz", "label": "p/ct_seg.nii.gz"}]}
+    content = {"training": [{"image": "p/ct.nii.gz", "label": "./p/ct_seg.nii.gz"}]}
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     label = tmp_path / "p" / "ct_seg.nii.gz"
     before = label.read_bytes()

@@ -93,7 +93,9 @@ def test_voxels_whose_logits_are_no_numbers_are_left_out():
     logits = torch.randn(2, 6, 6, 6, generator=torch.Generator().manual_seed(0))
     all_said, all_labels = sampled(logits, label, most=1000)
     logits[1, 2, 2, 2], logits[0, 5, 5, 5] = float("nan"), float("inf")
+    logits[0, 3, 3, 3] = -float("inf")  # as of a probability of 0, which is one
     said, labels = sampled(logits, label, most=1000)
+    assert float(np.exp(said).min()) < 1e-6
     assert len(said) == len(labels) == len(all_said) - 2
     assert int(labels.sum()) == int(all_labels.sum()) - 1
     assert np.isfinite(said).all()

@@ -117,14 +117,20 @@ def test_a_lack_of_memory_is_known_by_its_words(error):
     ],
 )
 @pytest.mark.parametrize(("free", "reserved", "allocated", "short"), [(1, 20, 14, True), (1, 20, 11, False)])
+@pytest.mark.parametrize("ours", [0, 1])
 def test_a_convolution_without_an_algorithm_lacks_memory_on_a_card_that_is_nearly_full(
-    monkeypatch, message, free, reserved, allocated, short
+    monkeypatch, message, free, reserved, allocated, short, ours
 ):
     assert not is_out_of_memory(RuntimeError(message))  # without a card
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free * GB, 40 * GB))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: reserved * GB)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: allocated * GB)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cards = {
+        ours: (free, reserved, allocated),
+        1 - ours: (0, 0, 0) if not short else (40, 0, 0),
+    }  # the other is no hint
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (cards[device][0] * GB, 40 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: cards[device][1] * GB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: cards[device][2] * GB)
     assert is_out_of_memory(RuntimeError(message)) == short
 
 
