@@ -26,6 +26,13 @@ def read(path):
     return np.asanyarray(nib.load(path).dataobj)
 
 
+def names_in(folder):
+    """Its files and those below it, but for the hidden one by which runs at the same time wait for each other."""
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files & {".uncertainty.csv.lock"} == {path for path in files if path.startswith(".")}
+    return sorted(files - {".uncertainty.csv.lock"})
+
+
 def test_nothing_changes_unless_it_is_asked_for(bundle, tmp_path):
     save(tmp_path / "in/a.nii.gz")
     assert segment(bundle, tmp_path / "in", tmp_path / "with") is None
@@ -40,10 +47,9 @@ def test_maps_and_a_line_for_each_case(bundle, tmp_path):
     save(tmp_path / "in/a.nii.gz", volume(1), affine)
     write(tmp_path / "in/deep/b.mha", volume(2), affine)
     assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty="true") is None
-    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     kinds = ("seg", "entropy", "mutual_information")
     files = {f"{name}_{kind}{end}" for name, end in (("a", ".nii.gz"), ("deep/b", ".mha")) for kind in kinds}
-    assert found == {"uncertainty.csv", *files}
+    assert names_in(tmp_path / "out") == sorted({"uncertainty.csv", *files})
     seg, unsure, spread = (nib.load(tmp_path / f"out/a_{kind}.nii.gz") for kind in kinds)
     assert seg.shape == unsure.shape == spread.shape == SHAPE
     np.testing.assert_allclose(unsure.affine, affine, atol=1e-4)
@@ -112,8 +118,7 @@ def test_one_run_has_no_mutual_information(bundle, tmp_path):
     (bundle / "models" / "members.pth").unlink()
     save(tmp_path / "in/a.nii.gz")
     assert segment(bundle, tmp_path / "in", tmp_path / "out", uncertainty=True, **{"inferer#flips": []}) is None
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"a_seg.nii.gz", "a_entropy.nii.gz", "uncertainty.csv"}
+    assert names_in(tmp_path / "out") == ["a_entropy.nii.gz", "a_seg.nii.gz", "uncertainty.csv"]
 
 
 def test_maps_of_an_earlier_run_do_not_stay_beside_another_segmentation(bundle, tmp_path, caplog):
@@ -123,12 +128,12 @@ def test_maps_of_an_earlier_run_do_not_stay_beside_another_segmentation(bundle, 
     assert segment(bundle, tmp_path / "in", out, uncertainty=True) is None
     (bundle / "models" / "members.pth").unlink()
     assert segment(bundle, tmp_path / "in", out, **alone) is None
-    assert sorted(path.name for path in out.iterdir()) == ["a_entropy.nii.gz", "a_seg.nii.gz", "uncertainty.csv"]
+    assert names_in(out) == ["a_entropy.nii.gz", "a_seg.nii.gz", "uncertainty.csv"]
     assert "of an earlier run" not in caplog.text
     assert segment(bundle, tmp_path / "in", out) is None
     assert f"'{out / 'uncertainty.csv'}' and the maps beside it are of an earlier run" in caplog.text
     assert "'a'" in segment(bundle, tmp_path / "in", out, **alone, **{"inferer#result_gb": 1e-9})
-    assert sorted(path.name for path in out.iterdir()) == ["a_seg.nii.gz", "uncertainty.csv"]
+    assert names_in(out) == ["a_seg.nii.gz", "uncertainty.csv"]
 
 
 def test_probabilities_take_the_place_of_logits():
