@@ -192,7 +192,6 @@ class Uncertainty:
 
     def _write_report(self) -> None:
         """Write the table with the lines of this run; another run may write into it at the same time."""
-        self._report.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._report.with_name(f".{REPORT}.lock")):
             rows = {**_read_rows(self._report, self._columns), **self._rows}
             text = io.StringIO()
